@@ -1,0 +1,199 @@
+import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
+
+/** All settings of a process. Durations are milliseconds unless the name says otherwise. */
+export interface Config {
+  /** Human-friendly error bodies for developers (`DECNET_DEVELOPER`, default false). */
+  readonly developer: boolean;
+  readonly logLevel: LogLevel;
+  readonly http: {
+    /** `DECNET_API_HOST`, default 127.0.0.1. */
+    readonly host: string;
+    /** `DECNET_API_PORT`, default 8000; 0 lets the kernel choose. */
+    readonly port: number;
+    /** `DECNET_CORS_ORIGINS`, comma list of exact origins; `*` is refused because streams carry credentials. */
+    readonly corsOrigins: readonly string[];
+  };
+  readonly db: {
+    /** `DATABASE_URL`: `postgres://…` or `sqlite:<path>`; unset: SQLite under `DECNET_DATA_DIR`. */
+    readonly url: string;
+  };
+  readonly bus: {
+    /** `REDIS_URL`; unset: a private redis-server child under `DECNET_DATA_DIR`. */
+    readonly redisUrl: string | undefined;
+    /** `DECNET_DATA_DIR`, default `.data`: embedded SQLite and Redis live here. */
+    readonly dataDir: string;
+    /** `DECNET_LOG_MAX_EVENTS`, default 100000: entries that a channel stream keeps, approximately (`MAXLEN ~`). */
+    readonly maxEvents: number;
+    /** `DECNET_LOG_MAX_AGE_HOURS`, default 168: older events are trimmed; 0 keeps them for ever. */
+    readonly maxAgeMs: number;
+    /** `DECNET_IDEMPOTENCY_SECONDS`, default 600: how long a repeated event id is answered with its first result. */
+    readonly idempotencyMs: number;
+    /** `DECNET_LEASE_SECONDS`, default 15: a node silent for so long is dead; its groups and slots are freed. */
+    readonly leaseMs: number;
+  };
+  readonly stream: {
+    /** `DECNET_SSE_MAX_PER_USER`, default 5: open streams of one user over all nodes. */
+    readonly maxPerUser: number;
+    /** `DECNET_SSE_KEEPALIVE_SECONDS`, default 15: a comment after so long without a frame. */
+    readonly keepaliveMs: number;
+    /** `DECNET_SSE_STALL_SECONDS`, default 30: a client that takes nothing for so long is closed; it can resume. */
+    readonly stallMs: number;
+    /** `DECNET_SSE_RETRY_MS`, default 3000: centre of the jittered `retry:` that clients are told. */
+    readonly retryMs: number;
+    /** `DECNET_SSE_WINDOW_BYTES`, default 4 MiB: recent frames kept in memory for each active channel. */
+    readonly windowBytes: number;
+  };
+  readonly auth: {
+    /** `DECNET_JWT_SECRET`: the HS256 key, at least 32 characters. Required, except under `bun run dev`. */
+    readonly jwtSecret: string;
+    /** `DECNET_JWT_EXP_MINUTES`, default 240. */
+    readonly tokenTtlSeconds: number;
+    /** `DECNET_ADMIN_USER`, default admin. */
+    readonly adminUser: string;
+    /** `DECNET_ADMIN_PASSWORD`, at least 12 characters; without it no admin is created. */
+    readonly adminPassword: string | undefined;
+    /** `DECNET_SSE_QUERY_TOKEN`, default true: accept `?token=<JWT>` on streams. */
+    readonly queryToken: boolean;
+    /** `DECNET_LIMITER_ENABLED`, default true: rate limits on login and password change. */
+    readonly limiter: boolean;
+  };
+}
+
+/** A setting that cannot be used. The message names the variable and never repeats a secret. */
+export class ConfigError extends Error {
+  constructor(variable: string, problem: string) {
+    super(`${variable} ${problem}`);
+    this.name = 'ConfigError';
+  }
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+const KNOWN_BAD_SECRET = /^(.)\1*$|secret|changeme|change-me|password|example/i;
+
+/**
+ * Reads every setting from the environment.
+ * @throws {ConfigError} naming the first variable whose value cannot be used
+ */
+export function loadConfig(env: Env): Config {
+  const dataDir = text(env, 'DECNET_DATA_DIR', '.data');
+  return {
+    developer: flag(env, 'DECNET_DEVELOPER', false),
+    logLevel: oneOf(env, 'DECNET_LOG_LEVEL', LOG_LEVELS, 'info'),
+    http: {
+      host: text(env, 'DECNET_API_HOST', '127.0.0.1'),
+      port: integer(env, 'DECNET_API_PORT', 8000, 0, 65535),
+      corsOrigins: origins(env, 'DECNET_CORS_ORIGINS', 'http://localhost:8080'),
+    },
+    db: { url: databaseUrl(env, dataDir) },
+    bus: {
+      redisUrl: redisUrl(env),
+      dataDir,
+      maxEvents: integer(env, 'DECNET_LOG_MAX_EVENTS', 100_000, 100, 100_000_000),
+      maxAgeMs: integer(env, 'DECNET_LOG_MAX_AGE_HOURS', 168, 0, 87_600) * 3_600_000,
+      idempotencyMs: integer(env, 'DECNET_IDEMPOTENCY_SECONDS', 600, 1, 86_400) * 1000,
+      leaseMs: integer(env, 'DECNET_LEASE_SECONDS', 15, 2, 3600) * 1000,
+    },
+    stream: {
+      maxPerUser: integer(env, 'DECNET_SSE_MAX_PER_USER', 5, 1, 1_000_000),
+      keepaliveMs: integer(env, 'DECNET_SSE_KEEPALIVE_SECONDS', 15, 1, 3600) * 1000,
+      stallMs: integer(env, 'DECNET_SSE_STALL_SECONDS', 30, 1, 3600) * 1000,
+      retryMs: integer(env, 'DECNET_SSE_RETRY_MS', 3000, 1, 600_000),
+      windowBytes: integer(env, 'DECNET_SSE_WINDOW_BYTES', 4 * 1024 * 1024, 0, 1024 ** 3),
+    },
+    auth: {
+      jwtSecret: jwtSecret(env),
+      tokenTtlSeconds: integer(env, 'DECNET_JWT_EXP_MINUTES', 240, 1, 525_600) * 60,
+      adminUser: text(env, 'DECNET_ADMIN_USER', 'admin'),
+      adminPassword: adminPassword(env),
+      queryToken: flag(env, 'DECNET_SSE_QUERY_TOKEN', true),
+      limiter: flag(env, 'DECNET_LIMITER_ENABLED', true),
+    },
+  };
+}
+
+/** An empty value counts as unset: compose files and `.env` templates leave them so. */
+function raw(env: Env, name: string): string | undefined {
+  const value = env[name]?.trim();
+  return value === '' ? undefined : value;
+}
+
+function text(env: Env, name: string, fallback: string): string {
+  return raw(env, name) ?? fallback;
+}
+
+function integer(env: Env, name: string, fallback: number, min: number, max: number): number {
+  const value = raw(env, name);
+  if (value === undefined) return fallback;
+  const number = Number(value);
+  if (!/^-?\d+$/.test(value) || number < min || number > max) {
+    throw new ConfigError(name, `must be a whole number from ${min} to ${max}`);
+  }
+  return number;
+}
+
+function flag(env: Env, name: string, fallback: boolean): boolean {
+  const value = raw(env, name)?.toLowerCase();
+  if (value === undefined) return fallback;
+  if (value === 'true' || value === '1') return true;
+  if (value === 'false' || value === '0') return false;
+  throw new ConfigError(name, 'must be true or false');
+}
+
+function oneOf<T extends string>(env: Env, name: string, allowed: readonly T[], fallback: T): T {
+  const value = raw(env, name);
+  if (value === undefined) return fallback;
+  const found = allowed.find((candidate) => candidate === value);
+  if (found === undefined) throw new ConfigError(name, `must be one of ${allowed.join(', ')}`);
+  return found;
+}
+
+function origins(env: Env, name: string, fallback: string): string[] {
+  const list = text(env, name, fallback)
+    .split(',')
+    .map((origin) => origin.trim())
+    .filter((origin) => origin !== '');
+  for (const origin of list) {
+    if (origin === '*') throw new ConfigError(name, 'must list exact origins; * is refused');
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
+      throw new ConfigError(name, 'must list origins such as https://soc.example.net (no path, no trailing slash)');
+    }
+  }
+  return list;
+}
+
+function databaseUrl(env: Env, dataDir: string): string {
+  const url = raw(env, 'DATABASE_URL') ?? `sqlite:${dataDir}/decnet.sqlite`;
+  if (!/^(postgres(ql)?:\/\/|sqlite:.)/.test(url)) {
+    throw new ConfigError('DATABASE_URL', 'must start with postgres:// or sqlite:');
+  }
+  return url;
+}
+
+function redisUrl(env: Env): string | undefined {
+  const url = raw(env, 'REDIS_URL');
+  if (url !== undefined && !/^(rediss?:\/\/|unix:\/|\/)/.test(url)) {
+    throw new ConfigError('REDIS_URL', 'must start with redis://, rediss:// or be the path of a UNIX socket');
+  }
+  return url;
+}
+
+function jwtSecret(env: Env): string {
+  const secret = raw(env, 'DECNET_JWT_SECRET');
+  if (secret === undefined) {
+    throw new ConfigError('DECNET_JWT_SECRET', 'is required; create one with: openssl rand -hex 32');
+  }
+  if (secret.length < 32) throw new ConfigError('DECNET_JWT_SECRET', 'must have at least 32 characters');
+  if (KNOWN_BAD_SECRET.test(secret)) {
+    throw new ConfigError('DECNET_JWT_SECRET', 'is a well-known or trivial value; use: openssl rand -hex 32');
+  }
+  return secret;
+}
+
+function adminPassword(env: Env): string | undefined {
+  const password = raw(env, 'DECNET_ADMIN_PASSWORD');
+  if (password !== undefined && password.length < 12) {
+    throw new ConfigError('DECNET_ADMIN_PASSWORD', 'must have at least 12 characters');
+  }
+  return password;
+}

@@ -1,0 +1,31 @@
+import { Database, type SQLQueryBindings } from 'bun:sqlite';
+import type { SqliteDatabase } from 'kysely';
+
+/**
+ * Bun's SQLite in the shape that Kysely's own `SqliteDialect` asks for. WAL lets a second process read while one writes;
+ * `synchronous = FULL` because a commit here is the promise that an event will be published.
+ * @param path a file, or `:memory:`
+ */
+export function openBunSqlite(path: string): SqliteDatabase {
+  const db = new Database(path, { create: true, strict: true });
+  // Another process may hold the write lock for the length of one short transaction.
+  db.run('PRAGMA busy_timeout = 5000');
+  db.run('PRAGMA journal_mode = WAL');
+  db.run('PRAGMA synchronous = FULL');
+  db.run('PRAGMA foreign_keys = ON');
+  return {
+    close: () => db.close(),
+    prepare(sql) {
+      // A deferred transaction that reads before it writes fails with SQLITE_BUSY when another process wrote in
+      // between, and no busy timeout helps (sqlite.org/lang_transaction.html). Taking the write lock first waits.
+      const statement = db.query<unknown, SQLQueryBindings[]>(sql === 'begin' ? 'begin immediate' : sql);
+      const bind = (parameters: readonly unknown[]) => parameters as SQLQueryBindings[];
+      return {
+        reader: statement.columnNames.length > 0,
+        all: (parameters) => statement.all(...bind(parameters)),
+        run: (parameters) => statement.run(...bind(parameters)),
+        iterate: (parameters) => statement.iterate(...bind(parameters)),
+      };
+    },
+  };
+}

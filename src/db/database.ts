@@ -1,0 +1,43 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { Kysely, PostgresDialect, SqliteDialect, type Transaction } from 'kysely';
+import { Pool, types } from 'pg';
+import type { Log } from '../telemetry/log.ts';
+import { openBunSqlite } from './bun-sqlite.ts';
+import type { Database } from './schema.ts';
+
+export type Db = Kysely<Database>;
+export type Trx = Transaction<Database>;
+export type Engine = 'sqlite' | 'postgres';
+
+// int8 (sequences, counts) as a number: none of ours comes near 2^53.
+types.setTypeParser(types.builtins.INT8, Number);
+
+/** Which engine a `DATABASE_URL` names. */
+export function engineOf(url: string): Engine {
+  return url.startsWith('sqlite:') ? 'sqlite' : 'postgres';
+}
+
+/**
+ * Opens the database. Nothing is connected until the first query.
+ * @param url `postgres://…` or `sqlite:<path>`; the folder of an SQLite file is created
+ */
+export function openDatabase(url: string, log: Log): Db {
+  if (engineOf(url) === 'sqlite') {
+    const path = url.slice('sqlite:'.length);
+    if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
+    return new Kysely<Database>({ dialect: new SqliteDialect({ database: openBunSqlite(path) }) });
+  }
+  const pool = new Pool({ connectionString: url, max: 10, connectionTimeoutMillis: 5000 });
+  // Without a listener an idle connection that breaks would end the process.
+  pool.on('error', (error) => log.warn('database connection lost', { error: error.message }));
+  return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+}
+
+/**
+ * Runs several reads that see one state of the database. SQLite's transactions are that already; PostgreSQL needs
+ * `repeatable read`.
+ */
+export function readConsistently<T>(db: Db, read: (trx: Trx) => Promise<T>): Promise<T> {
+  return db.transaction().setIsolationLevel('repeatable read').execute(read);
+}

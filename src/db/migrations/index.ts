@@ -1,0 +1,16 @@
+import type { Migration } from 'kysely/migration';
+import type { Engine } from '../database.ts';
+import { users } from './001-users.ts';
+import { topologies } from './002-topologies.ts';
+import { identities } from './003-identities.ts';
+import { outbox } from './004-outbox.ts';
+
+/** All migrations by name; they run in the order of their names. Never edit one that has been released. */
+export function migrations(engine: Engine): Record<string, Migration> {
+  return {
+    '001-users': users,
+    '002-topologies': topologies,
+    '003-identities': identities,
+    '004-outbox': outbox(engine),
+  };
+}

@@ -1,0 +1,212 @@
+import type { Generated, Selectable } from 'kysely';
+
+/**
+ * The tables, one interface each. Both engines store the same values: times are ISO 8601 UTC text (sortable), booleans
+ * are 0 or 1, JSON is text (several wire shapes carry it as a string, contract §6).
+ */
+export interface Database {
+  users: UsersTable;
+  revoked_tokens: RevokedTokensTable;
+  topologies: TopologiesTable;
+  lans: LansTable;
+  topology_deckies: TopologyDeckiesTable;
+  topology_edges: TopologyEdgesTable;
+  topology_status_events: TopologyStatusEventsTable;
+  topology_mutations: TopologyMutationsTable;
+  attacker_identities: AttackerIdentitiesTable;
+  attackers: AttackersTable;
+  outbox: OutboxTable;
+  channel_revisions: ChannelRevisionsTable;
+  leases: LeasesTable;
+}
+
+/** 0 or 1; SQLite has no boolean. */
+export type Bit = 0 | 1;
+
+export interface UsersTable {
+  uuid: string;
+  username: string;
+  password_hash: string;
+  role: 'admin' | 'viewer';
+  must_change_password: Bit;
+  /** ISO time; tokens issued in an earlier second are refused. */
+  tokens_valid_from: string | null;
+}
+
+export interface RevokedTokensTable {
+  jti: string;
+  user_uuid: string;
+  expires_at: string;
+  revoked_at: string;
+}
+
+export interface TopologiesTable {
+  id: string;
+  name: string;
+  mode: 'unihost' | 'agent';
+  target_host_uuid: string | null;
+  config_snapshot: string;
+  status: string;
+  status_changed_at: string;
+  created_at: string;
+  version: Generated<number>;
+  needs_resync: Generated<Bit>;
+  email_personas: Generated<string>;
+  language_default: Generated<string>;
+}
+
+export interface LansTable {
+  id: string;
+  topology_id: string;
+  name: string;
+  docker_network_id: string | null;
+  subnet: string;
+  is_dmz: Bit;
+  x: number | null;
+  y: number | null;
+}
+
+export interface TopologyDeckiesTable {
+  uuid: string;
+  topology_id: string;
+  name: string;
+  services: string;
+  decky_config: string | null;
+  ip: string | null;
+  state: string;
+  last_error: string | null;
+  compose_hash: string | null;
+  last_seen: string | null;
+  updated_at: string;
+  x: number | null;
+  y: number | null;
+}
+
+export interface TopologyEdgesTable {
+  id: string;
+  topology_id: string;
+  decky_uuid: string;
+  lan_id: string;
+  is_bridge: Bit;
+  forwards_l3: Bit;
+}
+
+export interface TopologyStatusEventsTable {
+  id: string;
+  topology_id: string;
+  from_status: string;
+  to_status: string;
+  at: string;
+  reason: string | null;
+}
+
+export type MutationState = 'pending' | 'applying' | 'applied' | 'failed';
+
+export interface TopologyMutationsTable {
+  id: string;
+  topology_id: string;
+  op: string;
+  payload: string;
+  state: MutationState;
+  /** Position in the topology's queue: unique and rising, where `requested_at` may repeat. */
+  queue_position: number;
+  requested_at: string;
+  applied_at: string | null;
+  reason: string | null;
+}
+
+export interface AttackerIdentitiesTable {
+  uuid: string;
+  schema_version: Generated<number>;
+  campaign_id: string | null;
+  first_seen_at: string | null;
+  last_seen_at: string | null;
+  created_at: string;
+  updated_at: string;
+  confidence: number | null;
+  observation_count: number;
+  ja3_hashes: string | null;
+  hassh_hashes: string | null;
+  ja4h_hashes: string | null;
+  ja4_quic_hashes: string | null;
+  http_versions_seen: string | null;
+  tls_cert_sha256: string | null;
+  ipv6_link_local_iids: string | null;
+  payload_simhashes: string | null;
+  c2_endpoints: string | null;
+  /** Hex, not raw bytes: bytes that are no UTF-8 broke every list in DECNET (contract §6.1). */
+  kd_digraph_simhash: string | null;
+  merged_into_uuid: string | null;
+  notes: string | null;
+}
+
+export interface AttackersTable {
+  uuid: string;
+  ip: string;
+  identity_id: string | null;
+  first_seen: string;
+  last_seen: string;
+  event_count: Generated<number>;
+  service_count: Generated<number>;
+  decky_count: Generated<number>;
+  services: Generated<string>;
+  deckies: Generated<string>;
+  traversal_path: string | null;
+  is_traversal: Generated<Bit>;
+  bounty_count: Generated<number>;
+  credential_count: Generated<number>;
+  fingerprints: Generated<string>;
+  commands: Generated<string>;
+  country_code: string | null;
+  country_source: string | null;
+  asn: number | null;
+  as_name: string | null;
+  bgp_prefix: string | null;
+  asn_source: string | null;
+  rpki_status: string | null;
+  rpki_source: string | null;
+  ptr_record: string | null;
+  rotation_count: Generated<number>;
+  last_rotation_at: string | null;
+  ipv6_leak_count: Generated<number>;
+  last_ipv6_leak_at: string | null;
+  last_ipv6_link_local: string | null;
+  last_ipv6_iid_kind: string | null;
+  last_ipv6_mac_oui: string | null;
+  updated_at: string;
+}
+
+/** Events committed with their state change and not yet acknowledged by Redis (transactional outbox). */
+export interface OutboxTable {
+  seq: Generated<number>;
+  event_id: string;
+  topic: string;
+  type: string;
+  /** Seconds since the epoch. */
+  ts: number;
+  payload: string;
+  /** JSON object: channel → the revision that this event gave it. */
+  revisions: string;
+}
+
+/** How many events the database has committed for a channel; a snapshot names the revision that it contains. */
+export interface ChannelRevisionsTable {
+  channel: string;
+  revision: number;
+}
+
+/** One row for each role that only one node at a time may play. Times are milliseconds since the epoch. */
+export interface LeasesTable {
+  name: string;
+  holder: string;
+  expires_at: number;
+}
+
+export type UserRow = Selectable<UsersTable>;
+export type TopologyRow = Selectable<TopologiesTable>;
+export type LanRow = Selectable<LansTable>;
+export type DeckyRow = Selectable<TopologyDeckiesTable>;
+export type EdgeRow = Selectable<TopologyEdgesTable>;
+export type MutationRow = Selectable<TopologyMutationsTable>;
+export type IdentityRow = Selectable<AttackerIdentitiesTable>;
+export type AttackerRow = Selectable<AttackersTable>;

@@ -1,0 +1,98 @@
+import { Elysia, type ValidationError } from 'elysia';
+import { AppError, describeError, type ErrorCode } from '../errors.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** Which status each code becomes, and the headers that go with it. The only table of its kind. */
+const STATUS: Readonly<Record<ErrorCode, { status: number; headers?: Record<string, string> }>> = {
+  unauthenticated: { status: 401, headers: { 'www-authenticate': 'Bearer' } },
+  password_change_required: { status: 403 },
+  forbidden: { status: 403 },
+  not_found: { status: 404 },
+  conflict: { status: 409 },
+  bad_request: { status: 400 },
+  invalid: { status: 422 },
+  stream_limit: { status: 429, headers: { 'retry-after': '5' } },
+  rate_limited: { status: 429 },
+  unavailable: { status: 503, headers: { 'retry-after': '2' } },
+};
+
+const STRUCTURAL = 'Bad Request: Schema structural violation (wrong type, extra fields, or invalid length).';
+const INVALID = 'Invalid request parameters';
+
+/** The JSON answer for a failure. */
+export function errorResponse(error: AppError): Response {
+  const { status, headers = {} } = STATUS[error.code];
+  // slowapi's shape, which DECNET's clients know (contract §4.5).
+  const body = error.code === 'rate_limited' ? { error: error.message } : { detail: error.message };
+  return Response.json(body, { status, headers });
+}
+
+/** A database or a Redis that cannot be reached is a 503, whichever driver says so. */
+const UNREACHABLE =
+  /ECONNREFUSED|ECONNRESET|ENOENT.*connect|ETIMEDOUT|Connection is closed|Connection terminated|connection timeout|timeout exceeded when trying to connect|max retries per request|Stream isn't writeable|the database system is (?:starting up|shutting down)|terminating connection/i;
+
+/**
+ * Turns everything that a route throws into the answers of contract §5.3. Answers are `Response` objects: Elysia loses
+ * the body of other forms when a response hook is present.
+ * @param options.developer adds the exception's type and stack to 500 answers
+ * @param options.methodsOf the methods that a path is served under; another method of such a path is a 405
+ */
+export function errorHandling(
+  log: Log,
+  { developer, methodsOf }: { developer: boolean; methodsOf: (path: string) => readonly string[] },
+) {
+  return new Elysia({ name: 'error-handling' }).onError({ as: 'global' }, ({ error, code, request }) => {
+    if (error instanceof AppError) return errorResponse(error);
+    if (code === 'NOT_FOUND') return notFound(methodsOf(new URL(request.url).pathname));
+    if (code === 'PARSE') return Response.json({ detail: INVALID }, { status: 422 });
+    if (code === 'VALIDATION') return validationResponse(error);
+    return unexpected(error, request, log, developer);
+  });
+}
+
+function notFound(methods: readonly string[]): Response {
+  if (methods.length === 0) return Response.json({ detail: 'Not Found' }, { status: 404 });
+  return Response.json({ detail: 'Method Not Allowed' }, { status: 405, headers: { allow: methods.join(', ') } });
+}
+
+/**
+ * Contract §5.3 rule 3: a missing field, a too short string, a non-string where a string belongs or an extra field is a
+ * 400; everything else is a 422.
+ */
+function validationResponse(error: Readonly<ValidationError>): Response {
+  if (error.value === undefined) return Response.json({ detail: STRUCTURAL }, { status: 400 });
+  const isObject = typeof error.value === 'object' && error.value !== null && !Array.isArray(error.value);
+  const structural = error.all.some((issue) => {
+    if (!isObject) return false;
+    if (!('path' in issue)) return false;
+    const summary = `${'message' in issue ? issue.message : ''}`;
+    return STRUCTURAL_ISSUES.some((pattern) => pattern.test(summary));
+  });
+  return structural
+    ? Response.json({ detail: STRUCTURAL }, { status: 400 })
+    : Response.json({ detail: INVALID }, { status: 422 });
+}
+
+// TypeBox's default messages (its ValueErrorType numbers are not part of Elysia's typed surface).
+const STRUCTURAL_ISSUES = [
+  /^Expected required property/,
+  /^Expected string length greater or equal to/,
+  /^Expected string$/,
+  /^Unexpected property/,
+];
+
+function unexpected(error: unknown, request: Request, log: Log, developer: boolean): Response {
+  const message = describeError(error);
+  const fields = { method: request.method, path: new URL(request.url).pathname, error: message };
+  if (UNREACHABLE.test(message)) {
+    log.warn('a backing service is unreachable', fields);
+    return errorResponse(new AppError('unavailable', 'A backing service is unreachable; try again shortly'));
+  }
+  const errorId = crypto.randomUUID().replaceAll('-', '');
+  const stack = error instanceof Error ? error.stack : undefined;
+  log.error('unhandled error', { ...fields, error_id: errorId, stack });
+  const details = developer
+    ? { exception_type: error instanceof Error ? error.name : typeof error, traceback: stack ?? message }
+    : {};
+  return Response.json({ detail: 'Internal Server Error', error_id: errorId, ...details }, { status: 500 });
+}

@@ -1,0 +1,54 @@
+import { Elysia } from 'elysia';
+
+const UNSUPPORTED = 'Unsupported Media Type — Content-Type must be application/json';
+
+/**
+ * What holds for every request before routing: JSON bodies only (contract §5.3 rule 1) and CORS for the listed origins
+ * (contract §4.6), on errors too.
+ * @param origins exact origins that may read answers
+ */
+export function requestRules(origins: readonly string[]) {
+  const allowed = new Set(origins);
+  return new Elysia({ name: 'request-rules' })
+    .onRequest(({ request, set }) => {
+      const origin = request.headers.get('origin');
+      set.headers.vary = 'Origin';
+      if (origin !== null && allowed.has(origin)) set.headers['access-control-allow-origin'] = origin;
+      if (isPreflight(request)) return preflight(origin, allowed);
+      if (hasForeignBody(request)) return new Response(UNSUPPORTED, { status: 415 });
+      return undefined;
+    })
+    .mapResponse({ as: 'global' }, ({ request, responseValue }) => {
+      // A Response made by a handler does not see `set.headers`; errors and streams are such.
+      if (!(responseValue instanceof Response)) return undefined;
+      responseValue.headers.set('vary', 'Origin');
+      const origin = request.headers.get('origin');
+      if (origin !== null && allowed.has(origin)) responseValue.headers.set('access-control-allow-origin', origin);
+      return responseValue;
+    });
+}
+
+function isPreflight(request: Request): boolean {
+  return request.method === 'OPTIONS' && request.headers.has('access-control-request-method');
+}
+
+function preflight(origin: string | null, allowed: ReadonlySet<string>): Response {
+  if (origin === null || !allowed.has(origin)) return new Response('Disallowed CORS origin', { status: 400 });
+  return new Response('OK', {
+    headers: {
+      'access-control-allow-origin': origin,
+      'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
+      'access-control-allow-headers': 'Authorization, Content-Type, Last-Event-ID',
+      'access-control-max-age': '600',
+      vary: 'Origin',
+    },
+  });
+}
+
+function hasForeignBody(request: Request): boolean {
+  if (!['POST', 'PUT', 'PATCH'].includes(request.method)) return false;
+  const length = request.headers.get('content-length');
+  const hasBody = request.headers.has('transfer-encoding') || (length !== null && length !== '0');
+  const type = request.headers.get('content-type') ?? '';
+  return hasBody && !type.toLowerCase().startsWith('application/json');
+}
