@@ -1,0 +1,43 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { startEmbeddedRedis } from '../../src/bus/embedded-redis.ts';
+import { quiet } from './database.ts';
+
+export interface TestRedis {
+  /** For `REDIS_URL`: the path of its UNIX socket. It stays the same over {@link TestRedis.restart}. */
+  readonly url: string;
+  /** A connected client that `stop` disconnects. */
+  client(): Redis;
+  /** Ends the server (SIGTERM: everything is on disk) and leaves it down. */
+  down(): Promise<void>;
+  /** Starts it again on the same data and socket. */
+  up(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** A private redis-server with an append-only file, in a folder of its own. */
+export async function startTestRedis(): Promise<TestRedis> {
+  const folder = await mkdtemp(join(tmpdir(), 'decnet-redis-'));
+  let server = await startEmbeddedRedis(folder, quiet);
+  const clients: Redis[] = [];
+  return {
+    url: server.socket,
+    client() {
+      const client = new Redis({ path: server.socket, retryStrategy: () => 50 });
+      client.on('error', () => {}); // Tests take the server away on purpose.
+      clients.push(client);
+      return client;
+    },
+    down: () => server.stop(),
+    async up() {
+      server = await startEmbeddedRedis(folder, quiet);
+    },
+    async stop() {
+      for (const client of clients) client.disconnect();
+      await server.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
