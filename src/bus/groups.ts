@@ -1,0 +1,177 @@
+import type { Redis } from 'ioredis';
+import type { Log } from '../telemetry/log.ts';
+import { type Entry, entryId, parseEntry, type RawEntry } from './entry.ts';
+import expiredSource from './expired.lua' with { type: 'text' };
+import { keys } from './keys.ts';
+import leaseSource from './lease.lua' with { type: 'text' };
+import { asList, script } from './script.ts';
+
+const leaseScript = script(leaseSource);
+const expiredScript = script(expiredSource);
+
+/** The consumer group of one connection, on the stream of its channel. */
+export interface Group {
+  readonly name: string;
+  readonly channel: string;
+}
+
+/** The group is gone: its stream was flushed or deleted, or its node was taken for dead. Open it again. */
+export class GroupGoneError extends Error {
+  constructor(group: Group) {
+    super(`consumer group ${group.name} is gone`);
+    this.name = 'GroupGoneError';
+  }
+}
+
+/** Groups have one consumer each; its name says nothing. */
+const CONSUMER = 'c';
+
+/**
+ * The consumer groups of this node's connections. A group is a position in Redis, never a queue: it is read with `NOACK`
+ * (the client's `Last-Event-ID` is the acknowledgement), pins no trimming and holds no pending entries.
+ */
+export class Groups {
+  readonly node: string;
+  readonly #commands: Redis;
+  readonly #replay: readonly Redis[];
+  readonly #leaseMs: number;
+  #turn = 0;
+
+  /**
+   * @param node this process among those that share the Redis
+   * @param options.leaseMs a node that has not called {@link renew} for so long is dead
+   */
+  constructor(node: string, commands: Redis, replay: readonly Redis[], options: { leaseMs: number }) {
+    this.node = node;
+    this.#commands = commands;
+    this.#replay = replay;
+    this.#leaseMs = options.leaseMs;
+  }
+
+  /**
+   * Creates the group of a connection, or moves it when it exists: its first read answers the event after the offset.
+   * @param connection id of the connection, unique on this node
+   */
+  async open(connection: string, channel: string, offset: number): Promise<Group> {
+    const group: Group = { name: `sse:${this.node}:${connection}`, channel };
+    // Registered first: a group that nobody knows of would outlive a crash between the two.
+    await this.#commands.sadd(keys.groups(this.node), member(group));
+    try {
+      await this.#commands.xgroup('CREATE', keys.stream(channel), group.name, entryId(offset), 'MKSTREAM');
+    } catch (error) {
+      if (!hasCode(error, 'BUSYGROUP')) throw error;
+      await this.moveTo(group, offset);
+    }
+    return group;
+  }
+
+  /**
+   * The next events of the group, at most `count`; empty when there is none. Never blocks.
+   * @throws {GroupGoneError}
+   */
+  async read(group: Group, count: number): Promise<Entry[]> {
+    const stream = keys.stream(group.channel);
+    const answer = await this.#orGone(group, () =>
+      this.#nextReplay().xreadgroup('GROUP', group.name, CONSUMER, 'COUNT', count, 'NOACK', 'STREAMS', stream, '>'),
+    );
+    return entriesOf(answer).map(parseEntry);
+  }
+
+  /**
+   * Sets the position of the group: its next read answers the event after the offset.
+   * @throws {GroupGoneError}
+   */
+  async moveTo(group: Group, offset: number): Promise<void> {
+    await this.#orGone(group, () =>
+      this.#commands.xgroup('SETID', keys.stream(group.channel), group.name, entryId(offset)),
+    );
+  }
+
+  /** Destroys the group. Safe when it is gone already. */
+  async close(group: Group): Promise<void> {
+    await destroy(this.#commands, group);
+    await this.#commands.srem(keys.groups(this.node), member(group));
+  }
+
+  /** Renews the lease of this node, and with it of all its groups. */
+  async renew(): Promise<void> {
+    await leaseScript.run(this.#commands, [keys.nodes], [this.node, this.#leaseMs]);
+  }
+
+  /** Destroys all groups of this node and gives its lease back. For a clean stop. */
+  async retire(): Promise<void> {
+    await bury(this.#commands, this.node);
+  }
+
+  /**
+   * Destroys the groups of every node whose lease has ended.
+   * @returns the dead nodes
+   */
+  async reap(log: Log): Promise<string[]> {
+    const dead = asList(await expiredScript.run(this.#commands, [keys.nodes], [])).map(String);
+    for (const node of dead) {
+      const destroyed = await bury(this.#commands, node);
+      log.warn('destroyed the consumer groups of a dead node', { node, groups: destroyed });
+    }
+    return dead;
+  }
+
+  #nextReplay(): Redis {
+    this.#turn = (this.#turn + 1) % this.#replay.length;
+    return this.#replay[this.#turn] ?? this.#commands;
+  }
+
+  async #orGone<T>(group: Group, command: () => Promise<T>): Promise<T> {
+    try {
+      return await command();
+    } catch (error) {
+      // SETID on a stream that was deleted says "requires the key to exist".
+      if (hasCode(error, 'NOGROUP') || (error instanceof Error && error.message.includes('key to exist'))) {
+        throw new GroupGoneError(group);
+      }
+      throw error;
+    }
+  }
+}
+
+async function bury(redis: Redis, node: string): Promise<number> {
+  const members = await redis.smembers(keys.groups(node));
+  await Promise.all(members.map((text) => destroy(redis, parseMember(text))));
+  await redis.del(keys.groups(node));
+  await redis.zrem(keys.nodes, node);
+  return members.length;
+}
+
+async function destroy(redis: Redis, group: Group): Promise<void> {
+  try {
+    await redis.xgroup('DESTROY', keys.stream(group.channel), group.name);
+  } catch (error) {
+    // The stream is gone, and the group with it.
+    if (!(error instanceof Error && error.message.includes('key to exist'))) throw error;
+  }
+}
+
+// A topic may hold any character but white space, so the first space ends the group's name.
+function member(group: Group): string {
+  return `${group.name} ${group.channel}`;
+}
+
+function parseMember(text: string): Group {
+  const space = text.indexOf(' ');
+  return { name: text.slice(0, space), channel: text.slice(space + 1) };
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && error.message.startsWith(code);
+}
+
+/** XREAD and XREADGROUP answer null or `[[stream, entries]]`; an entry that was deleted has null for its fields. */
+export function entriesOf(answer: unknown): RawEntry[] {
+  if (answer === null) return [];
+  const [first] = asList(answer);
+  const entries = first === undefined ? [] : asList(asList(first)[1]);
+  return entries.flatMap((raw): RawEntry[] => {
+    const [id, fields] = asList(raw);
+    return Array.isArray(fields) ? [[String(id), fields.map(String)]] : [];
+  });
+}

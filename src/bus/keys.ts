@@ -1,0 +1,25 @@
+// One hash tag for all keys, so that a script may touch any of them on Redis Cluster too.
+const TAG = '{decnet}';
+
+/** Every Redis key of the bus. */
+export const keys = {
+  /** Hash: `epoch`, `server` (run id of the Redis that was last adopted), `offset:<channel>`. */
+  meta: `${TAG}:meta`,
+  /** Stream of a channel; entry ids are `<offset>-0`. */
+  stream: (channel: string) => `${TAG}:stream:${channel}`,
+  /** Matches the streams of all channels. */
+  allStreams: `${TAG}:stream:*`,
+  /** String: the result of publishing this event id, for as long as it may be published again. */
+  published: (eventId: string) => `${TAG}:published:${eventId}`,
+  /** Sorted set: node → when its lease ends, in milliseconds of the Redis clock. */
+  nodes: `${TAG}:nodes`,
+  /** Set: the consumer groups that a node owns, each `<group> <channel>`. */
+  groups: (node: string) => `${TAG}:groups:${node}`,
+  /** String: held by the one node that cleans up. */
+  housekeeping: `${TAG}:housekeeping`,
+  /** Sorted set: the open streams of a user → when each one's lease ends, in milliseconds of the Redis clock. */
+  userStreams: (userUuid: string) => `${TAG}:streams:${userUuid}`,
+} as const;
+
+/** Field of `meta` that counts the events of a channel. */
+export const OFFSET_FIELD = 'offset:';

@@ -1,0 +1,88 @@
+import { Redis, type RedisOptions } from 'ioredis';
+import type { Log } from '../telemetry/log.ts';
+
+/** The Redis connections of one process. Their number does not depend on how many clients are connected. */
+export interface RedisConnections {
+  /** Publishing, positions, leases: fails fast when Redis is down. */
+  readonly commands: Redis;
+  /** Replay of history: large answers, kept apart so that nothing else waits behind them. */
+  readonly replay: readonly Redis[];
+  /** The tail's blocking reads. Waits for Redis for ever. */
+  readonly tail: Redis;
+  /** Resolves when every connection is ready. */
+  ready(): Promise<void>;
+  close(): void;
+}
+
+type RoleOptions = Pick<
+  RedisOptions,
+  'maxRetriesPerRequest' | 'commandTimeout' | 'enableAutoPipelining' | 'blockingTimeout'
+>;
+
+const REPLAY_CONNECTIONS = 2;
+/** A publisher that hears nothing for so long gives up; publishing is idempotent, so it may try again. */
+const COMMAND_TIMEOUT_MS = 5000;
+/** The tail's BLOCK, and how long beyond it an answer may take before the connection is taken for dead. */
+export const TAIL_BLOCK_MS = 1000;
+const TAIL_WATCHDOG_MS = 5000;
+
+/**
+ * @param url `redis://…`, `rediss://…` or the path of a UNIX socket
+ */
+export function connectRedis(url: string, log: Log): RedisConnections {
+  const open = (role: string, options: RoleOptions) => {
+    const client = new Redis(url, {
+      connectionName: `decnet-${role}`,
+      retryStrategy: reconnectDelay,
+      connectTimeout: 3000,
+      ...options,
+    });
+    logOutages(client, role, log);
+    return client;
+  };
+  const commands = open('commands', {
+    maxRetriesPerRequest: 1,
+    commandTimeout: COMMAND_TIMEOUT_MS,
+    enableAutoPipelining: true,
+  });
+  const replay = Array.from({ length: REPLAY_CONNECTIONS }, () =>
+    open('replay', { maxRetriesPerRequest: 1, enableAutoPipelining: true }),
+  );
+  const tail = open('tail', { maxRetriesPerRequest: null, blockingTimeout: TAIL_WATCHDOG_MS });
+  const all = [commands, ...replay, tail];
+  return {
+    commands,
+    replay,
+    tail,
+    async ready() {
+      await Promise.all(all.map(untilReady));
+    },
+    // Not quit(): it would wait behind the tail's BLOCK.
+    close: () => {
+      for (const client of all) client.disconnect();
+    },
+  };
+}
+
+/** Milliseconds before the nth attempt: quick at first, two seconds at most, jittered so that nodes do not come at once. */
+function reconnectDelay(attempt: number): number {
+  return Math.min(50 * 2 ** Math.min(attempt, 6), 2000) * (0.5 + Math.random() / 2);
+}
+
+function untilReady(client: Redis): Promise<void> {
+  if (client.status === 'ready') return Promise.resolve();
+  return new Promise((resolve) => client.once('ready', () => resolve()));
+}
+
+/** One line when a connection is lost and one when it is back, however often the attempts between fail. */
+function logOutages(client: Redis, role: string, log: Log): void {
+  let down = false;
+  client.on('error', (error: Error) => {
+    if (!down) log.warn('redis connection lost', { role, error: error.message });
+    down = true;
+  });
+  client.on('ready', () => {
+    if (down) log.info('redis connection is back', { role });
+    down = false;
+  });
+}
