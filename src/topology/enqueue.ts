@@ -1,0 +1,86 @@
+import { createEvent, newEventId } from '../bus/event.ts';
+import { appendToOutbox } from '../bus/outbox.ts';
+import { topics } from '../bus/topic.ts';
+import type { Db, Trx } from '../db/database.ts';
+import { AppError } from '../errors.ts';
+import { LIVE_STATUSES } from './model.ts';
+import type { MutationRequest } from './mutation-request.ts';
+import { isStorable } from './repository.ts';
+
+/**
+ * Queues a mutation: the version check, the row and its `mutation.enqueued` event are one transaction.
+ * @param now milliseconds since the epoch
+ * @returns the new mutation's id
+ * @throws {AppError} `not_found`, or `conflict` when the topology is not live or has another version
+ */
+export function enqueueMutation(
+  db: Db,
+  topologyId: string,
+  request: MutationRequest,
+  now: () => number = Date.now,
+): Promise<string> {
+  return db.transaction().execute(async (trx) => {
+    await claimTopology(trx, topologyId, request.expectedVersion);
+    const at = now();
+    const mutationId = crypto.randomUUID();
+    const { op, payload } = request;
+    await trx
+      .insertInto('topology_mutations')
+      .values({
+        id: mutationId,
+        topology_id: topologyId,
+        op,
+        payload: JSON.stringify(payload),
+        state: 'pending',
+        queue_position: await nextQueuePosition(trx, topologyId),
+        requested_at: new Date(at).toISOString(),
+        applied_at: null,
+        reason: null,
+      })
+      .execute();
+    const topic = topics.topologyMutation(topologyId, 'enqueued');
+    const told = { mutation_id: mutationId, op, payload };
+    await appendToOutbox(trx, [createEvent(topic, 'enqueued', told, newEventId(), at)]);
+    return mutationId;
+  });
+}
+
+/**
+ * Compare and swap, in the order of contract §5.4. The UPDATE that changes nothing takes the topology's row lock, which
+ * is held until the commit: whatever is compared below cannot change, and the topology's queue is filled one by one.
+ */
+async function claimTopology(trx: Trx, id: string, expectedVersion: number | undefined): Promise<void> {
+  const topology = isStorable(id)
+    ? await trx
+        .updateTable('topologies')
+        .set((eb) => ({ version: eb.ref('version') }))
+        .where('id', '=', id)
+        .returning(['status', 'version'])
+        .executeTakeFirst()
+    : undefined;
+  if (topology === undefined) throw new AppError('not_found', 'Topology not found');
+  if (!LIVE_STATUSES.includes(topology.status)) {
+    throw new AppError(
+      'conflict',
+      `The topology is ${topology.status}; mutations are queued only while it is ${LIVE_STATUSES.join(' or ')}`,
+    );
+  }
+  if (expectedVersion === undefined) return;
+  if (expectedVersion !== topology.version) {
+    throw new AppError('conflict', `Version conflict: expected ${expectedVersion}, current ${topology.version}`);
+  }
+  await trx
+    .updateTable('topologies')
+    .set({ version: topology.version + 1 })
+    .where('id', '=', id)
+    .execute();
+}
+
+async function nextQueuePosition(trx: Trx, topologyId: string): Promise<number> {
+  const { last } = await trx
+    .selectFrom('topology_mutations')
+    .select((eb) => eb.fn.max('queue_position').as('last'))
+    .where('topology_id', '=', topologyId)
+    .executeTakeFirstOrThrow();
+  return (last ?? 0) + 1;
+}

@@ -1,0 +1,108 @@
+import { Elysia, t } from 'elysia';
+import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
+import type { Db } from '../db/database.ts';
+import { AppError } from '../errors.ts';
+import { enqueueMutation } from './enqueue.ts';
+import { deckyOf, edgeOf, lanOf, mutationOf, summaryOf } from './model.ts';
+import { parseMutationRequest } from './mutation-request.ts';
+import {
+  findTopology,
+  listMutations,
+  listStatusEvents,
+  listTopologies,
+  type TopologyParts,
+  topologyExists,
+} from './repository.ts';
+
+export interface TopologyRouteParts {
+  readonly db: Db;
+  readonly authenticator: HeaderAuthenticator;
+  /** Called after each commit that wrote to the outbox: wakes the relay. */
+  onCommitted(): void;
+}
+
+const page = t.Object({
+  limit: t.Integer({ minimum: 1, maximum: 500, default: 50 }),
+  offset: t.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0 }),
+  status: t.Optional(t.String()),
+});
+const newest = t.Object({ limit: t.Integer({ minimum: 1, maximum: 1000, default: 100 }) });
+const byState = t.Object({ state: t.Optional(t.String()) });
+
+/** Topologies and their mutations (contract §5.4, §5.5, §5.9). */
+export function topologyRoutes(parts: TopologyRouteParts) {
+  return new Elysia({ name: 'topology-routes' }).use(reads(parts)).use(writes(parts));
+}
+
+function reads({ db, authenticator }: TopologyRouteParts) {
+  return new Elysia()
+    .use(guard(authenticator, 'viewer'))
+    .get('/topologies/', ({ query }) => listOnWire(db, query), { query: page, beforeHandle: redirectToSlash })
+    .get('/topologies/:id', async ({ params }) => partsOnWire(found(await findTopology(db, params.id))))
+    .get(
+      '/topologies/:id/status-events',
+      async ({ params, query }) => {
+        await assertExists(db, params.id);
+        return listStatusEvents(db, params.id, query.limit);
+      },
+      { query: newest },
+    )
+    .get(
+      '/topologies/:id/mutations',
+      async ({ params, query }) => {
+        await assertExists(db, params.id);
+        return (await listMutations(db, params.id, query.state)).map(mutationOf);
+      },
+      { query: byState },
+    );
+}
+
+function writes({ db, authenticator, onCommitted }: TopologyRouteParts) {
+  return new Elysia()
+    .use(guard(authenticator, 'admin'))
+    .post('/topologies/:id/mutations', async ({ params, body, set }) => {
+      const mutationId = await enqueueMutation(db, params.id, parseMutationRequest(body));
+      onCommitted();
+      set.status = 202;
+      return { mutation_id: mutationId, state: 'pending' };
+    });
+}
+
+/**
+ * Contract §5.3 rule 7. Elysia serves a path with and without its last slash by one route (its native router even when
+ * told to be strict), so the route itself tells them apart.
+ */
+function redirectToSlash({ request }: { request: Request }): Response | undefined {
+  const { pathname, search } = new URL(request.url);
+  if (pathname.endsWith('/')) return undefined;
+  return new Response(null, { status: 307, headers: { location: `${pathname}/${search}` } });
+}
+
+async function listOnWire(db: Db, query: typeof page.static) {
+  const { total, rows } = await listTopologies(db, query);
+  return { total, limit: query.limit, offset: query.offset, data: rows.map(summaryOf) };
+}
+
+function partsOnWire({ topology, lans, deckies, edges }: TopologyParts) {
+  const lanNames = new Map(lans.map((lan) => [lan.id, lan.name]));
+  const homes = new Map(
+    edges.filter((edge) => edge.is_bridge === 0).map((edge) => [edge.decky_uuid, lanNames.get(edge.lan_id)]),
+  );
+  return {
+    topology: summaryOf(topology),
+    lans: lans.map(lanOf),
+    deckies: deckies.map((decky) => deckyOf(decky, homes.get(decky.uuid))),
+    edges: edges.map(edgeOf),
+  };
+}
+
+function found<T>(value: T | undefined): T {
+  if (value === undefined) throw notFound();
+  return value;
+}
+
+async function assertExists(db: Db, id: string): Promise<void> {
+  if (!(await topologyExists(db, id))) throw notFound();
+}
+
+const notFound = () => new AppError('not_found', 'Topology not found');
