@@ -1,0 +1,18 @@
+import type { Json } from '../bus/event.ts';
+import type { AttackerRow } from '../db/schema.ts';
+
+/** `AttackerRow` of contract §6.3: the columns, with the four lists decoded. (`IdentityRow` is a row as it is.) */
+export function attackerOf(row: AttackerRow) {
+  return {
+    ...row,
+    is_traversal: row.is_traversal === 1,
+    services: parsed(row.services),
+    deckies: parsed(row.deckies),
+    fingerprints: parsed(row.fingerprints),
+    commands: parsed(row.commands),
+  };
+}
+
+function parsed(text: string): Json {
+  return JSON.parse(text);
+}
