@@ -1,0 +1,14 @@
+const FIRST_MS = 1000;
+const LONGEST_MS = 30_000;
+
+/**
+ * How long to wait before trying again: doubling from one second to thirty, of which up to a half is left to chance, so
+ * that many pages do not come back at the same moment.
+ * @param failures attempts that have failed since the last success, at least 1
+ * @param random a number from 0 up to 1
+ * @returns milliseconds
+ */
+export function backoffMs(failures: number, random: number = Math.random()): number {
+  const longest = Math.min(LONGEST_MS, FIRST_MS * 2 ** (failures - 1));
+  return Math.round(longest * (1 - random / 2));
+}

@@ -1,0 +1,187 @@
+import { type Api, messageOf } from './api.ts';
+import { Contiguity, type Counters } from './contiguity.ts';
+import { find } from './dom.ts';
+import { type Entry, EventList } from './event-list.ts';
+import type { Frame } from './frame.ts';
+import { isRecord, numberField, textField } from './json.ts';
+import { LiveStream, type StreamState } from './live-stream.ts';
+import type { ServerClock } from './server-clock.ts';
+import type { StreamChoice } from './streams.ts';
+
+/** Frames are drawn together after so many milliseconds: under load the cost per frame falls. */
+const DRAW_MS = 40;
+/** More than the list keeps need not wait to be drawn. */
+const MOST_WAITING = 500;
+
+const COUNTED = ['events', 'duplicates', 'gaps', 'resumes', 'resets'] as const;
+
+const STATE_TEXTS: Readonly<Record<StreamState, string>> = {
+  connecting: 'connecting…',
+  live: 'live',
+  cut: 'cut, reconnecting…',
+  reconnecting: 'reconnecting…',
+  ended: 'ended',
+};
+
+/** A connection that went on after a loss. */
+interface Resumption {
+  readonly id: string;
+  /** Milliseconds of the server's clock; events from before were missed at first. */
+  readonly at: number;
+  /** Milliseconds; `undefined` when the page did not see the loss. */
+  readonly awayMs: number | undefined;
+  replayed: number;
+}
+
+/** Shows one stream: the state of its connection, the proof that it is complete, and its events. */
+export class StreamView {
+  readonly #api: Api;
+  readonly #clock: ServerClock;
+  readonly #onTopologyStatus: (status: string) => void;
+  readonly #list = new EventList(find('event-list', HTMLOListElement), find('no-events', HTMLElement));
+  readonly #state = find('state', HTMLElement);
+  readonly #why = find('state-why', HTMLElement);
+  readonly #position = find('position', HTMLElement);
+  readonly #verdict = find('verdict', HTMLElement);
+  readonly #resumeNote = find('resume-note', HTMLElement);
+  readonly #cut = find('cut', HTMLButtonElement);
+  readonly #cutNote = find('cut-note', HTMLElement);
+  readonly #counts: Readonly<Record<keyof Counters, HTMLElement>> = {
+    events: find('count-events', HTMLElement),
+    duplicates: find('count-duplicates', HTMLElement),
+    gaps: find('count-gaps', HTMLElement),
+    resumes: find('count-resumes', HTMLElement),
+    resets: find('count-resets', HTMLElement),
+  };
+  #stream: LiveStream | undefined;
+  #chain = new Contiguity();
+  #waiting: Entry[] = [];
+  #drawTimer: ReturnType<typeof setTimeout> | undefined;
+  #lostAt: number | undefined;
+  #resumption: Resumption | undefined;
+
+  /** @param onTopologyStatus told whenever the stream says which status its topology has */
+  constructor(api: Api, clock: ServerClock, onTopologyStatus: (status: string) => void) {
+    this.#api = api;
+    this.#clock = clock;
+    this.#onTopologyStatus = onTopologyStatus;
+    this.#cut.addEventListener('click', () => void this.#cutConnection());
+  }
+
+  /** Leaves the stream that is shown, if any, and opens another one. */
+  show(choice: StreamChoice): void {
+    this.stop();
+    this.#stream = new LiveStream(this.#api, choice, {
+      stateChanged: (state, why) => this.#stateChanged(state, why),
+      frameArrived: (frame) => this.#frameArrived(frame),
+      position: () => this.#chain.position,
+    });
+    this.#stream.open();
+  }
+
+  /** Leaves the stream and forgets what it showed. */
+  stop(): void {
+    this.#stream?.close();
+    this.#stream = undefined;
+    this.#chain = new Contiguity();
+    this.#waiting = [];
+    this.#lostAt = undefined;
+    this.#resumption = undefined;
+    this.#list.clear();
+    this.#cutNote.textContent = '';
+    this.#draw();
+  }
+
+  #stateChanged(state: StreamState, why: string): void {
+    this.#state.textContent = STATE_TEXTS[state];
+    this.#state.dataset.state = state;
+    this.#why.textContent = why;
+    this.#cut.disabled = state !== 'live';
+    if (state === 'cut' || state === 'reconnecting') this.#lostAt ??= Date.now();
+    if (state === 'live') this.#cutNote.textContent = '';
+  }
+
+  #frameArrived(frame: Frame): void {
+    const verdict = this.#chain.accept(frame);
+    if (frame.control === 'resumed') this.#resumed(frame.id);
+    // After a snapshot nothing is replayed: what was missed is part of it.
+    if (frame.control === 'snapshot' || frame.control === 'ready') {
+      this.#lostAt = undefined;
+      this.#resumption = undefined;
+    }
+    const replayed = this.#isReplayed(frame);
+    if (replayed && this.#resumption !== undefined) this.#resumption.replayed += 1;
+    this.#readTopologyStatus(frame);
+    if (frame.control !== 'position') {
+      this.#waiting.push({ frame, verdict, replayed });
+      if (this.#waiting.length > MOST_WAITING) this.#waiting.shift();
+    }
+    this.#drawTimer ??= setTimeout(() => this.#draw(), DRAW_MS);
+  }
+
+  #resumed(id: string): void {
+    const now = Date.now();
+    const awayMs = this.#lostAt === undefined ? undefined : now - this.#lostAt;
+    this.#lostAt = undefined;
+    this.#resumption = { id, at: this.#clock.toServer(now), awayMs, replayed: 0 };
+  }
+
+  /** Whether an event happened before the connection was back. */
+  #isReplayed({ control, data }: Frame): boolean {
+    if (control !== undefined || this.#resumption === undefined || !isRecord(data)) return false;
+    const seconds = numberField(data, 'ts');
+    return seconds !== undefined && seconds * 1000 < this.#resumption.at;
+  }
+
+  #readTopologyStatus({ name, data }: Frame): void {
+    if (!isRecord(data)) return;
+    const payload = data.payload;
+    let status: string | undefined;
+    if (name === 'snapshot') status = textField(data, 'status');
+    if (name === 'status' && isRecord(payload)) status = textField(payload, 'state');
+    if (status !== undefined) this.#onTopologyStatus(status);
+  }
+
+  #draw(): void {
+    clearTimeout(this.#drawTimer);
+    this.#drawTimer = undefined;
+    this.#list.add(this.#waiting);
+    this.#waiting = [];
+    this.#position.textContent = this.#chain.position ?? 'none yet';
+    const { counters } = this.#chain;
+    for (const name of COUNTED) this.#counts[name].textContent = String(counters[name]);
+    this.#counts.gaps.dataset.broken = String(counters.gaps > 0);
+    this.#counts.duplicates.dataset.broken = String(counters.duplicates > 0);
+    this.#drawVerdict(counters);
+    this.#resumeNote.textContent = this.#resumption === undefined ? '' : describe(this.#resumption);
+  }
+
+  #drawVerdict({ events, gaps, duplicates }: Counters): void {
+    const broken = gaps > 0 || duplicates > 0;
+    const waiting = this.#chain.position === undefined;
+    this.#verdict.dataset.verdict = broken ? 'broken' : waiting ? 'waiting' : 'complete';
+    if (broken) this.#verdict.textContent = 'The stream is not what was promised: something is missing or came twice.';
+    else if (waiting) this.#verdict.textContent = 'Waiting for the first frame.';
+    else this.#verdict.textContent = `Complete: ${plural(events, 'event')}, none missing, none twice.`;
+  }
+
+  async #cutConnection(): Promise<void> {
+    this.#cut.disabled = true;
+    try {
+      const cut = await this.#api.cutStreams();
+      this.#cutNote.textContent = `The server dropped ${plural(cut, 'stream')} of yours.`;
+    } catch (error) {
+      this.#cutNote.textContent = messageOf(error);
+      this.#cut.disabled = this.#state.dataset.state !== 'live';
+    }
+  }
+}
+
+function describe({ id, awayMs, replayed }: Resumption): string {
+  const away = awayMs === undefined ? '' : ` after ${(awayMs / 1000).toFixed(1)} s away`;
+  return `Resumed from ${id}${away}: ${replayed === 0 ? 'nothing was missed' : `${plural(replayed, 'missed event')} replayed`}.`;
+}
+
+function plural(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,197 @@
+import { describe, expect, test } from 'bun:test';
+import { Contiguity, type Counters } from '../../src/web/app/contiguity.ts';
+import { type Frame, readFrame } from '../../src/web/app/frame.ts';
+
+const EPOCH = 'k3v9';
+const NOTHING: Counters = { events: 0, duplicates: 0, gaps: 0, resumes: 0, resets: 0 };
+
+/** `[name, offset or id, prev offset]`, as a stream would deliver it. */
+type Step = readonly [name: string, at: number | string, prev?: number];
+
+function frame([name, at, prev]: Step): Frame {
+  const id = typeof at === 'number' ? `${EPOCH}.${at}` : at;
+  return readFrame(name, id, JSON.stringify(prev === undefined ? {} : { prev: `${EPOCH}.${prev}` }));
+}
+
+/** Runs the steps and tells what each was found to be. */
+function run(...steps: Step[]) {
+  const chain = new Contiguity();
+  const verdicts = steps.map((step) => chain.accept(frame(step)));
+  return { verdicts, counters: chain.counters, position: chain.position };
+}
+
+describe('an unbroken stream', () => {
+  test('counts every event after the snapshot and finds nothing wrong', () => {
+    const { verdicts, counters, position } = run(['snapshot', 41], ['mutation.enqueued', 42], ['mutation.applied', 43]);
+    expect(verdicts).toEqual(['opened', 'next', 'next']);
+    expect(counters).toEqual({ ...NOTHING, events: 2 });
+    expect(position).toBe(`${EPOCH}.43`);
+  });
+
+  test('starts from an empty channel', () => {
+    expect(run(['snapshot', 0], ['status', 1]).verdicts).toEqual(['opened', 'next']);
+  });
+
+  test('has no position before its first frame', () => {
+    expect(run().position).toBeUndefined();
+  });
+
+  test('resumes after the last id, on as many connections as it takes', () => {
+    const { counters } = run(
+      ['ready', 7],
+      ['message', 8],
+      ['resumed', 8],
+      ['message', 9],
+      ['resumed', 9],
+      ['message', 10],
+    );
+    expect(counters).toEqual({ ...NOTHING, events: 3, resumes: 2 });
+  });
+
+  test('may be broken by a reset, which is followed by a fresh snapshot', () => {
+    const { verdicts, counters } = run(
+      ['snapshot', 5],
+      ['reset', 'other.90'],
+      ['snapshot', 'other.90'],
+      ['status', 'other.91'],
+    );
+    expect(verdicts).toEqual(['opened', 'opened', 'opened', 'next']);
+    expect(counters).toEqual({ ...NOTHING, events: 1, resets: 1 });
+  });
+
+  test('may be reset without a position of its own', () => {
+    expect(run(['snapshot', 5], ['reset', ''], ['snapshot', 60], ['status', 61]).counters.gaps).toBe(0);
+  });
+
+  test('may be reset to an earlier offset of the same epoch', () => {
+    const { counters, position } = run(['snapshot', 50], ['reset', ''], ['snapshot', 3], ['status', 4]);
+    expect(counters).toEqual({ ...NOTHING, events: 1, resets: 1 });
+    expect(position).toBe(`${EPOCH}.4`);
+  });
+});
+
+describe('a filtered stream', () => {
+  test('follows prev over the events that are not for this role', () => {
+    const { verdicts, counters } = run(['ready', 10], ['message', 14, 10], ['message', 15, 14], ['message', 30, 15]);
+    expect(verdicts).toEqual(['opened', 'next', 'next', 'next']);
+    expect(counters.gaps).toBe(0);
+  });
+
+  test('is moved on by a position, which is no event', () => {
+    const { verdicts, counters } = run(['ready', 10], ['position', 25, 10], ['message', 26, 25]);
+    expect(verdicts).toEqual(['opened', 'moved', 'next']);
+    expect(counters).toEqual({ ...NOTHING, events: 1 });
+  });
+
+  test('takes a position without prev as the server’s word', () => {
+    expect(run(['snapshot', 10], ['position', 12], ['status', 13]).verdicts).toEqual(['opened', 'moved', 'next']);
+  });
+
+  test('shows a gap where prev is not the last id', () => {
+    expect(run(['ready', 10], ['message', 14, 12]).verdicts).toEqual(['opened', 'gap']);
+    expect(run(['ready', 10], ['position', 14, 12]).verdicts).toEqual(['opened', 'gap']);
+  });
+
+  test('does not let a position move back', () => {
+    const { verdicts, position } = run(['ready', 10], ['position', 8], ['message', 11]);
+    expect(verdicts).toEqual(['opened', 'moved', 'next']);
+    expect(position).toBe(`${EPOCH}.11`);
+  });
+});
+
+describe('a broken stream', () => {
+  test('shows a gap once and goes on from there', () => {
+    const { verdicts, counters } = run(['snapshot', 1], ['status', 2], ['status', 4], ['status', 5]);
+    expect(verdicts).toEqual(['opened', 'next', 'gap', 'next']);
+    expect(counters).toEqual({ ...NOTHING, events: 3, gaps: 1 });
+  });
+
+  test('shows duplicates and does not move back for them', () => {
+    const { verdicts, position } = run(['snapshot', 1], ['status', 2], ['status', 2], ['status', 1], ['status', 3]);
+    expect(verdicts).toEqual(['opened', 'next', 'duplicate', 'duplicate', 'next']);
+    expect(position).toBe(`${EPOCH}.3`);
+  });
+
+  test('shows an event that comes twice on a filtered stream', () => {
+    expect(run(['ready', 1], ['message', 5, 1], ['message', 5, 1]).verdicts).toEqual(['opened', 'next', 'duplicate']);
+  });
+
+  test.each<[string, Step[]]>([
+    [
+      'a resume that goes on too late',
+      [
+        ['snapshot', 1],
+        ['resumed', 3],
+      ],
+    ],
+    [
+      'a resume in another epoch',
+      [
+        ['snapshot', 1],
+        ['resumed', 'other.1'],
+      ],
+    ],
+    [
+      'another epoch without a reset',
+      [
+        ['snapshot', 1],
+        ['status', 'other.2'],
+      ],
+    ],
+    [
+      'a position in another epoch',
+      [
+        ['snapshot', 1],
+        ['position', 'other.2'],
+      ],
+    ],
+    [
+      'a later snapshot that no reset announced',
+      [
+        ['snapshot', 1],
+        ['snapshot', 4],
+      ],
+    ],
+    [
+      'a second snapshot after one reset',
+      [
+        ['snapshot', 1],
+        ['reset', 4],
+        ['snapshot', 4],
+        ['snapshot', 9],
+      ],
+    ],
+    ['an event before any opening frame', [['status', 1]]],
+    [
+      'an event without an id',
+      [
+        ['snapshot', 1],
+        ['status', ''],
+      ],
+    ],
+    [
+      'an id that is no cursor',
+      [
+        ['snapshot', 1],
+        ['status', 'k3v9.02'],
+      ],
+    ],
+    ['a snapshot without an id', [['snapshot', '']]],
+  ])('shows %s as a gap', (_, steps) => {
+    const { verdicts, counters } = run(...steps);
+    expect(verdicts.at(-1)).toBe('gap');
+    expect(counters.gaps).toBe(1);
+  });
+
+  test('that resumes too early has its repetitions counted one by one', () => {
+    const { counters } = run(
+      ['snapshot', 1],
+      ['status', 2],
+      ['status', 3],
+      ['resumed', 1],
+      ['status', 2],
+      ['status', 3],
+    );
+    expect(counters).toEqual({ ...NOTHING, events: 4, duplicates: 2, resumes: 1 });
+  });
+});
