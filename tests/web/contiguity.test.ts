@@ -63,6 +63,16 @@ describe('an unbroken stream', () => {
     expect(run(['snapshot', 5], ['reset', ''], ['snapshot', 60], ['status', 61]).counters.gaps).toBe(0);
   });
 
+  test('may open with a snapshot that has no place yet, while the log cannot be reached', () => {
+    const fresh = run(['snapshot', ''], ['snapshot', 5], ['status', 6]);
+    expect(fresh).toEqual({
+      verdicts: ['opened', 'opened', 'next'],
+      counters: { ...NOTHING, events: 1 },
+      position: 'k3v9.6',
+    });
+    expect(run(['snapshot', 5], ['snapshot', ''], ['resumed', 5], ['status', 6]).counters.gaps).toBe(0);
+  });
+
   test('may be reset to an earlier offset of the same epoch', () => {
     const { counters, position } = run(['snapshot', 50], ['reset', ''], ['snapshot', 3], ['status', 4]);
     expect(counters).toEqual({ ...NOTHING, events: 1, resets: 1 });
@@ -176,7 +186,14 @@ describe('a broken stream', () => {
         ['status', 'k3v9.02'],
       ],
     ],
-    ['a snapshot without an id', [['snapshot', '']]],
+    [
+      'a late resume after a snapshot without an id',
+      [
+        ['snapshot', 1],
+        ['snapshot', ''],
+        ['resumed', 3],
+      ],
+    ],
   ])('shows %s as a gap', (_, steps) => {
     const { verdicts, counters } = run(...steps);
     expect(verdicts.at(-1)).toBe('gap');

@@ -2,7 +2,6 @@ import { describe, expect, test } from 'bun:test';
 import { backoffMs } from '../../src/web/app/backoff.ts';
 import { readFrame } from '../../src/web/app/frame.ts';
 import { examplePayload, MUTATION_OPS } from '../../src/web/app/mutations.ts';
-import { ServerClock } from '../../src/web/app/server-clock.ts';
 import { ALL_EVENTS, IDENTITIES, streamUrl, topologyStream } from '../../src/web/app/streams.ts';
 
 describe('backoffMs', () => {
@@ -14,34 +13,6 @@ describe('backoffMs', () => {
   test('leaves up to a half to chance', () => {
     expect(backoffMs(1, 0.5)).toBe(750);
     expect(backoffMs(6, 0.999_999)).toBe(15_000);
-  });
-});
-
-describe('ServerClock', () => {
-  const noon = Date.UTC(2026, 0, 1, 12);
-  const httpDate = (time: number) => new Date(time).toUTCString();
-
-  test('assumes no difference before it has learnt anything', () => {
-    expect(new ServerClock().toServer(noon + 17)).toBe(noon + 17);
-  });
-
-  test('assumes no difference while an answer can be explained without one', () => {
-    const clock = new ServerClock();
-    clock.observe(httpDate(noon), noon + 980, noon + 990);
-    expect(clock.toServer(noon + 990)).toBe(noon + 990);
-  });
-
-  test.each([-3_600_000, 3_600_000])('corrects a device clock that is %p ms off to within a second', (ahead) => {
-    const clock = new ServerClock();
-    clock.observe(httpDate(noon), noon + 300 + ahead, noon + 340 + ahead);
-    expect(Math.abs(clock.toServer(noon + 340 + ahead) - (noon + 340))).toBeLessThanOrEqual(1000);
-  });
-
-  test('learns nothing from an answer without a readable date', () => {
-    const clock = new ServerClock();
-    clock.observe(null, 0, 1);
-    clock.observe('yesterday', 0, 1);
-    expect(clock.toServer(noon)).toBe(noon);
   });
 });
 

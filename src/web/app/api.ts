@@ -1,6 +1,5 @@
 import { isRecord, type JsonRecord, numberField, parseJson, recordsField, textField } from './json.ts';
 import type { MutationOp, TopologyNames } from './mutations.ts';
-import type { ServerClock } from './server-clock.ts';
 
 /** Where the API is. */
 export const API_BASE = '/api/v1';
@@ -38,14 +37,12 @@ export interface Session {
 
 /** The routes of the API that the page uses. Every method throws {@link ApiError}. */
 export class Api {
-  readonly #clock: ServerClock;
   readonly #onUnauthorized: () => void;
   /** The access token of who is signed in. */
   token: string | undefined;
 
   /** @param onUnauthorized called when the server no longer takes the token */
-  constructor(clock: ServerClock, onUnauthorized: () => void) {
-    this.#clock = clock;
+  constructor(onUnauthorized: () => void) {
     this.#onUnauthorized = onUnauthorized;
   }
 
@@ -135,7 +132,6 @@ export class Api {
     const headers = new Headers();
     if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
     if (body !== undefined) headers.set('content-type', 'application/json');
-    const sentAt = Date.now();
     const response = await fetch(API_BASE + path, {
       method,
       headers,
@@ -144,7 +140,6 @@ export class Api {
     }).catch(() => {
       throw new ApiError(0, 'The server cannot be reached.');
     });
-    this.#clock.observe(response.headers.get('date'), sentAt, Date.now());
     // The connection may be lost in the middle of the body; what is there then is no JSON.
     const text = await response.text().catch(() => '');
     const answer = parseJson(text);

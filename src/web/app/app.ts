@@ -1,16 +1,14 @@
 import { Api } from './api.ts';
 import { Console } from './console.ts';
 import { find } from './dom.ts';
-import { ServerClock } from './server-clock.ts';
 import { SignIn } from './sign-in.ts';
 
 // Session storage: for this tab only, and gone when it closes.
 const STORED_TOKEN = 'decnet-live.token';
 const STORED_NAME = 'decnet-live.user';
 
-const clock = new ServerClock();
-const api = new Api(clock, () => signedOut('Your session has ended. Please sign in again.'));
-const page = new Console(api, clock);
+const api = new Api(() => signedOut('Your session has ended. Please sign in again.'));
+const page = new Console(api);
 const signIn = new SignIn(api, signedIn);
 const who = find('who', HTMLElement);
 const userName = find('user-name', HTMLElement);

@@ -1,7 +1,6 @@
 import { type Api, messageOf, type TopologySummary } from './api.ts';
 import { create, find } from './dom.ts';
 import { MutationForm } from './mutation-form.ts';
-import type { ServerClock } from './server-clock.ts';
 import { StreamView } from './stream-view.ts';
 import { ALL_EVENTS, IDENTITIES, type StreamChoice, topologyStream } from './streams.ts';
 
@@ -24,9 +23,9 @@ export class Console {
   #role: string | undefined;
   #shown: string | undefined;
 
-  constructor(api: Api, clock: ServerClock) {
+  constructor(api: Api) {
     this.#api = api;
-    this.#view = new StreamView(api, clock, (status) => this.#showStatus(status));
+    this.#view = new StreamView(api, (status) => this.#showStatus(status));
     this.#mutations = new MutationForm(api, () => void this.#reload());
     this.#choice.addEventListener('change', () => this.#select(this.#choice.value));
     find('refresh', HTMLButtonElement).addEventListener('click', () => void this.#reload());

@@ -67,9 +67,11 @@ export class Contiguity {
   /** A connection was made. Unless a reset was announced, it has to go on exactly where the chain stands. */
   #open(cursor: Cursor | undefined): Verdict {
     const last = this.#last;
+    // A server that cannot reach its log sends a snapshot without a place in it. That claims nothing; the next opening
+    // frame is held to where the chain stands.
+    if (cursor === undefined) return 'opened';
     const mayStart = last === undefined || this.#resetting;
     this.#resetting = false;
-    if (cursor === undefined) return 'gap';
     // Behind the chain is no loss: what is sent again will be counted as duplicates, one by one.
     if (!mayStart && cursor.epoch === last.epoch && cursor.offset <= last.offset) return 'opened';
     this.#last = cursor;

@@ -1,11 +1,11 @@
+import { type Cursor, parseCursor } from '../../bus/cursor.ts';
 import { type Api, messageOf } from './api.ts';
 import { Contiguity, type Counters } from './contiguity.ts';
 import { find } from './dom.ts';
 import { type Entry, EventList } from './event-list.ts';
 import type { Frame } from './frame.ts';
-import { isRecord, numberField, textField } from './json.ts';
+import { isRecord, textField } from './json.ts';
 import { LiveStream, type StreamState } from './live-stream.ts';
-import type { ServerClock } from './server-clock.ts';
 import type { StreamChoice } from './streams.ts';
 
 /** Frames are drawn together after so many milliseconds: under load the cost per frame falls. */
@@ -26,8 +26,8 @@ const STATE_TEXTS: Readonly<Record<StreamState, string>> = {
 /** A connection that went on after a loss. */
 interface Resumption {
   readonly id: string;
-  /** Milliseconds of the server's clock; events from before were missed at first. */
-  readonly at: number;
+  /** Where the stream stood when it went on; the events up to there had been missed. */
+  readonly missedUntil: Cursor | undefined;
   /** Milliseconds; `undefined` when the page did not see the loss. */
   readonly awayMs: number | undefined;
   replayed: number;
@@ -36,7 +36,6 @@ interface Resumption {
 /** Shows one stream: the state of its connection, the proof that it is complete, and its events. */
 export class StreamView {
   readonly #api: Api;
-  readonly #clock: ServerClock;
   readonly #onTopologyStatus: (status: string) => void;
   readonly #list = new EventList(find('event-list', HTMLOListElement), find('no-events', HTMLElement));
   readonly #state = find('state', HTMLElement);
@@ -61,9 +60,8 @@ export class StreamView {
   #resumption: Resumption | undefined;
 
   /** @param onTopologyStatus told whenever the stream says which status its topology has */
-  constructor(api: Api, clock: ServerClock, onTopologyStatus: (status: string) => void) {
+  constructor(api: Api, onTopologyStatus: (status: string) => void) {
     this.#api = api;
-    this.#clock = clock;
     this.#onTopologyStatus = onTopologyStatus;
     this.#cut.addEventListener('click', () => void this.#cutConnection());
   }
@@ -103,7 +101,7 @@ export class StreamView {
 
   #frameArrived(frame: Frame): void {
     const verdict = this.#chain.accept(frame);
-    if (frame.control === 'resumed') this.#resumed(frame.id);
+    if (frame.control === 'resumed') this.#resumed(frame);
     // After a snapshot nothing is replayed: what was missed is part of it.
     if (frame.control === 'snapshot' || frame.control === 'ready') {
       this.#lostAt = undefined;
@@ -119,18 +117,18 @@ export class StreamView {
     this.#drawTimer ??= setTimeout(() => this.#draw(), DRAW_MS);
   }
 
-  #resumed(id: string): void {
-    const now = Date.now();
-    const awayMs = this.#lostAt === undefined ? undefined : now - this.#lostAt;
+  #resumed({ id, data }: Frame): void {
+    const awayMs = this.#lostAt === undefined ? undefined : Date.now() - this.#lostAt;
     this.#lostAt = undefined;
-    this.#resumption = { id, at: this.#clock.toServer(now), awayMs, replayed: 0 };
+    const position = isRecord(data) ? textField(data, 'position') : undefined;
+    this.#resumption = { id, missedUntil: parseCursor(position ?? ''), awayMs, replayed: 0 };
   }
 
-  /** Whether an event happened before the connection was back. */
-  #isReplayed({ control, data }: Frame): boolean {
-    if (control !== undefined || this.#resumption === undefined || !isRecord(data)) return false;
-    const seconds = numberField(data, 'ts');
-    return seconds !== undefined && seconds * 1000 < this.#resumption.at;
+  #isReplayed({ control, id }: Frame): boolean {
+    const missedUntil = this.#resumption?.missedUntil;
+    const cursor = parseCursor(id);
+    if (control !== undefined || missedUntil === undefined || cursor === undefined) return false;
+    return cursor.epoch === missedUntil.epoch && cursor.offset <= missedUntil.offset;
   }
 
   #readTopologyStatus({ name, data }: Frame): void {
@@ -161,7 +159,7 @@ export class StreamView {
     const waiting = this.#chain.position === undefined;
     this.#verdict.dataset.verdict = broken ? 'broken' : waiting ? 'waiting' : 'complete';
     if (broken) this.#verdict.textContent = 'The stream is not what was promised: something is missing or came twice.';
-    else if (waiting) this.#verdict.textContent = 'Waiting for the first frame.';
+    else if (waiting) this.#verdict.textContent = 'Waiting for the stream to say where it stands.';
     else this.#verdict.textContent = `Complete: ${plural(events, 'event')}, none missing, none twice.`;
   }
 
