@@ -25,9 +25,9 @@ as_root() {
 
 # version_at_least HAVE WANT: compares the first three numbers; a suffix such as -canary does not count.
 version_at_least() {
-  printf '%s %s\n' "$1" "$2" | awk '{
-    split($1, have, /[^0-9]+/)
-    split($2, want, /[^0-9]+/)
+  awk -v have_text="$1" -v want_text="$2" 'BEGIN {
+    split(have_text, have, /[^0-9]+/)
+    split(want_text, want, /[^0-9]+/)
     for (i = 1; i <= 3; i++) if (have[i] + 0 != want[i] + 0) exit !(have[i] + 0 > want[i] + 0)
   }'
 }
@@ -80,8 +80,9 @@ ensure_dependencies() {
   bun install --frozen-lockfile --silent </dev/null >&2 || fail 'bun install failed; bun.lock may not fit package.json'
 }
 
+# ensure_redis ALTERNATIVE: what else helps where it cannot be installed, as the end of a sentence; may be empty.
 ensure_redis() {
-  hint='install Redis 7.0 or newer (https://redis.io/downloads)'
+  hint="install Redis 7.0 or newer (https://redis.io/downloads)$1"
   has redis-server || install_packages redis-server redis-server redis "$hint"
   found=$(redis-server --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p')
   version_at_least "$found" 7.0 || fail "redis-server is version ${found:-unknown}, too old: $hint"
