@@ -43,3 +43,8 @@ export function createEvent(
 export function wireData(event: Event): string {
   return JSON.stringify({ topic: event.topic, type: event.type, ts: event.ts, payload: event.payload });
 }
+
+/** True for a JSON object: not an array, not null. For values that came out of `JSON.parse`. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -87,6 +87,21 @@ export class Groups {
     );
   }
 
+  /**
+   * Moves many groups in one round trip.
+   * @returns the groups that are gone
+   */
+  async checkpoint(positions: readonly { group: Group; offset: number }[]): Promise<Group[]> {
+    const moved = await Promise.allSettled(positions.map(({ group, offset }) => this.moveTo(group, offset)));
+    const gone: Group[] = [];
+    moved.forEach((result, index) => {
+      const position = positions[index];
+      if (result.status === 'rejected' && result.reason instanceof GroupGoneError && position)
+        gone.push(position.group);
+    });
+    return gone;
+  }
+
   /** Destroys the group. Safe when it is gone already. */
   async close(group: Group): Promise<void> {
     await destroy(this.#commands, group);

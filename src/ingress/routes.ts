@@ -1,0 +1,50 @@
+import { Elysia, t } from 'elysia';
+import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
+import { createEvent, isJsonObject } from '../bus/event.ts';
+import type { EventLog } from '../bus/event-log.ts';
+import { TopicError } from '../bus/topic.ts';
+import { AppError, describeError } from '../errors.ts';
+import type { Log } from '../telemetry/log.ts';
+
+export interface IngressRouteParts {
+  readonly authenticator: HeaderAuthenticator;
+  readonly log: EventLog;
+  readonly logger: Log;
+}
+
+const publication = t.Object({
+  topic: t.String({ minLength: 1 }),
+  type: t.String({ default: '' }),
+  payload: t.Unknown(),
+  id: t.Optional(t.String({ pattern: '^[0-9A-Za-z_-]{1,64}$' })),
+});
+
+/**
+ * `POST /events`: a producer publishes an event. 202 once Redis has it. With an `id` of its own a producer may send the
+ * same event again after a lost answer; it is told the first result.
+ */
+export function ingressRoutes({ authenticator, log, logger }: IngressRouteParts) {
+  return new Elysia({ name: 'ingress-routes' }).use(guard(authenticator, 'admin')).post(
+    '/events',
+    async ({ body, set }) => {
+      const event = toEvent(body);
+      const [published] = await log.publish([{ event }]).catch((error: unknown) => {
+        logger.warn('an event was refused: redis does not answer', { topic: event.topic, error: describeError(error) });
+        throw new AppError('unavailable', 'The event log cannot be reached; publish again with the same id');
+      });
+      set.status = 202;
+      return published;
+    },
+    { body: publication },
+  );
+}
+
+function toEvent({ topic, type, payload = {}, id }: typeof publication.static) {
+  if (!isJsonObject(payload)) throw new AppError('invalid', 'payload must be a JSON object');
+  try {
+    return createEvent(topic, type, payload, id);
+  } catch (error) {
+    if (error instanceof TopicError) throw new AppError('invalid', error.message);
+    throw error;
+  }
+}

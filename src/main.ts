@@ -1,0 +1,243 @@
+import { Elysia } from 'elysia';
+import { Authenticator } from './auth/authenticator.ts';
+import { createRateLimits } from './auth/rate-limit.ts';
+import { authRoutes } from './auth/routes.ts';
+import { StreamAuthenticator } from './auth/stream-auth.ts';
+import { Tickets } from './auth/tickets.ts';
+import { Tokens } from './auth/tokens.ts';
+import { userRoutes } from './auth/user-routes.ts';
+import { Users } from './auth/users.ts';
+import { startEmbeddedRedis } from './bus/embedded-redis.ts';
+import { EventLog } from './bus/event-log.ts';
+import { Groups } from './bus/groups.ts';
+import { Housekeeper } from './bus/housekeeper.ts';
+import { connectRedis } from './bus/redis.ts';
+import { Relay } from './bus/relay.ts';
+import { Tail, type TailChecks, tailChecks } from './bus/tail.ts';
+import { type Config, ConfigError, loadConfig } from './config.ts';
+import { type Db, engineOf, openDatabase } from './db/database.ts';
+import { migrate } from './db/migrate.ts';
+import { seedDemo } from './demo/seed.ts';
+import { startDemoTraffic } from './demo/traffic.ts';
+import { describeError } from './errors.ts';
+import { healthRoutes } from './health/routes.ts';
+import { errorHandling } from './http/errors.ts';
+import { requestRules } from './http/request-rules.ts';
+import { identityRoutes } from './identity/routes.ts';
+import { identityStream } from './identity/stream.ts';
+import { ingressRoutes } from './ingress/routes.ts';
+import { cutRoute } from './stream/cut-route.ts';
+import { Hub } from './stream/hub.ts';
+import { patternStream } from './stream/pattern-stream.ts';
+import { type Recovery, recovery } from './stream/recovery.ts';
+import { sessionWatch } from './stream/session-watch.ts';
+import { sseRoutes } from './stream/sse-routes.ts';
+import { Streams } from './stream/streams.ts';
+import { UserStreams } from './stream/user-streams.ts';
+import { createLog, type Log } from './telemetry/log.ts';
+import { topologyRoutes } from './topology/routes.ts';
+import { topologyStream } from './topology/stream.ts';
+import { pageRoutes } from './web/page.ts';
+
+export interface StartOptions {
+  /** Seeds a demonstration fleet and keeps it busy; default false. */
+  readonly demo?: boolean;
+  readonly log?: Log;
+  /** The protections of the streams; a negative control hands in one that lacks something. */
+  readonly protections?: { readonly recovery?: Recovery; readonly tailChecks?: TailChecks };
+}
+
+export interface App {
+  readonly url: string;
+  readonly db: Db;
+  /** Drains the streams, then stops everything that was started; safe to call twice. */
+  stop(): Promise<void>;
+}
+
+/** DECNET's answer to GET /config where this project has no setting of its own. */
+const PLANE_SETTINGS = { deployment_limit: 10, global_mutation_interval: '30m' };
+/** A request under way may take so long to finish when the server stops. */
+const STOP_GRACE_MS = 5000;
+/** The largest body of a request in bytes: DECNET's bus takes 1 MiB of event (contract §2.2). */
+const MAX_BODY_BYTES = 2 * 1024 * 1024;
+
+type Stop = () => unknown;
+
+/** Wires and starts a process. What was started is stopped again when a later step fails. */
+export async function start(config: Config, options: StartOptions = {}): Promise<App> {
+  const log = options.log ?? createLog(config.logLevel);
+  const stops: Stop[] = [];
+  let stopping: Promise<void> | undefined;
+  const stop = () => {
+    stopping ??= runAll(stops.reverse(), log);
+    return stopping;
+  };
+  try {
+    return { ...(await wire(config, options, log, stops)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function wire(config: Config, options: StartOptions, log: Log, stops: Stop[]) {
+  const node = crypto.randomUUID().slice(0, 8);
+  const db = openDatabase(config.db.url, log);
+  stops.push(() => db.destroy());
+  await migrate(db, engineOf(config.db.url));
+
+  const redisUrl = config.bus.redisUrl ?? (await embeddedRedis(config, log, stops));
+  const redis = connectRedis(redisUrl, log);
+  stops.push(() => redis.close());
+
+  const eventLog = new EventLog(redis.commands, config.bus);
+  const groups = new Groups(node, redis.commands, redis.replay, config.bus);
+  const relay = new Relay(db, eventLog, node, log);
+  const onCommitted = () => relay.wake();
+
+  const users = new Users(db, onCommitted);
+  if (config.auth.adminPassword !== undefined) await users.seedAdmin(config.auth.adminUser, config.auth.adminPassword);
+  const tokens = new Tokens({ secret: config.auth.jwtSecret, ttlSeconds: config.auth.tokenTtlSeconds });
+  const authenticator = new Authenticator(tokens, users);
+  const tickets = new Tickets(redis.commands, log);
+  const limits = createRateLimits(redis.commands, config.auth.limiter);
+
+  const hub = new Hub(config.stream.windowBytes);
+  const streams = new Streams({
+    connection: {
+      log: eventLog,
+      groups,
+      hub,
+      recovery: options.protections?.recovery ?? recovery,
+      logger: log,
+      retryMs: config.stream.retryMs,
+    },
+    hub,
+    slots: new UserStreams(redis.commands, node, log, {
+      maxPerUser: config.stream.maxPerUser,
+      leaseMs: config.bus.leaseMs,
+    }),
+    logger: log,
+    isStillValid: (principal, gate) => authenticator.stillValid(principal, gate),
+    keepaliveMs: config.stream.keepaliveMs,
+    stallMs: config.stream.stallMs,
+    leaseMs: config.bus.leaseMs,
+  });
+  const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
+  const listener = {
+    onBatch(batch: Parameters<Hub['onBatch']>[0]) {
+      watch.onBatch(batch);
+      hub.onBatch(batch);
+    },
+    onBreak(epoch: string) {
+      watch.onBreak(epoch);
+      hub.onBreak(epoch);
+    },
+  };
+  const tail = new Tail(redis.tail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
+  const housekeeper = new Housekeeper(redis.commands, groups, log, config.bus);
+
+  if (options.demo) await seedDemo(db, Date.now());
+  const authParts = { authenticator, users, tokens, tickets, limits, log };
+  const api = new Elysia({ prefix: '/api/v1' })
+    .use(authRoutes(authParts))
+    .use(userRoutes({ authenticator, users, settings: PLANE_SETTINGS, log }))
+    .use(topologyRoutes({ db, authenticator, onCommitted }))
+    .use(identityRoutes({ db, authenticator }))
+    .use(ingressRoutes({ authenticator, log: eventLog, logger: log }))
+    .use(cutRoute(streams, authenticator))
+    .use(
+      sseRoutes([topologyStream(db), identityStream(db), patternStream], {
+        streams,
+        authenticator: new StreamAuthenticator({ authenticator, tickets, tokens, queryToken: config.auth.queryToken }),
+        retryMs: config.stream.retryMs,
+      }),
+    );
+  const app = new Elysia({
+    // Two processes on one port would share it silently.
+    serve: { reusePort: false, maxRequestBodySize: MAX_BODY_BYTES, development: false },
+  });
+  app
+    .use(requestRules(config.http.corsOrigins))
+    .use(errorHandling(log, { developer: config.developer, methodsOf: (path) => methodsOf(app, path) }))
+    .use(healthRoutes({ db, pingRedis: () => redis.commands.ping(), tail, relay, streams, logger: log }))
+    .use(await pageRoutes())
+    .use(api);
+
+  tail.start();
+  stops.push(() => tail.stop());
+  stops.push(() => housekeeper.stop().then(() => groups.retire()));
+  await housekeeper.start().catch((error) => log.warn('starting without redis', { error: describeError(error) }));
+  relay.start();
+  stops.push(() => relay.stop());
+  streams.start();
+  app.listen({ hostname: config.http.host, port: config.http.port });
+  stops.push(() => stopServer(app, streams));
+  if (options.demo) {
+    const publish = (event: Parameters<EventLog['publish']>[0][number]['event']) => eventLog.publish([{ event }]);
+    const traffic = startDemoTraffic({ db, publish, onCommitted, log, intervalMs: 1000 });
+    stops.push(() => traffic.stop());
+  }
+  const url = `http://${config.http.host}:${app.server?.port}`;
+  log.info('listening', {
+    url,
+    node,
+    database: engineOf(config.db.url),
+    redis: config.bus.redisUrl ? 'external' : 'embedded',
+  });
+  return { url, db };
+}
+
+async function embeddedRedis(config: Config, log: Log, stops: Stop[]): Promise<string> {
+  const server = await startEmbeddedRedis(config.bus.dataDir, log);
+  stops.push(() => server.stop());
+  return server.socket;
+}
+
+/** Refuses new connections, ends the streams, and lets requests under way finish. */
+async function stopServer(app: Elysia, streams: Streams): Promise<void> {
+  // Bun's own server: Elysia's stop() cannot be asked a second time, to insist.
+  const { server } = app;
+  const stopped = server?.stop(false);
+  streams.drain();
+  await Promise.race([stopped, Bun.sleep(STOP_GRACE_MS)]);
+  await server?.stop(true);
+}
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+
+function methodsOf(app: Elysia, path: string): string[] {
+  return METHODS.filter((method) => app.router.http.find(method, path) !== null);
+}
+
+async function runAll(stops: readonly Stop[], log: Log): Promise<void> {
+  for (const stop of stops) {
+    try {
+      await stop();
+    } catch (error) {
+      log.warn('a part did not stop cleanly', { error: describeError(error) });
+    }
+  }
+}
+
+/** `bun run start`: production, everything from the environment. */
+async function main(): Promise<void> {
+  let app: App;
+  try {
+    app = await start(loadConfig(process.env));
+  } catch (error) {
+    const problem = error instanceof ConfigError ? error.message : `cannot start: ${describeError(error)}`;
+    createLog('error').error(problem);
+    process.exit(1);
+  }
+  let signals = 0;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      signals += 1;
+      if (signals > 1) process.exit(1); // Asked twice: at once.
+      void app.stop().then(() => process.exit(0));
+    });
+  }
+}
+
+if (import.meta.main) await main();

@@ -1,0 +1,73 @@
+import type { Role } from '../auth/principal.ts';
+import { assertPattern, matcher, TopicError } from '../bus/topic.ts';
+import { AppError } from '../errors.ts';
+import type { Snapshot, Subscription } from './connection.ts';
+import type { View } from './view.ts';
+
+/** A stream as data. Adding one is adding one of these; nothing else knows which streams there are. */
+export interface StreamDeclaration {
+  readonly name: string;
+  /** Below `/api/v1`; `:id` where the stream belongs to one thing. */
+  readonly path: string;
+  /** The gate in front of it. */
+  readonly role: Role;
+  /** The channel that it reads, for the thing with this id. */
+  channel(id: string): string;
+  /** The frame's name for a topic; `undefined` for unnamed frames, which every EventSource hears. */
+  eventName(topic: string): string | undefined;
+  /** Patterns of the events that a role is shown. What no pattern lists is never sent to it. */
+  readonly topics: Readonly<Record<Role, readonly string[]>>;
+  /** Refuses ids of things that are not there; absent where there is no id. */
+  assertExists?(id: string): Promise<void>;
+  /** The state that a fresh client starts from; absent on streams without one. */
+  snapshot?(id: string): Promise<Snapshot>;
+  /** True where clients choose among the events by `?topics=`. */
+  readonly takesPatterns?: boolean;
+}
+
+const MAX_PATTERNS = 50;
+
+/**
+ * What a client subscribes to by opening a declared stream.
+ * @param query of the request: `topics` (comma list of patterns, where the stream takes them) and `once`
+ * @throws {AppError} `invalid`
+ */
+export function subscriptionTo(
+  declaration: StreamDeclaration,
+  id: string,
+  role: Role,
+  query: URLSearchParams,
+): Omit<Subscription, 'request'> {
+  const patterns = declaration.takesPatterns ? patternsOf(query.get('topics')) : undefined;
+  const isAllowed = matcher(declaration.topics[role]);
+  const isChosen = patterns === undefined ? () => true : matcher(patterns);
+  const view: View = {
+    key: [declaration.name, role, id, ...(patterns ?? [])].join(' '),
+    channel: declaration.channel(id),
+    eventName: declaration.eventName,
+    shows: (topic) => isAllowed(topic) && isChosen(topic),
+    filtered: patterns !== undefined,
+  };
+  const snapshot = declaration.snapshot?.bind(declaration, id);
+  return { view, once: isOnce(query.get('once')), ...(snapshot === undefined ? {} : { snapshot }) };
+}
+
+function patternsOf(text: string | null): string[] {
+  const patterns = [...new Set((text ?? '>').split(','))].sort();
+  if (patterns.length > MAX_PATTERNS) throw new AppError('invalid', `topics may list at most ${MAX_PATTERNS} patterns`);
+  for (const pattern of patterns) {
+    try {
+      assertPattern(pattern);
+    } catch (error) {
+      if (!(error instanceof TopicError)) throw error;
+      throw new AppError('invalid', `topics: ${error.message}`);
+    }
+  }
+  return patterns;
+}
+
+function isOnce(value: string | null): boolean {
+  if (value === null || value === '0' || value === 'false') return false;
+  if (value === '1' || value === 'true' || value === '') return true;
+  throw new AppError('invalid', 'once must be 1 or 0');
+}

@@ -1,0 +1,89 @@
+import type { Batch } from '../bus/entry.ts';
+import type { TailListener } from '../bus/tail.ts';
+import type { View } from './view.ts';
+import { Window } from './window.ts';
+
+/** What the hub knows of a connection. */
+export interface Member {
+  readonly view: View;
+  /** The window has more. Called in the tick of the batch; must not throw. */
+  onBatch(): void;
+  /** Batches were missed; `epoch` holds from here on. Must not throw. */
+  onBreak(epoch: string): void;
+}
+
+interface Audience {
+  readonly window: Window;
+  readonly members: Set<Member>;
+  /** When the last member left, in milliseconds of `performance.now()`. */
+  emptySince: number;
+}
+
+/** How long a window outlives its last reader: a restart of a proxy brings them all back within seconds. */
+const LINGER_MS = 30_000;
+
+/** Fans what the tail reads out to the connections of this process: one window a view, encoded once. */
+export class Hub implements TailListener {
+  readonly #windowBytes: number;
+  readonly #channels = new Map<string, Map<string, Audience>>();
+  #epoch = '';
+
+  /** @param windowBytes encoded bytes of recent frames to keep for each view */
+  constructor(windowBytes: number) {
+    this.#windowBytes = windowBytes;
+  }
+
+  /** The epoch that the tail reads; empty before it has begun. */
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  /** From the return on, no batch of the member's channel is missed. */
+  join(member: Member): Window {
+    const { channel, key } = member.view;
+    const audiences = this.#channels.get(channel) ?? new Map<string, Audience>();
+    this.#channels.set(channel, audiences);
+    const audience = audiences.get(key) ?? this.#audience(member.view);
+    audiences.set(key, audience);
+    audience.members.add(member);
+    return audience.window;
+  }
+
+  leave(member: Member): void {
+    const audience = this.#channels.get(member.view.channel)?.get(member.view.key);
+    audience?.members.delete(member);
+    if (audience?.members.size === 0) audience.emptySince = performance.now();
+  }
+
+  onBatch(batch: Batch): void {
+    this.#epoch = batch.epoch;
+    for (const { window, members } of this.#channels.get(batch.channel)?.values() ?? []) {
+      window.append(batch);
+      for (const member of members) member.onBatch();
+    }
+  }
+
+  onBreak(epoch: string): void {
+    this.#epoch = epoch;
+    for (const audiences of this.#channels.values()) {
+      for (const { window, members } of audiences.values()) {
+        window.clear();
+        for (const member of members) member.onBreak(epoch);
+      }
+    }
+  }
+
+  /** Forgets windows that nobody has read for a while. */
+  sweep(now = performance.now()): void {
+    for (const [channel, audiences] of this.#channels) {
+      for (const [key, { members, emptySince }] of audiences) {
+        if (members.size === 0 && now - emptySince > LINGER_MS) audiences.delete(key);
+      }
+      if (audiences.size === 0) this.#channels.delete(channel);
+    }
+  }
+
+  #audience(view: View): Audience {
+    return { window: new Window(view, this.#windowBytes), members: new Set(), emptySince: 0 };
+  }
+}

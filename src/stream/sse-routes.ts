@@ -1,0 +1,84 @@
+import { Elysia } from 'elysia';
+import { assertRole } from '../auth/guard.ts';
+import type { StreamAuthenticator } from '../auth/stream-auth.ts';
+import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
+import { encodeRetry, toBytes } from './encoder.ts';
+import { SseTransport } from './sse-transport.ts';
+import { resumptionOf, type Streams } from './streams.ts';
+
+export interface SseRouteParts {
+  readonly streams: Streams;
+  readonly authenticator: StreamAuthenticator;
+  /** Milliseconds; told to clients that are sent away. */
+  readonly retryMs: number;
+}
+
+/** Lifts the server's idle timeout off a request: a quiet stream is no dead one. */
+interface TimeoutControl {
+  timeout(request: Request, seconds: number): void;
+}
+
+/** `GET <path>` for each declared stream, as server-sent events. */
+export function sseRoutes(declarations: readonly StreamDeclaration[], parts: SseRouteParts) {
+  const app = new Elysia({ name: 'sse-routes' });
+  for (const declaration of declarations) {
+    app.get(declaration.path, ({ request, params, server }) =>
+      openStream(declaration, idOf(params), request, server, parts),
+    );
+  }
+  return app;
+}
+
+/** Everything that can be refused is refused here, as JSON, before the response starts: 401, 403, 422, 404, 429, 503. */
+async function openStream(
+  declaration: StreamDeclaration,
+  id: string,
+  request: Request,
+  server: TimeoutControl | null,
+  { streams, authenticator, retryMs }: SseRouteParts,
+): Promise<Response> {
+  // Elysia serves HEAD by the GET handler; a stream without a body would never be closed.
+  if (request.method !== 'GET') {
+    return Response.json({ detail: 'Method Not Allowed' }, { status: 405, headers: { allow: 'GET' } });
+  }
+  // A native EventSource gives up for good on any status but 200; this one it retries, elsewhere or later.
+  if (streams.draining) return sse(toBytes(encodeRetry(retryMs)));
+  const { principal, setCookie } = await authenticator.authenticateStream(request);
+  assertRole(principal, declaration.role);
+  const query = new URL(request.url).searchParams;
+  const subscription = {
+    ...subscriptionTo(declaration, id, principal.role, query),
+    request: resumptionOf(request.headers, query),
+  };
+  await declaration.assertExists?.(id);
+  const stream = `${declaration.name}:${id}`;
+  const admission = await streams.admit({ principal, gate: declaration.role, stream, subscription });
+
+  server?.timeout(request, 0);
+  const transport = new SseTransport();
+  let close: () => void = () => void admission.abandon();
+  const body = transport.body(
+    () => {
+      const connection = admission.start(transport);
+      close = () => connection.close('gone');
+    },
+    () => close(),
+  );
+  // Whichever comes first, this or the stream's cancel; closing twice is harmless.
+  request.signal.addEventListener('abort', () => close(), { once: true });
+  return sse(body, setCookie);
+}
+
+function sse(body: ReadableStream | Uint8Array, setCookie?: string): Response {
+  const headers = new Headers({
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-cache',
+    'x-accel-buffering': 'no',
+  });
+  if (setCookie !== undefined) headers.set('set-cookie', setCookie);
+  return new Response(body, { headers });
+}
+
+function idOf(params: Readonly<Record<string, string | undefined>>): string {
+  return params.id ?? '';
+}

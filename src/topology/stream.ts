@@ -1,0 +1,43 @@
+import { topologyChannel } from '../bus/channel.ts';
+import type { Db } from '../db/database.ts';
+import { AppError } from '../errors.ts';
+import type { StreamDeclaration } from '../stream/declaration.ts';
+import { topologyExists } from './repository.ts';
+import { topologySnapshot } from './snapshot.ts';
+
+const TOPICS = ['topology.>', 'decky.>'];
+
+/** `GET /topologies/:id/events` (contract §3.1). */
+export function topologyStream(db: Db): StreamDeclaration {
+  return {
+    name: 'topology',
+    path: '/topologies/:id/events',
+    role: 'viewer',
+    channel: topologyChannel,
+    eventName: topologyEventName,
+    topics: { viewer: TOPICS, admin: TOPICS },
+    async assertExists(id) {
+      if (!(await topologyExists(db, id))) throw notFound();
+    },
+    async snapshot(id) {
+      const snapshot = await topologySnapshot(db, id);
+      // Deleted between the check and here.
+      if (snapshot === undefined) throw notFound();
+      return snapshot;
+    },
+  };
+}
+
+/**
+ * The topic without its first two tokens; `decky.` stays in front of a decky's. A topic of fewer than three tokens is its
+ * own name.
+ */
+export function topologyEventName(topic: string): string {
+  const [root, , ...tail] = topic.split('.');
+  if (tail.length === 0) return topic;
+  return root === 'decky' ? `decky.${tail.join('.')}` : tail.join('.');
+}
+
+function notFound(): AppError {
+  return new AppError('not_found', 'Topology not found');
+}
