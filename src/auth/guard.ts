@@ -25,10 +25,12 @@ export function assertRole(principal: Pick<Principal, 'role'>, gate: Role): void
 /**
  * A gate in front of every route declared after it in the same plugin; the routes find `principal` in their context.
  * It runs once the body has been parsed and before it is checked against the schema (contract §4.2).
+ * @param options.allowPasswordChange lets in users who have yet to change their password; default false
  */
-export function guard(authenticator: HeaderAuthenticator, gate: Role) {
-  return new Elysia({ name: 'guard', seed: gate }).derive({ as: 'scoped' }, async ({ headers }) => {
-    const principal = await authenticator.authenticateHeader(headers.authorization);
+export function guard(authenticator: HeaderAuthenticator, gate: Role, options: { allowPasswordChange?: boolean } = {}) {
+  const seed = { gate, ...options };
+  return new Elysia({ name: 'guard', seed }).derive({ as: 'scoped' }, async ({ headers }) => {
+    const principal = await authenticator.authenticateHeader(headers.authorization, options);
     assertRole(principal, gate);
     return { principal };
   });

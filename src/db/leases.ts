@@ -8,7 +8,13 @@ import type { Db } from './database.ts';
  * @param now milliseconds since the epoch
  * @returns true when the caller holds the role
  */
-export async function takeLease(db: Db, name: string, holder: string, ttlMs: number, now = Date.now()): Promise<boolean> {
+export async function takeLease(
+  db: Db,
+  name: string,
+  holder: string,
+  ttlMs: number,
+  now = Date.now(),
+): Promise<boolean> {
   const row = await db
     .insertInto('leases')
     .values({ name, holder, expires_at: now + ttlMs })
