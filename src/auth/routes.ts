@@ -1,0 +1,83 @@
+import { Elysia, t } from 'elysia';
+import { AppError } from '../errors.ts';
+import type { Log } from '../telemetry/log.ts';
+import { guard, type HeaderAuthenticator } from './guard.ts';
+import { assertPasswordBytes, currentPassword, newPassword } from './passwords.ts';
+import type { RateLimits } from './rate-limit.ts';
+import { TICKET_TTL_SECONDS, type Tickets } from './tickets.ts';
+import type { Tokens } from './tokens.ts';
+import type { Users } from './users.ts';
+
+export interface AuthParts {
+  readonly authenticator: HeaderAuthenticator;
+  readonly users: Users;
+  readonly tokens: Tokens;
+  readonly tickets: Tickets;
+  readonly limits: RateLimits;
+  readonly log: Log;
+  /** The address that rate limits count; by default the TCP peer's. */
+  readonly peerAddress?: PeerAddress;
+}
+
+/** The part of Bun's server that knows who is connected; null when a request came without a server. */
+type AddressBook = { requestIP(request: Request): { readonly address: string } | null };
+export type PeerAddress = (request: Request, server: AddressBook | null) => string;
+
+/** Contract §4.3, `/auth/*`. The caller mounts it under `/api/v1`. */
+export function authRoutes(parts: AuthParts) {
+  return new Elysia({ name: 'auth-routes', prefix: '/auth' })
+    .use(loginRoute(parts))
+    .use(sessionRoutes(parts))
+    .use(ticketRoute(parts));
+}
+
+function loginRoute({ users, tokens, limits, peerAddress = tcpPeer }: AuthParts) {
+  return new Elysia().post(
+    '/login',
+    async ({ body, request, server, set }) => {
+      await limits.login(peerAddress(request, server), body.username);
+      const user = await users.findByCredentials(body.username, body.password);
+      if (user === undefined) throw new AppError('unauthenticated', 'Incorrect username or password');
+      set.headers['cache-control'] = 'no-store';
+      return {
+        access_token: await tokens.issueAccess(user.uuid),
+        token_type: 'bearer',
+        must_change_password: user.must_change_password,
+      };
+    },
+    { body: t.Object({ username: t.String(), password: currentPassword }) },
+  );
+}
+
+/** What a user who has yet to change the password may do. */
+function sessionRoutes({ authenticator, users, limits, log, peerAddress = tcpPeer }: AuthParts) {
+  return new Elysia()
+    .use(guard(authenticator, 'viewer', { allowPasswordChange: true }))
+    .post(
+      '/change-password',
+      async ({ body, request, server, principal }) => {
+        assertPasswordBytes(body.old_password, body.new_password);
+        await limits.changePassword(peerAddress(request, server));
+        await users.changePassword(principal, body.old_password, body.new_password);
+        log.info('password changed', { user_uuid: principal.userUuid });
+        return { message: 'Password updated successfully' };
+      },
+      { body: t.Object({ old_password: currentPassword, new_password: newPassword }) },
+    )
+    .post('/logout', async ({ principal }) => {
+      await users.endSession(principal);
+      return { message: 'Logged out' };
+    });
+}
+
+function ticketRoute({ authenticator, tickets }: AuthParts) {
+  return new Elysia().use(guard(authenticator, 'viewer')).post('/sse-ticket', async ({ principal, set }) => {
+    set.headers['cache-control'] = 'no-store';
+    return { ticket: await tickets.mint(principal), expires_in: TICKET_TTL_SECONDS };
+  });
+}
+
+/** Peers of a UNIX socket have no address and share one count. */
+function tcpPeer(request: Request, server: AddressBook | null): string {
+  return server?.requestIP(request)?.address ?? 'local';
+}
