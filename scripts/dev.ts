@@ -7,6 +7,7 @@ import { engineOf, openDatabase } from '../src/db/database.ts';
 import { migrate } from '../src/db/migrate.ts';
 import { DEMO_ACCOUNTS, type DemoCredentials, ensureDemoUsers, resetDemoPasswords } from '../src/demo/users.ts';
 import { start } from '../src/main.ts';
+import { stopOnSignals } from '../src/signals.ts';
 import { createLog, type Log, redact } from '../src/telemetry/log.ts';
 import { readableLine } from './readable-log.ts';
 
@@ -18,12 +19,6 @@ const USAGE = `Usage: ./scripts/dev [options]   (or: bun run dev [options])
 
 Settings come from the environment and from .env; see .env.example.`;
 
-/**
- * `bun run` passes on a signal that its child, being of the same process group, also got from the terminal: two signals
- * so close together are one wish to stop.
- */
-const SAME_SIGNAL_MS = 500;
-
 async function main(): Promise<void> {
   const options = readOptions();
   if (options.help === true) {
@@ -34,7 +29,7 @@ async function main(): Promise<void> {
   const log = createLog(config.logLevel, (line) => console.log(readableLine(line, process.stdout.isTTY)));
   const credentials = await prepareUsers(config, log, options['reset-passwords'] === true);
   const starting = start(config, { demo: options.demo !== false, log });
-  stopOnSignal(async () => (await starting).stop());
+  stopOnSignals(async () => (await starting).stop(), fail);
   const { url } = await starting;
   greet(url, credentials, config);
 }
@@ -98,21 +93,6 @@ function greet(url: string, credentials: readonly DemoCredentials[], config: Con
     lines.push(`  ${config.auth.adminUser} signs in with DECNET_ADMIN_PASSWORD or the password chosen since.`);
   }
   console.log([...lines, '  Ctrl-C stops it.', ''].join('\n'));
-}
-
-/** The first signal stops everything in good order; a second one, from somebody who will not wait, ends it at once. */
-function stopOnSignal(stop: () => Promise<void>): void {
-  let stoppingSince: number | undefined;
-  const onSignal = () => {
-    if (stoppingSince !== undefined) {
-      if (performance.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(1);
-      return;
-    }
-    stoppingSince = performance.now();
-    stop().then(() => process.exit(0), fail);
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
 }
 
 function hasCode(error: unknown, code: string): boolean {

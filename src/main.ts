@@ -26,6 +26,7 @@ import { requestRules } from './http/request-rules.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { identityStream } from './identity/stream.ts';
 import { ingressRoutes } from './ingress/routes.ts';
+import { stopOnSignals } from './signals.ts';
 import { cutRoute } from './stream/cut-route.ts';
 import { Hub } from './stream/hub.ts';
 import { patternStream } from './stream/pattern-stream.ts';
@@ -221,23 +222,20 @@ async function runAll(stops: readonly Stop[], log: Log): Promise<void> {
 }
 
 /** `bun run start`: production, everything from the environment. */
-async function main(): Promise<void> {
-  let app: App;
-  try {
-    app = await start(loadConfig(process.env));
-  } catch (error) {
+function main(): void {
+  const fail = (error: unknown): never => {
     const problem = error instanceof ConfigError ? error.message : `cannot start: ${describeError(error)}`;
     createLog('error').error(problem);
     process.exit(1);
-  }
-  let signals = 0;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, () => {
-      signals += 1;
-      if (signals > 1) process.exit(1); // Asked twice: at once.
-      void app.stop().then(() => process.exit(0));
-    });
+  };
+  try {
+    const starting = start(loadConfig(process.env));
+    starting.catch(fail);
+    // From the first moment: an embedded Redis that has just been started is stopped too.
+    stopOnSignals(async () => (await starting).stop(), fail);
+  } catch (error) {
+    fail(error);
   }
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) main();

@@ -12,6 +12,7 @@ export class TopicError extends Error {
 }
 
 // Python's str.isspace, which DECNET's builders use: Unicode White_Space plus the separators U+001C to U+001F.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the four control characters are the point
 const WHITESPACE = /[\s\u0085\u001c-\u001f]/u;
 
 /** One token: not empty, without `.`, wildcards or white space. */

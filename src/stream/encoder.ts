@@ -6,9 +6,7 @@
 const encoder = new TextEncoder();
 
 /** What ends a line for a parser, and NUL, which makes it ignore an id. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out
 const FIELD_BREAK = /[\r\n\0]/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out
 const FIELD_BREAKS = /[\r\n\0]/g;
 const LINE_BREAK = /\r\n|\r|\n/;
 

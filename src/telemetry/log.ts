@@ -15,7 +15,7 @@ export interface Log {
 
 // A second line of defence for messages of libraries: `redis://user:secret@host`, `?token=…`, `Bearer …`, bare JWTs.
 const SECRETS: readonly [RegExp, string][] = [
-  [/\/\/[^/\s@]*@/g, '//***@'],
+  [/\/\/[^/\s]*@/g, '//***@'],
   [/([?&](?:token|ticket)=)[^&\s"]+/g, '$1***'],
   [/(Bearer )[^\s"]+/g, '$1***'],
   [/\beyJ[\w-]+\.[\w-]+\.[\w-]+/g, '***'],
@@ -32,9 +32,13 @@ export function redact(text: string): string {
  */
 export function createLog(level: LogLevel, write: (line: string) => void = (line) => console.log(line)): Log {
   const lowest = LOG_LEVELS.indexOf(level);
-  const at = (severity: LogLevel) => (message: string, fields: LogFields = {}) => {
-    if (LOG_LEVELS.indexOf(severity) < lowest) return;
-    write(redact(JSON.stringify({ ts: new Date().toISOString(), level: severity, message, ...fields })));
-  };
+  const at =
+    (severity: LogLevel) =>
+    (message: string, fields: LogFields = {}) => {
+      if (LOG_LEVELS.indexOf(severity) < lowest) return;
+      const line = { ts: new Date().toISOString(), level: severity, message, ...fields };
+      // String by string: redacting the finished line could cut through its JSON.
+      write(JSON.stringify(line, (_, value: unknown) => (typeof value === 'string' ? redact(value) : value)));
+    };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
