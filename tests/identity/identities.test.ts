@@ -6,6 +6,7 @@ import { appendToOutbox } from '../../src/bus/outbox.ts';
 import type { Db } from '../../src/db/database.ts';
 import { identityRoutes } from '../../src/identity/routes.ts';
 import { identitySnapshot } from '../../src/identity/snapshot.ts';
+import { topologyRoutes } from '../../src/topology/routes.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 import { authenticator, get, shell } from '../topology/support.ts';
 
@@ -31,8 +32,10 @@ for (const engine of ENGINES) {
     beforeAll(async () => {
       database = await createTestDatabase(engine);
       const stream = new Elysia().get('/identities/events', () => 'the stream');
+      const parts = { db: database.db, authenticator };
       app = shell()
-        .use(identityRoutes({ db: database.db, authenticator }))
+        .use(topologyRoutes({ ...parts, onCommitted() {} }))
+        .use(identityRoutes(parts))
         .use(stream);
       await insertIdentities(database.db);
     });

@@ -1,0 +1,70 @@
+import { describeError } from '../errors.ts';
+import type { Log } from '../telemetry/log.ts';
+import { formIdentity, linkObservation } from './identity-acts.ts';
+import { attackerBehaviour, attackerObserved, attackerScored, deckyTraffic, fleetStates } from './sensor-acts.ts';
+import { changeServices, mutateTopology } from './topology-acts.ts';
+import { type DemoAct, type DemoWorld, pick } from './world.ts';
+
+export interface DemoTrafficOptions extends Omit<DemoWorld, 'random'> {
+  readonly log: Log;
+  /** Milliseconds from the end of one act to the next. */
+  readonly intervalMs: number;
+  /** Chooses what happens; `Math.random` by default. */
+  readonly random?: () => number;
+}
+
+/** The source of demonstration events while it runs. */
+export interface DemoTraffic {
+  /** Ends it after the act under way, if any; safe to call twice. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Makes something happen now and then, so that there is something to watch. Acts never overlap, one that fails is logged
+ * and the next one comes, and what they leave in the database is bounded.
+ */
+export function startDemoTraffic({ log, intervalMs, random = Math.random, ...parts }: DemoTrafficOptions): DemoTraffic {
+  const world: DemoWorld = {
+    db: parts.db,
+    publish: (event) => parts.publish(event),
+    onCommitted: () => parts.onCommitted(),
+    random,
+  };
+  const acts = repertoire();
+  let stopped = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let underWay: Promise<void> | undefined;
+
+  const actOnce = async () => {
+    try {
+      await pick(world, acts)?.(world);
+    } catch (error) {
+      log.warn('a demonstration act failed', { error: describeError(error) });
+    }
+    if (!stopped) schedule();
+  };
+  const schedule = () => {
+    timer = setTimeout(() => {
+      underWay = actOnce();
+    }, intervalMs);
+  };
+
+  schedule();
+  return {
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await underWay;
+    },
+  };
+}
+
+/** Every act, the more often the likelier. */
+function repertoire(): DemoAct[] {
+  return [
+    ...[mutateTopology, mutateTopology, mutateTopology, changeServices, changeServices],
+    ...[fleetStates(), deckyTraffic, deckyTraffic],
+    ...[linkObservation, linkObservation, formIdentity],
+    ...[attackerObserved, attackerScored, attackerBehaviour],
+  ];
+}
