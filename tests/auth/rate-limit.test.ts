@@ -77,6 +77,25 @@ describe('routes', () => {
   });
 });
 
+test('the peer is who is connected, not who a forwarded header names', async () => {
+  const app = await createAuthApp('sqlite', { limiter: true, peers: 'tcp' });
+  await app.redis.ping();
+  app.app.listen({ port: 0, hostname: '127.0.0.1' });
+  const statuses: number[] = [];
+  for (let attempt = 1; attempt <= 11; attempt += 1) {
+    const response = await fetch(`http://127.0.0.1:${app.app.server?.port}/api/v1/auth/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-forwarded-for': `198.51.100.${attempt}` },
+      body: JSON.stringify({ username: `nobody-${attempt}`, password: 'wrong' }),
+    });
+    statuses.push(response.status);
+  }
+  expect(statuses).toEqual([...Array(10).fill(401), 429]);
+  expect((await app.redis.keys('*login-peer*')).join()).toEndWith(':127.0.0.1');
+  await app.app.stop(true);
+  await app.dispose();
+});
+
 describe('counting', () => {
   let app: AuthApp;
   beforeEach(async () => {

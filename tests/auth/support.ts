@@ -23,10 +23,19 @@ export const PEER_HEADER = 'x-test-peer';
 
 export type AuthApp = Awaited<ReturnType<typeof createAuthApp>>;
 
+interface AuthAppOptions {
+  /** Rate limits count; default false. */
+  readonly limiter?: boolean;
+  /** Where they see a request come from: {@link PEER_HEADER} (default) or the TCP connection. */
+  readonly peers?: 'header' | 'tcp';
+}
+
 /** Everything of auth on a database and a Redis of its own, composed as in `main.ts`. */
-export async function createAuthApp(engine: Engine, options: { limiter?: boolean } = {}) {
+export async function createAuthApp(engine: Engine, options: AuthAppOptions = {}) {
   const [database, server] = await Promise.all([createTestDatabase(engine), startTestRedis()]);
   const redis = server.client();
+  // As the connection that `main.ts` passes: it fails fast.
+  redis.options.maxRetriesPerRequest = 1;
   const lines: string[] = [];
   const log = createLog('debug', (line) => lines.push(line));
   let wakes = 0;
@@ -38,13 +47,14 @@ export async function createAuthApp(engine: Engine, options: { limiter?: boolean
   const tickets = new Tickets(redis, log);
   const parts = { authenticator, users, tokens, tickets, log };
   const limits = createRateLimits(redis, options.limiter ?? false);
-  const peerAddress = (request: Request) => request.headers.get(PEER_HEADER) ?? '192.0.2.1';
+  const byHeader = (request: Request) => request.headers.get(PEER_HEADER) ?? '192.0.2.1';
+  const peers = options.peers === 'tcp' ? {} : { peerAddress: byHeader };
   const settings = { deployment_limit: 7, global_mutation_interval: '11m' };
   const app = new Elysia()
     .use(errorHandling(log, { developer: false, methodsOf: () => [] }))
     .use(requestRules([]))
     .group('/api/v1', (api) =>
-      api.use(authRoutes({ ...parts, limits, peerAddress })).use(userRoutes({ ...parts, settings })),
+      api.use(authRoutes({ ...parts, limits, ...peers })).use(userRoutes({ ...parts, settings })),
     )
     .get('/open', () => 'no guard here');
   return {
