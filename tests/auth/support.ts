@@ -54,9 +54,11 @@ export async function createAuthApp(engine: Engine, options: AuthAppOptions = {}
     .use(errorHandling(log, { developer: false, methodsOf: () => [] }))
     .use(requestRules([]))
     .group('/api/v1', (api) =>
-      api.use(authRoutes({ ...parts, limits, ...peers })).use(userRoutes({ ...parts, settings })),
-    )
-    .get('/open', () => 'no guard here');
+      api
+        .use(authRoutes({ ...parts, limits, ...peers }))
+        .use(userRoutes({ ...parts, settings }))
+        .get('/open', () => 'no guard here'),
+    );
   return {
     ...parts,
     db: database.db,
