@@ -64,9 +64,12 @@ export function connectRedis(url: string, log: Log): RedisConnections {
   };
 }
 
-/** Milliseconds before the nth attempt: quick at first, two seconds at most, jittered so that nodes do not come at once. */
+/**
+ * Milliseconds before the nth attempt: quick at first, half a second at most, jittered so that nodes do not come at once.
+ * A command given while Redis is down fails with the second attempt from then on, so this bounds how long callers wait.
+ */
 function reconnectDelay(attempt: number): number {
-  return Math.min(50 * 2 ** Math.min(attempt, 6), 2000) * (0.5 + Math.random() / 2);
+  return Math.min(50 * 2 ** Math.min(attempt, 6), 500) * (0.5 + Math.random() / 2);
 }
 
 function untilReady(client: Redis): Promise<void> {

@@ -79,6 +79,7 @@ function sse(body: ReadableStream | Uint8Array, setCookie?: string): Response {
   return new Response(body, { headers });
 }
 
-function idOf(params: Readonly<Record<string, string | undefined>>): string {
-  return params.id ?? '';
+/** @param params absent on a path without any, whatever Elysia's types say */
+function idOf(params: Readonly<Record<string, string | undefined>> | undefined): string {
+  return params?.id ?? '';
 }

@@ -14,10 +14,11 @@ export class SseClient {
   readonly frames: ReceivedFrame[] = [];
   readonly comments: string[] = [];
   response: Response | undefined;
-  /** The last `retry:` in milliseconds. */
-  retry: number | undefined;
+  /** Every `retry:`, in milliseconds. */
+  readonly retries: number[] = [];
   lastId = '';
-  ended = false;
+  /** How the stream ended: by a finished answer, or in the middle. */
+  end: 'finished' | 'cut' | undefined;
   readonly #abort = new AbortController();
   #paused: Promise<void> | undefined;
   #resume = () => {};
@@ -40,6 +41,15 @@ export class SseClient {
 
   get status(): number {
     return this.response?.status ?? 0;
+  }
+
+  /** The last `retry:`. */
+  get retry(): number | undefined {
+    return this.retries.at(-1);
+  }
+
+  get ended(): boolean {
+    return this.end !== undefined;
   }
 
   /** Frames of a name. */
@@ -86,10 +96,11 @@ export class SseClient {
         if (chunk === undefined || chunk.done) break;
         this.#parse(decoder.decode(chunk.value, { stream: true }));
       }
+      this.end = 'finished';
     } catch {
-      // Cut: by the test, or by the server that it kills.
+      // By the test, or by the server that it kills.
+      this.end = 'cut';
     }
-    this.ended = true;
   }
 
   #parse(text: string): void {
@@ -110,7 +121,7 @@ export class SseClient {
     if (name === 'event') this.#fields.event = value;
     else if (name === 'data') this.#fields.data.push(value);
     else if (name === 'id' && !value.includes('\0')) this.lastId = value;
-    else if (name === 'retry') this.retry = Number(value);
+    else if (name === 'retry') this.retries.push(Number(value));
   }
 
   #dispatch(): void {
