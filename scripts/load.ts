@@ -1,0 +1,120 @@
+/** `bun run load`: measures a server of its own, on this machine, and stops by itself. No test: nothing is asserted. */
+import { cpus, release, totalmem, type } from 'node:os';
+import { parseArgs } from 'node:util';
+import { Bench, type LoadOptions } from './load/bench.ts';
+import { http, publish, snapshot } from './load/http-scenarios.ts';
+import { Stops } from './load/plane.ts';
+import { fanout, idle, latency, redisWorkScenario } from './load/stream-scenarios.ts';
+import { render, type Table } from './load/table.ts';
+
+const SCENARIOS: Readonly<Record<string, (bench: Bench) => Promise<Table>>> = {
+  idle,
+  http,
+  publish,
+  snapshot,
+  latency,
+  fanout,
+  'redis-work': redisWorkScenario,
+};
+
+const USAGE = `Usage: bun run load [options] [scenario…]
+
+  --clients=1000   long-lived clients, all on the stream of one topology
+  --seconds=10     how long each case is measured
+  --rate=100       events in each second, where the scenario does not raise it itself
+  --json           results as JSON
+  --help           show this
+
+Scenarios, all of them by default: ${Object.keys(SCENARIOS).join(', ')}
+Starts a server, Redis and a database of its own in a temporary folder; uses loopback only.`;
+
+/** However it goes, nothing runs longer than this. */
+const LIMIT_MS = 20 * 60_000;
+
+interface Order extends LoadOptions {
+  readonly scenarios: readonly string[];
+  readonly json: boolean;
+}
+
+function readOrder(): Order | undefined {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      clients: { type: 'string', default: '1000' },
+      seconds: { type: 'string', default: '10' },
+      rate: { type: 'string', default: '100' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const scenarios = positionals.length > 0 ? positionals : Object.keys(SCENARIOS);
+  const unknown = scenarios.find((name) => !Object.hasOwn(SCENARIOS, name));
+  if (unknown !== undefined) throw new UsageError(`there is no scenario ${unknown}`);
+  return {
+    ...{ scenarios, json: values.json },
+    clients: wholeNumber('clients', values.clients, 10_000),
+    seconds: wholeNumber('seconds', values.seconds, 60),
+    rate: wholeNumber('rate', values.rate, 10_000),
+  };
+}
+
+class UsageError extends Error {}
+
+function wholeNumber(option: string, text: string, most: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > most) {
+    throw new UsageError(`--${option} must be a whole number from 1 to ${most}`);
+  }
+  return value;
+}
+
+async function run(order: Order, stops: Stops): Promise<void> {
+  console.error('starting server, redis, clients and publisher');
+  const bench = await Bench.start(order, stops);
+  const tables: Record<string, Table> = {};
+  for (const name of order.scenarios) {
+    console.error(`measuring ${name}`);
+    const table = await SCENARIOS[name]?.(bench);
+    if (table !== undefined) tables[name] = table;
+  }
+  const setting = { machine: machine(), clients: order.clients, seconds: order.seconds, rate: order.rate };
+  if (order.json) {
+    console.log(JSON.stringify({ ...setting, results: tables }, undefined, 2));
+    return;
+  }
+  const report = Object.values(tables).map(render).join('\n\n');
+  console.log(`\n${setting.machine}; ${order.seconds} s for each case\n\n${report}`);
+}
+
+function machine(): string {
+  const [cpu] = cpus();
+  const gigabytes = Math.round(totalmem() / 1024 ** 3);
+  return `${cpus().length} × ${cpu?.model.trim()}, ${gigabytes} GB, ${type()} ${release()}, Bun ${Bun.version}`;
+}
+
+async function main(): Promise<void> {
+  const stops = new Stops();
+  const endBy = (code: number) => void stops.run().then(() => process.exit(code));
+  process.on('SIGINT', () => endBy(130));
+  process.on('SIGTERM', () => endBy(143));
+  const limit = setTimeout(() => {
+    console.error('stopped: it took too long');
+    endBy(1);
+  }, LIMIT_MS);
+  try {
+    const order = readOrder();
+    if (order === undefined) console.log(USAGE);
+    else await run(order, stops);
+  } catch (error) {
+    const isMisuse = error instanceof UsageError || (error instanceof TypeError && 'code' in error);
+    console.error(isMisuse ? `${error.message}\n\n${USAGE}` : error);
+    process.exitCode = 1;
+  } finally {
+    clearTimeout(limit);
+    await stops.run();
+  }
+  process.exit();
+}
+
+await main();

@@ -1,0 +1,59 @@
+/** What the bench tells its own processes and hears from them. */
+
+export type SwarmCommand =
+  | {
+      readonly do: 'connect';
+      /** Of the server, without a path. */
+      readonly url: string;
+      readonly path: string;
+      readonly token: string;
+      /** How many clients to have in the end. */
+      readonly clients: number;
+    }
+  | { readonly do: 'disconnect' }
+  /** Starts counting anew. */
+  | { readonly do: 'reset' }
+  | { readonly do: 'report' };
+
+/** What the clients have received since the last reset. */
+export interface SwarmReport {
+  readonly clients: number;
+  /** Live frames. */
+  readonly delivered: number;
+  /** Events that a client did not get: its next one had a higher number. */
+  readonly missing: number;
+  /** Events that a client got again. */
+  readonly repeated: number;
+  /** Times that a client was given a new position: a reset, or another epoch. */
+  readonly resets: number;
+  /** Connections that ended without being asked to. */
+  readonly closed: number;
+  /** From the making of an event to its reading by a client, in milliseconds. */
+  readonly latency: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** Milliseconds from the first to the last delivery. */
+  readonly spanMs: number;
+  /** Deliveries of each whole second between the first and the last one. */
+  readonly perSecond: readonly number[];
+}
+
+export interface PublisherCommand {
+  /** Where Redis is: a URL or the path of its socket. */
+  readonly redis: string;
+  /** Entries that a channel keeps, as the server has it configured. */
+  readonly maxEvents: number;
+  readonly topic: string;
+  /** Events in each second. */
+  readonly rate: number;
+  readonly seconds: number;
+}
+
+export interface PublisherReport {
+  readonly published: number;
+  /** Milliseconds from the first event to the last acknowledgement. */
+  readonly spanMs: number;
+}
+
+/** Milliseconds since the epoch with fractions, on a clock that all processes of one machine share. */
+export function preciseNow(): number {
+  return performance.timeOrigin + performance.now();
+}

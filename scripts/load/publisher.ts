@@ -1,0 +1,51 @@
+/** The process that publishes at a steady rate straight into Redis, as the server's own producers do. */
+
+import { createEvent, newEventId } from '../../src/bus/event.ts';
+import { EventLog } from '../../src/bus/event-log.ts';
+import { connectRedis } from '../../src/bus/redis.ts';
+import { createLog } from '../../src/telemetry/log.ts';
+import { answerCommands } from './child.ts';
+import { type PublisherCommand, type PublisherReport, preciseNow } from './protocol.ts';
+
+const IDEMPOTENCY_MS = 600_000;
+/** Events that one call of the publish script takes. */
+const MOST_AT_ONCE = 100;
+/** Calls without an answer yet; beyond it Redis is behind and more would only wait there. */
+const MOST_UNANSWERED = 32;
+const PAUSE_MS = 1;
+
+/** Publishes `rate` events in each second; falls behind rather than piling them up. */
+async function publish({ redis, maxEvents, topic, rate, seconds }: PublisherCommand): Promise<PublisherReport> {
+  const connections = connectRedis(redis, createLog('error'));
+  await connections.ready();
+  const log = new EventLog(connections.commands, { maxEvents, idempotencyMs: IDEMPOTENCY_MS });
+  const total = Math.round(rate * seconds);
+  const unanswered = new Set<Promise<unknown>>();
+  const startedAt = performance.now();
+  let published = 0;
+  try {
+    while (published < total && performance.now() - startedAt < seconds * 1500) {
+      const due = Math.min(total, Math.floor(((performance.now() - startedAt) * rate) / 1000) + 1) - published;
+      if (due <= 0 || unanswered.size >= MOST_UNANSWERED) {
+        await Bun.sleep(PAUSE_MS);
+        continue;
+      }
+      const events = Array.from({ length: Math.min(due, MOST_AT_ONCE) }, () => makeEvent(topic));
+      const call = log.publish(events).finally(() => unanswered.delete(call));
+      unanswered.add(call);
+      published += events.length;
+    }
+    await Promise.all(unanswered);
+  } finally {
+    connections.close();
+  }
+  return { published, spanMs: performance.now() - startedAt };
+}
+
+/** As the mutator makes it. */
+function makeEvent(topic: string) {
+  const payload = { mutation_id: crypto.randomUUID(), op: 'update_lan' };
+  return { event: createEvent(topic, 'applied', payload, newEventId(), preciseNow()) };
+}
+
+answerCommands(publish);
