@@ -29,8 +29,11 @@ export function openDatabase(url: string, log: Log): Db {
     return new Kysely<Database>({ dialect: new SqliteDialect({ database: openBunSqlite(path) }) });
   }
   const pool = new Pool({ connectionString: url, max: 10, connectionTimeoutMillis: 5000 });
-  // Without a listener an idle connection that breaks would end the process.
-  pool.on('error', (error) => log.warn('database connection lost', { error: error.message }));
+  // Without a listener a connection that breaks would end the process. The pool's own hears only those that are idle; the
+  // query under way on the others is rejected as well.
+  const lost = (error: Error) => log.warn('database connection lost', { error: error.message });
+  pool.on('error', lost);
+  pool.on('connect', (client) => client.on('error', lost));
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 }
 
