@@ -1,6 +1,7 @@
 import { type Config, loadConfig } from '../../src/config.ts';
 import type { Engine } from '../../src/db/database.ts';
 import { type App, type StartOptions, start } from '../../src/main.ts';
+import { type ChildNode, spawnNode } from './child-node.ts';
 import { createTestDatabase, quiet, type TestDatabase } from './database.ts';
 import { startTestRedis, type TestRedis } from './redis.ts';
 
@@ -27,6 +28,8 @@ export interface Plane {
   readonly config: Config;
   /** Starts a node of this plane; it is stopped with it. */
   node(options?: StartOptions, overrides?: Record<string, string>): Promise<App>;
+  /** The same in a process of its own, for what only another process can show. */
+  child(overrides?: Record<string, string>): Promise<ChildNode>;
   /** Creates a user who need not change the password, and signs in. */
   token(url: string, role?: 'admin' | 'viewer', username?: string): Promise<string>;
   stop(): Promise<void>;
@@ -36,7 +39,7 @@ export interface Plane {
 export async function createPlane(engine: Engine = 'sqlite'): Promise<Plane> {
   const [redis, database] = await Promise.all([startTestRedis(), createTestDatabase(engine)]);
   const env = testEnv(redis.url, database.url);
-  const apps: App[] = [];
+  const apps: { stop(): Promise<unknown> }[] = [];
   return {
     redis,
     database,
@@ -45,6 +48,11 @@ export async function createPlane(engine: Engine = 'sqlite'): Promise<Plane> {
       const app = await start(loadConfig({ ...env, ...overrides }), { log: quiet, ...options });
       apps.push(app);
       return app;
+    },
+    async child(overrides = {}) {
+      const child = await spawnNode({ ...env, ...overrides });
+      apps.push(child);
+      return child;
     },
     async token(url, role = 'admin', username = `${role}-user`) {
       await database.db
