@@ -24,10 +24,10 @@ afterEach(() => clients.close());
 afterAll(() => plane.stop());
 
 /** The consumer groups of a topology's channel: name and position. */
-async function groupsOf(topologyId: string): Promise<{ name: string; position: string }[]> {
+async function groupsOf(topologyId: string, from = redis): Promise<{ name: string; position: string }[]> {
   const key = keys.stream(`topology.${topologyId}`);
-  if ((await redis.exists(key)) === 0) return [];
-  const groups = await redis.xinfo('GROUPS', key);
+  if ((await from.exists(key)) === 0) return [];
+  const groups = await from.xinfo('GROUPS', key);
   if (!Array.isArray(groups)) throw new Error('XINFO GROUPS answers a list');
   return groups.map((group: unknown[]) => {
     const field = (name: string) => String(group[group.indexOf(name) + 1]);
@@ -64,7 +64,10 @@ describe('a connection', () => {
 
   test('costs no connection to Redis', async () => {
     const id = await newTopology(plane);
-    const count = async () => (await redis.client('LIST')).toString().trim().split('\n').length;
+    const count = async () =>
+      String(await redis.client('LIST'))
+        .trim()
+        .split('\n').length;
     await openStreams(1, id);
     const before = await count();
     await openStreams(99, id);
@@ -80,7 +83,7 @@ test(
   'what a killed node leaves behind is gone after its lease: groups, slots and the relay’s leadership',
   async () => {
     const own = await createPlane();
-    redis = own.redis.client();
+    const ownRedis = own.redis.client();
     const capped = { DECNET_SSE_MAX_PER_USER: '3' };
     const doomed = await own.child(capped);
     const survivor = await own.node({}, capped);
@@ -90,18 +93,18 @@ test(
     const path = `/topologies/${id}/events`;
     await openStreams(3, id, doomed, user.token);
     const [witness] = await openStreams(1, id, survivor, admin);
-    await until('four groups', async () => (await groupsOf(id)).length === 4);
+    await until('four groups', async () => (await groupsOf(id, ownRedis)).length === 4);
 
     await doomed.kill();
     const tryAgain = async () => (await clients.open(survivor, path, { token: user.token })).status;
     expect(await tryAgain()).toBe(429);
-    expect(await groupsOf(id)).toHaveLength(4);
+    expect(await groupsOf(id, ownRedis)).toHaveLength(4);
     await enqueue(survivor, admin, id);
     await until('a free slot', async () => (await tryAgain()) === 200);
     await witness?.untilEvent('mutation.enqueued');
     clients.close();
     const [last] = await openStreams(1, id, survivor, admin);
-    await until('the group of the living', async () => (await groupsOf(id)).length === 1);
+    await until('the group of the living', async () => (await groupsOf(id, ownRedis)).length === 1);
     await publishState(survivor, admin, id, 'up');
     await last?.untilEvent('decky.state');
     clients.close();
