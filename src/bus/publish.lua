@@ -11,10 +11,13 @@
 --
 -- Answers the epoch, then for each event '<1 when repeated, else 0> <log offset> <channel> <offset> …'.
 --
--- An error in the middle leaves the events before it published and none after it: order holds, and publishing the whole
--- batch again is harmless.
+-- An error in the middle leaves the events before it published and nothing of it or after it: order holds, and
+-- publishing the whole batch again is harmless.
 local meta, log = KEYS[1], KEYS[2]
 local epoch = read_or_mint_epoch(meta, ARGV[1], ARGV[2])
+-- Redis takes back nothing that a failing script has written: that every stream is one (XLEN fails otherwise) is asked
+-- before an event is numbered.
+redis.call('XLEN', log)
 local answer = { epoch }
 local key, arg = 3, 4
 while arg <= #ARGV do
@@ -26,6 +29,9 @@ while arg <= #ARGV do
   if known_epoch == epoch then
     answer[#answer + 1] = '1 ' .. known
   else
+    for channel = 1, channels do
+      redis.call('XLEN', KEYS[key + channel])
+    end
     local places, at = {}, {}
     for channel = 1, channels do
       local name, revision = ARGV[arg + channel * 2 - 2], ARGV[arg + channel * 2 - 1]
