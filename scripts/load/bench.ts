@@ -3,7 +3,7 @@ import { Child } from './child.ts';
 import type { Plane } from './plane.ts';
 import { type Stops, startPlane } from './plane.ts';
 import type { PublisherCommand, PublisherReport, SwarmCommand, SwarmReport } from './protocol.ts';
-import { callsBetween, cpuMs, type RedisWork, redisWork } from './usage.ts';
+import { callsBetween, cpuMs, machineCpuMs, type RedisWork, redisWork } from './usage.ts';
 
 export interface LoadOptions {
   /** Long-lived clients of one stream. */
@@ -28,8 +28,14 @@ export interface Delivery {
   readonly redisMicros: number;
   /** Commands that Redis ran for each published event. */
   readonly redisCommands: number;
-  /** Share of one core. */
-  readonly cores: { readonly server: number; readonly redis: number; readonly clients: number };
+  /** Cores kept busy. */
+  readonly cores: {
+    readonly server: number;
+    readonly redis: number;
+    readonly clients: number;
+    /** By what has nothing to do with the bench: a result with much of it says little. */
+    readonly others: number;
+  };
   /** Reads of history: clients that live delivery had outrun. */
   readonly replays: number;
 }
@@ -96,7 +102,8 @@ export class Bench {
     const after = this.#cpu(await redisWork(redis));
 
     const spanMs = after.at - before.at;
-    const spent = (name: 'server' | 'redis' | 'clients') => after[name] - before[name];
+    const spent = (name: 'server' | 'redis' | 'clients' | 'bench' | 'machine') => after[name] - before[name];
+    const own = spent('server') + spent('redis') + spent('clients') + spent('bench');
     let commands = 0;
     for (const [name, calls] of after.work.calls) commands += calls - (before.work.calls.get(name) ?? 0);
     return {
@@ -111,6 +118,7 @@ export class Bench {
         server: spent('server') / spanMs,
         redis: spent('redis') / spanMs,
         clients: spent('clients') / spanMs,
+        others: Math.max(0, spent('machine') - own) / spanMs,
       },
       replays: callsBetween(before.work, after.work, 'xreadgroup'),
     };
@@ -120,6 +128,7 @@ export class Bench {
     return {
       ...{ work, at: performance.now() },
       ...{ server: cpuMs(this.plane.serverPid), redis: work.cpuMs, clients: cpuMs(this.#swarm.pid) },
+      ...{ bench: cpuMs(process.pid) + cpuMs(this.#publisher.pid), machine: machineCpuMs() },
     };
   }
 

@@ -98,6 +98,7 @@ function deliveryRow({ published, report, ...delivery }: Delivery, clients: numb
     'server cores': delivery.cores.server,
     'redis cores': delivery.cores.redis,
     'client cores': delivery.cores.clients,
+    'other cores': delivery.cores.others,
     // What the clients should have minus what they have, and what they noticed themselves.
     lost: clients * published - report.delivered + report.repeated,
     gaps: report.missing,

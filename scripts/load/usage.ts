@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import type { Redis } from 'ioredis';
 
 /** Clock ticks a second in `/proc`: USER_HZ, 100 on every Linux that Bun runs on (proc(5)). */
@@ -12,6 +13,11 @@ export function cpuMs(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND;
+}
+
+/** CPU time that the whole machine has spent working so far, in milliseconds over all its cores. */
+export function machineCpuMs(): number {
+  return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
 }
 
 /** Resident memory of a process, in bytes. */
