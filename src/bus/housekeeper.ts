@@ -75,7 +75,10 @@ export class Housekeeper {
       const [next, fields] = await this.#redis.hscan(keys.meta, scan, 'MATCH', `${OFFSET_FIELD}*`, 'COUNT', 100);
       for (let index = 0; index + 1 < fields.length; index += 2) {
         const channel = (fields[index] ?? '').slice(OFFSET_FIELD.length);
-        await this.#trimChannel(channel, time / 1000, Number(fields[index + 1]));
+        // An entry that is no event (nobody else should write there) must not keep the other channels from being trimmed.
+        await this.#trimChannel(channel, time / 1000, Number(fields[index + 1])).catch((error: unknown) =>
+          this.#logger.warn('a channel could not be trimmed by age', { channel, error: describeError(error) }),
+        );
       }
       scan = next;
     } while (scan !== '0');
