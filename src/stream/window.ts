@@ -5,8 +5,9 @@ import { type ChainState, encodeEntries, isSent, liveFrame, type View } from './
 
 /** Consecutive events, encoded once for everyone who sees them through the same view. */
 interface Segment extends Range {
+  /** Only those that are shown: what a view hides must not be kept for it. */
   readonly entries: readonly Entry[];
-  /** Frames of the shown entries, back to back. */
+  /** Their frames, back to back. */
   readonly bytes: Uint8Array;
   /** For each frame: the offset of its event. */
   readonly offsets: readonly number[];
@@ -62,7 +63,12 @@ export class Window {
     if (this.#segments.length === 0) this.#sent = batch.first - 1;
     this.#epoch = batch.epoch;
     const segment = this.#encode(batch);
-    this.#segments.push(segment);
+    const newest = this.#segments.at(-1);
+    // A batch of which nothing is shown only moves the end on. As a segment of its own, with no bytes to count, it would
+    // never be dropped: a pattern that hits rarely on a busy channel would fill the memory.
+    if (newest !== undefined && segment.bytes.length === 0)
+      this.#segments.splice(-1, 1, { ...newest, last: batch.last });
+    else this.#segments.push(segment);
     this.#bytes += segment.bytes.length;
     while (this.#segments.length > 1 && this.#bytes > this.#maxBytes) {
       this.#bytes -= this.#segments.shift()?.bytes.length ?? 0;
@@ -99,9 +105,9 @@ export class Window {
     const sentBefore = this.#sent;
     const [offsets, ends]: [number[], number[]] = [[], []];
     let [end, lowestRevision] = [0, Number.POSITIVE_INFINITY];
-    for (const entry of batch.entries) {
+    const entries = batch.entries.filter((entry) => isSent(this.view, entry, 0));
+    for (const entry of entries) {
       if (entry.revision !== 0) lowestRevision = Math.min(lowestRevision, entry.revision);
-      if (!isSent(this.view, entry, 0)) continue;
       const text = liveFrame(this.view, batch.epoch, entry, this.#sent);
       parts.push(text);
       end += Buffer.byteLength(text);
@@ -109,7 +115,7 @@ export class Window {
       ends.push(end);
       this.#sent = entry.offset;
     }
-    const { first, last, entries } = batch;
+    const { first, last } = batch;
     return { first, last, entries, bytes: toBytes(parts.join('')), offsets, ends, sentBefore, lowestRevision };
   }
 
@@ -125,13 +131,13 @@ export class Window {
   }
 
   #fromSegment(segment: Segment, state: ChainState, maxBytes: number): Due {
-    if (state.revision >= segment.lowestRevision) return this.#byHand(segment, state);
+    if (state.revision >= segment.lowestRevision) return this.#byHand(segment, state, maxBytes);
     const start = segment.offsets.findIndex((offset) => offset > state.offset);
     if (start === -1) return { chunks: [], state: { ...state, offset: segment.last } };
     if (sharedBefore(segment, start) === state.sent) return shared(segment, start, state, maxBytes);
     // Its chain is at another place than the shared frames': the first frame is its own, the rest is everyone's.
-    const own = segment.entries.find((entry) => entry.offset === segment.offsets[start]);
-    if (own === undefined) return this.#byHand(segment, state);
+    const own = segment.entries[start];
+    if (own === undefined) return this.#byHand(segment, state, maxBytes);
     const frame = toBytes(liveFrame(this.view, this.#epoch, own, state.sent));
     const isLast = start + 1 === segment.offsets.length;
     const after = { ...state, offset: isLast ? segment.last : own.offset, sent: own.offset };
@@ -140,10 +146,19 @@ export class Window {
     return { chunks: [frame, ...rest.chunks], state: rest.state };
   }
 
-  #byHand(segment: Segment, state: ChainState): Due {
-    const entries = segment.entries.filter((entry) => entry.offset > state.offset);
-    const encoded = encodeEntries(this.view, this.#epoch, entries, state);
-    return { chunks: encoded.text === '' ? [] : [toBytes(encoded.text)], state: encoded.state };
+  #byHand(segment: Segment, state: ChainState, maxBytes: number): Due {
+    let [text, bytes, now] = ['', 0, state];
+    const due = () => (text === '' ? [] : [toBytes(text)]);
+    for (const entry of segment.entries) {
+      if (entry.offset <= state.offset) continue;
+      const frame = encodeEntries(this.view, this.#epoch, [entry], now);
+      const size = Buffer.byteLength(frame.text);
+      if (bytes > 0 && bytes + size > maxBytes) return { chunks: due(), state: now };
+      text += frame.text;
+      bytes += size;
+      now = frame.state;
+    }
+    return { chunks: due(), state: { ...now, offset: segment.last } };
   }
 }
 

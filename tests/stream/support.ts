@@ -1,0 +1,70 @@
+import type { Batch, Entry } from '../../src/bus/entry.ts';
+import type { View } from '../../src/stream/view.ts';
+
+export const CHANNEL = 'topology.t1';
+export const EPOCH = 'k3v9';
+
+/** An event of the channel; its data says its number. */
+export function entry(offset: number, overrides: Partial<Entry> = {}): Entry {
+  const topic = overrides.topic ?? 'topology.t1.status';
+  return { offset, id: `id-${offset}`, topic, data: JSON.stringify({ topic, n: offset }), revision: 0, ...overrides };
+}
+
+/** Consecutive events as the tail hands them on. At least one. */
+export function batchOf(entries: readonly Entry[], epoch = EPOCH, channel = CHANNEL): Batch {
+  return { epoch, channel, first: entries[0]?.offset ?? 0, last: entries.at(-1)?.offset ?? 0, entries };
+}
+
+/** The events `first` to `last` in one batch. */
+export function batch(first: number, last: number, epoch = EPOCH, channel = CHANNEL): Batch {
+  return batchOf(
+    Array.from({ length: last - first + 1 }, (_, index) => entry(first + index)),
+    epoch,
+    channel,
+  );
+}
+
+/** A view that shows everything, each frame under the name `status`. */
+export function view(overrides: Partial<View> = {}): View {
+  return {
+    key: 'test',
+    channel: CHANNEL,
+    eventName: () => 'status',
+    shows: () => true,
+    filtered: false,
+    ...overrides,
+  };
+}
+
+export const textOf = (chunks: readonly Uint8Array[]): string =>
+  new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
+
+/** A frame, read as WHATWG HTML §9.2.6 says. */
+export interface ParsedFrame {
+  readonly id: string | undefined;
+  readonly event: string | undefined;
+  /** `undefined` when the frame has none: a client dispatches nothing then. */
+  readonly data: string | undefined;
+}
+
+/** A parser written from the standard alone: fields of unknown names count too, so that nothing can hide in one. */
+export function parseStream(text: string): { frames: ParsedFrame[]; fields: string[]; rest: string } {
+  const frames: ParsedFrame[] = [];
+  const fields: string[] = [];
+  let pending: { id?: string; event?: string; data?: string } = {};
+  const lines = text.split(/\r\n|\n|\r/);
+  const rest = lines.pop() ?? '';
+  for (const line of lines) {
+    if (line === '') {
+      frames.push({ id: pending.id, event: pending.event, data: pending.data });
+      pending = {};
+      continue;
+    }
+    const [, name = line, value = ''] = /^([^:]*): ?(.*)$/s.exec(line) ?? [];
+    fields.push(name);
+    if (name === 'data') pending.data = pending.data === undefined ? value : `${pending.data}\n${value}`;
+    else if (name === 'event') pending.event = value;
+    else if (name === 'id' && !value.includes('\0')) pending.id = value;
+  }
+  return { frames, fields, rest };
+}
