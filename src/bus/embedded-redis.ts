@@ -43,14 +43,32 @@ export async function startEmbeddedRedis(dataDir: string, log: Log): Promise<Emb
       stderr: 'ignore',
     });
     child = spawned;
-    await untilReady(socket, spawned);
+    try {
+      await untilReady(socket, spawned);
+    } catch (error) {
+      // Never two servers on one append-only file.
+      spawned.kill('SIGKILL');
+      await spawned.exited;
+      throw error;
+    }
     log.info('embedded redis started', { pid: spawned.pid });
-    spawned.exited.then(async (code) => {
+    void spawned.exited.then((code) => {
       if (stopping !== undefined) return;
       log.error('embedded redis ended unasked; starting it again', { code });
-      await Bun.sleep(RESTART_DELAY_MS);
-      if (stopping === undefined) await spawn().catch((error) => log.error(describeError(error)));
+      void respawn();
     });
+  };
+
+  const respawn = async () => {
+    while (stopping === undefined) {
+      await Bun.sleep(RESTART_DELAY_MS);
+      if (stopping !== undefined) return;
+      try {
+        return await spawn();
+      } catch (error) {
+        log.error('embedded redis could not be started; trying again', { error: describeError(error) });
+      }
+    }
   };
 
   const stop = async () => {
@@ -84,7 +102,9 @@ export async function startEmbeddedRedis(dataDir: string, log: Log): Promise<Emb
 function redisArguments(socket: string, folder: string): string[] {
   return [
     ...['--port', '0', '--unixsocket', socket, '--unixsocketperm', '700', '--dir', folder],
-    ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', '', '--maxmemory-policy', 'noeviction'],
+    // `always`: under `everysec` Redis answers before it has written while a sync is under way, and a crash then loses
+    // events that were acknowledged and seen (redis.conf, appendfsync). Writes of one loop share a sync.
+    ...['--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--maxmemory-policy', 'noeviction'],
   ];
 }
 

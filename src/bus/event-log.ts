@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import { type Redis, ReplyError } from 'ioredis';
 import adoptSource from './adopt.lua' with { type: 'text' };
 import { channelsOf, LOG_CHANNEL } from './channel.ts';
 import type { Cursor } from './cursor.ts';
@@ -93,15 +93,15 @@ export class EventLog {
   /**
    * Recognises the server behind a new connection; rotates the epoch when it may hand out known offsets again.
    * @param redis the new connection
-   * @param seen what the caller has read of the log
+   * @param seen what the caller has read of the log, with the id of the event there
    * @returns the epoch and the log's newest offset
    */
-  async adopt(redis: Redis, seen: Cursor): Promise<Cursor> {
-    const { runId, mayHaveLost } = serverIdentity(await redis.info());
+  async adopt(redis: Redis, seen: Cursor & { readonly eventId: string }): Promise<Cursor> {
+    const server = serverIdentity(await redis.info(), await fsyncPolicy(redis));
     const answer = await adoptScript.run(
       redis,
-      [keys.meta],
-      [newEpoch(), keys.allStreams, runId, mayHaveLost ? 1 : 0, seen.epoch, seen.offset],
+      [keys.meta, keys.stream(LOG_CHANNEL)],
+      [newEpoch(), keys.allStreams, server.runId, server.afterRestart, seen.epoch, seen.offset, seen.eventId],
     );
     const [epoch, offset] = asList(answer);
     return { epoch: String(epoch), offset: Number(offset) };
@@ -109,15 +109,35 @@ export class EventLog {
 }
 
 /**
- * What `INFO` tells of a server. One that was promoted from a replica (it has a second replication id) took over
- * without the writes that had not reached it; one without an append-only file restarts from a snapshot or from nothing.
- * Both may have acknowledged events that they no longer have.
- * @see https://redis.io/docs/latest/operate/oss_and_stack/management/replication/
+ * What a server says of itself, and what becomes of acknowledged events when it is replaced by such a one.
+ *
+ * `lost`: one that was promoted from a replica (it has a second replication id) took over without the writes that had
+ * not reached it; one without an append-only file restarts from a snapshot or from nothing. `unsure`: with an
+ * append-only file that is not synced at each write a crash may lose the newest. `kept`: it is.
+ * @param info answer of `INFO`
+ * @param fsync the `appendfsync` setting; `undefined` when the server does not tell
+ * @see https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
  */
-export function serverIdentity(info: string): { runId: string; mayHaveLost: boolean } {
+export function serverIdentity(
+  info: string,
+  fsync: string | undefined,
+): { readonly runId: string; readonly afterRestart: 'kept' | 'unsure' | 'lost' } {
   const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
-  const promoted = !/^0*$/.test(field('master_replid2'));
-  return { runId: field('run_id'), mayHaveLost: promoted || field('aof_enabled') !== '1' };
+  const isPromoted = !/^0*$/.test(field('master_replid2'));
+  const hasFile = field('aof_enabled') === '1';
+  const afterRestart = isPromoted || !hasFile ? 'lost' : fsync === 'always' ? 'kept' : 'unsure';
+  return { runId: field('run_id'), afterRestart };
+}
+
+/** Managed services forbid CONFIG; then nobody knows. */
+async function fsyncPolicy(redis: Redis): Promise<string | undefined> {
+  try {
+    const answer = asList(await redis.call('CONFIG', 'GET', 'appendfsync'));
+    return answer[1] === undefined ? undefined : String(answer[1]);
+  } catch (error) {
+    if (error instanceof ReplyError) return undefined;
+    throw error;
+  }
 }
 
 /** Eight characters `[0-9a-z]`: 41 bits, so that two epochs of one installation do not meet. */

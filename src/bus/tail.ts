@@ -47,6 +47,8 @@ export class Tail {
   readonly #logger: Log;
   readonly #checks: TailChecks;
   #cursor: Cursor = { epoch: '', offset: 0 };
+  /** Id of the event at the cursor; empty before one was read. */
+  #eventId = '';
   #newConnection = true;
   #stopped = false;
   #running: Promise<void> | undefined;
@@ -120,7 +122,7 @@ export class Tail {
 
   async #adopt(): Promise<void> {
     this.#newConnection = false;
-    const now = await this.#log.adopt(this.#redis, this.#cursor).catch((error) => {
+    const now = await this.#log.adopt(this.#redis, this.#seen()).catch((error) => {
       this.#newConnection = true;
       throw error;
     });
@@ -132,10 +134,14 @@ export class Tail {
     const now = await this.#log.position(LOG_CHANNEL);
     if (this.#checks.replaced(now, this.#cursor)) {
       // The same epoch with lower offsets: acknowledged events were lost. Adopting rotates the epoch.
-      this.#jumpTo(now.epoch === this.#cursor.epoch ? await this.#log.adopt(this.#redis, this.#cursor) : now);
+      this.#jumpTo(now.epoch === this.#cursor.epoch ? await this.#log.adopt(this.#redis, this.#seen()) : now);
     } else if (now.offset === this.#cursor.offset) {
       this.#caughtUpAt = performance.now();
     }
+  }
+
+  #seen(): Cursor & { readonly eventId: string } {
+    return { ...this.#cursor, eventId: this.#eventId };
   }
 
   #jumpTo(cursor: Cursor): void {
@@ -143,6 +149,7 @@ export class Tail {
       this.#logger.warn('the log was replaced; connections reset', { epoch: cursor.epoch, was: this.#cursor.epoch });
     }
     this.#cursor = { epoch: cursor.epoch, offset: cursor.offset };
+    this.#eventId = '';
     this.#listener.onBreak(cursor.epoch);
   }
 
@@ -160,6 +167,7 @@ export class Tail {
       }
       run.push(entry);
       this.#cursor = { epoch: entry.epoch, offset: entry.offset };
+      this.#eventId = entry.id;
     }
     this.#dispatch(run);
   }

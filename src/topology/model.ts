@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from '../bus/event.ts';
+import { isJsonObject, type Json, type JsonObject } from '../bus/event.ts';
 import type { DeckyRow, EdgeRow, LanRow, MutationRow, MutationState, TopologyRow } from '../db/schema.ts';
 
 /** The operations that the mutation queue takes (contract §5.4). */
@@ -109,7 +109,3 @@ export function mutationOf(row: MutationRow) {
   return { ...rawMutationOf(row), payload };
 }
 
-/** Whether parsed JSON is an object. */
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}

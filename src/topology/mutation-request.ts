@@ -1,6 +1,6 @@
-import type { JsonObject } from '../bus/event.ts';
+import { isJsonObject, type JsonObject } from '../bus/event.ts';
 import { AppError } from '../errors.ts';
-import { isJsonObject, MUTATION_OPS, type MutationOp } from './model.ts';
+import { MUTATION_OPS, type MutationOp } from './model.ts';
 
 /** What `POST /topologies/{id}/mutations` asks for. */
 export interface MutationRequest {

@@ -1,0 +1,53 @@
+/**
+ * A node as a process of its own, so that it can be killed. `--without=<protection>` starts it without one: the negative
+ * controls of the chaos test, which must then fail.
+ */
+
+import { tailChecks } from '../../src/bus/tail.ts';
+import { loadConfig } from '../../src/config.ts';
+import { type StartOptions, start } from '../../src/main.ts';
+import { recovery } from '../../src/stream/recovery.ts';
+
+export const SABOTAGES = {
+  /** History that was trimmed away is skipped in silence. */
+  'gap check': {
+    recovery: {
+      ...recovery,
+      open: (request, standing) => recovery.open(request, { ...standing, nextKept: true }),
+      accept: (offset, found) => (found <= offset ? 'repeated' : 'next'),
+    },
+  },
+  /** Offsets of another epoch are taken for offsets of this one. */
+  'epoch check': {
+    recovery: {
+      ...recovery,
+      open: (request, standing) =>
+        recovery.open(
+          request.kind === 'from' ? { kind: 'from', cursor: { ...request.cursor, epoch: standing.epoch } } : request,
+          standing,
+        ),
+    },
+  },
+  /** What memory holds is sent, whether or not it continues what the client has. */
+  'window check': {
+    recovery: {
+      ...recovery,
+      due: (offset, range) => (range === undefined || offset >= range.last ? 'nothing' : 'memory'),
+    },
+  },
+  /** The tail believes that the log it reads is the log there is. */
+  'tail check': { tailChecks: { ...tailChecks, replaced: () => false } },
+} satisfies Record<string, StartOptions['protections']>;
+
+export type Sabotage = keyof typeof SABOTAGES;
+
+function isSabotage(name: string): name is Sabotage {
+  return name in SABOTAGES;
+}
+
+if (import.meta.main) {
+  const without = process.argv.find((argument) => argument.startsWith('--without='))?.slice('--without='.length);
+  if (without !== undefined && !isSabotage(without)) throw new Error(`no protection is called ${without}`);
+  const protections = without === undefined ? {} : SABOTAGES[without];
+  await start(loadConfig(process.env), { protections });
+}
