@@ -1,0 +1,152 @@
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { topologyChannel } from '../../src/bus/channel.ts';
+import { EventLog } from '../../src/bus/event-log.ts';
+import { Groups } from '../../src/bus/groups.ts';
+import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
+import { Relay } from '../../src/bus/relay.ts';
+import { Tail } from '../../src/bus/tail.ts';
+import { Connection, type ConnectionParts, type Prepared, type Subscription } from '../../src/stream/connection.ts';
+import { subscriptionTo } from '../../src/stream/declaration.ts';
+import { Hub } from '../../src/stream/hub.ts';
+import { type Request, recovery } from '../../src/stream/recovery.ts';
+import type { Transport } from '../../src/stream/transport.ts';
+import { enqueueMutation } from '../../src/topology/enqueue.ts';
+import { topologyStream } from '../../src/topology/stream.ts';
+import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
+import { startTestRedis, type TestRedis } from '../support/redis.ts';
+import { until } from '../support/until.ts';
+
+/** Keeps what a connection writes; always takes it. */
+class Paper implements Transport {
+  text = '';
+  readonly writable = true;
+  onDrain = () => {};
+  write(chunks: readonly Uint8Array[]): void {
+    for (const chunk of chunks) this.text += new TextDecoder().decode(chunk);
+  }
+  end(): void {}
+  abort(): void {}
+
+  /** How often each mutation was told: in the snapshot or as an event. */
+  told(mutationId: string): { inSnapshot: number; asEvent: number } {
+    const frames = this.text.split('\n\n').filter((frame) => frame.includes(mutationId));
+    return {
+      inSnapshot: frames.filter((frame) => frame.includes('event: snapshot')).length,
+      asEvent: frames.filter((frame) => frame.includes('event: mutation.enqueued')).length,
+    };
+  }
+}
+
+type Prepare = typeof Connection.prepare;
+
+/** The mistake: the state first, then where the channel stands. */
+const snapshotFirst: Prepare = async (subscription, parts, request) => {
+  const snapshot = await subscription.snapshot?.();
+  const standing = await parts.log.position(subscription.view.channel);
+  return { standing, opening: recovery.open(request, standing), snapshot } satisfies Prepared;
+};
+
+for (const engine of ENGINES) {
+  describe(`an event between position and snapshot on ${engine}`, () => {
+    let redis: TestRedis;
+    let database: TestDatabase;
+    let connections: RedisConnections;
+    let relay: Relay;
+    let tail: Tail;
+    let parts: ConnectionParts;
+    let close = () => {};
+    const topologyId = crypto.randomUUID();
+
+    beforeEach(async () => {
+      [redis, database] = await Promise.all([startTestRedis(), createTestDatabase(engine)]);
+      connections = connectRedis(redis.url, quiet);
+      const log = new EventLog(connections.commands, { maxEvents: 1000, idempotencyMs: 60_000 });
+      const hub = new Hub(1024 * 1024);
+      const groups = new Groups('node', connections.commands, connections.replay, { leaseMs: 60_000 });
+      parts = { log, groups, hub, recovery, logger: quiet, retryMs: 1000 };
+      relay = new Relay(database.db, log, 'node', quiet);
+      tail = new Tail(connections.tail, log, hub, quiet);
+      tail.start();
+      relay.start();
+      const now = new Date().toISOString();
+      await database.db
+        .insertInto('topologies')
+        .values({
+          id: topologyId,
+          name: 'raced',
+          mode: 'unihost',
+          target_host_uuid: null,
+          config_snapshot: '{}',
+          status: 'active',
+          status_changed_at: now,
+          created_at: now,
+        })
+        .execute();
+    });
+    afterEach(async () => {
+      close();
+      await relay.stop();
+      await tail.stop();
+      connections.close();
+      await Promise.all([redis.stop(), database.dispose()]);
+    });
+
+    /** Opens a stream while a mutation is committed and relayed exactly between the two reads. */
+    async function race(prepare: Prepare): Promise<{ paper: Paper; mutationId: string; laterId: string }> {
+      let mutationId = '';
+      const betweenReads = async () => {
+        if (mutationId !== '') return;
+        mutationId = await enqueue();
+        await until('the event in the log', async () => {
+          const position = await parts.log.position(topologyChannel(topologyId));
+          return position.offset === 1;
+        });
+      };
+      const plain = subscriptionTo(topologyStream(database.db), topologyId, 'viewer', new URLSearchParams());
+      let reads = 0;
+      const raced = async <T>(read: () => Promise<T>): Promise<T> => {
+        reads += 1;
+        if (reads === 2) await betweenReads();
+        return read();
+      };
+      const snapshot = plain.snapshot;
+      if (snapshot === undefined) throw new Error('the stream has a snapshot');
+      const request: Request = { kind: 'fresh' };
+      const subscription: Subscription = { ...plain, request, snapshot: () => raced(snapshot) };
+      const racedParts = {
+        ...parts,
+        log: { position: (channel: string, offset?: number) => raced(() => parts.log.position(channel, offset)) },
+      };
+      const prepared = await prepare(subscription, racedParts, request);
+      const paper = new Paper();
+      const connection = new Connection('c1', subscription, parts, paper, () => {});
+      close = () => connection.close('gone');
+      connection.start(prepared);
+      const laterId = await enqueue();
+      await until('the later event', () => paper.told(laterId).asEvent === 1);
+      return { paper, mutationId, laterId };
+    }
+
+    async function enqueue(): Promise<string> {
+      const id = await enqueueMutation(database.db, topologyId, {
+        op: 'add_lan',
+        payload: {},
+        expectedVersion: undefined,
+      });
+      relay.wake();
+      return id;
+    }
+
+    test('is told exactly once: the snapshot contains it, and its event is left out', async () => {
+      const { paper, mutationId } = await race(Connection.prepare);
+      expect(paper.told(mutationId)).toEqual({ inSnapshot: 1, asEvent: 0 });
+      // The id that was left out is named, so that the chain stays checkable.
+      expect(paper.text).toMatch(/id: (\w+)\.2\nevent: mutation\.enqueued\ndata: \{"prev":"\1\.0",/);
+    });
+
+    test('negative control: is lost when the snapshot is read first', async () => {
+      const { paper, mutationId } = await race(snapshotFirst);
+      expect(paper.told(mutationId)).toEqual({ inSnapshot: 0, asEvent: 0 });
+    });
+  });
+}
