@@ -113,6 +113,14 @@ export interface TopologyMutationsTable {
   requested_at: string;
   applied_at: string | null;
   reason: string | null;
+  /** The mutator that took it last; `null` before the first. */
+  claimed_by: string | null;
+  /** Milliseconds since the epoch; while `applying` and past this, any mutator may take it over. */
+  claim_expires_at: number | null;
+  /** How often it has been taken: tells the claims of one mutator apart. */
+  attempts: Generated<number>;
+  /** The subnet chosen for a LAN that is being added, so that nobody else chooses it. */
+  reserved_subnet: string | null;
 }
 
 export interface AttackerIdentitiesTable {

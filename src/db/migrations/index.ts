@@ -4,6 +4,7 @@ import { users } from './001-users.ts';
 import { topologies } from './002-topologies.ts';
 import { identities } from './003-identities.ts';
 import { outbox } from './004-outbox.ts';
+import { mutationClaims } from './005-mutation-claims.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -12,5 +13,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '002-topologies': topologies,
     '003-identities': identities,
     '004-outbox': outbox(engine),
+    '005-mutation-claims': mutationClaims,
   };
 }
