@@ -31,10 +31,20 @@ export function parseMutationRequest(body: unknown): MutationRequest {
 // What Pydantic's lax mode takes for an integer in a string: signs and zero decimals, white space around.
 const INTEGER_TEXT = /^\s*[+-]?\d+(?:\.0*)?\s*$/;
 
-function expectedVersionOf(value: unknown): number | undefined {
-  if (value === undefined || value === null) return undefined;
+/** Reads what contract §5.3 rule 4 takes for an integer; `undefined` for everything else. */
+export function laxInteger(value: unknown): number | undefined {
   if (typeof value === 'boolean') return Number(value);
   const number = typeof value === 'string' && INTEGER_TEXT.test(value) ? Number(value) : value;
-  if (typeof number === 'number' && Number.isInteger(number)) return number;
-  throw new AppError('invalid', 'expected_version must be an integer');
+  return typeof number === 'number' && Number.isInteger(number) ? number : undefined;
+}
+
+/**
+ * The version that a topology must still have for a change to be made; `undefined` when the caller names none.
+ * @throws {AppError} `invalid` when it is no integer
+ */
+export function expectedVersionOf(value: unknown): number | undefined {
+  if (value === undefined || value === null) return undefined;
+  const version = laxInteger(value);
+  if (version === undefined) throw new AppError('invalid', 'expected_version must be an integer');
+  return version;
 }

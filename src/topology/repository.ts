@@ -50,24 +50,27 @@ export async function listTopologies(
 /** The topology and its parts as one state of the database; `undefined` when there is no such topology. */
 export async function findTopology(db: Db, id: string): Promise<TopologyParts | undefined> {
   if (!isStorable(id)) return undefined;
-  return readConsistently(db, async (trx) => {
-    const topology = await trx.selectFrom('topologies').selectAll().where('id', '=', id).executeTakeFirst();
-    if (topology === undefined) return undefined;
-    const lans = await trx.selectFrom('lans').selectAll().where('topology_id', '=', id).orderBy('name').execute();
-    const deckies = await trx
-      .selectFrom('topology_deckies')
-      .selectAll()
-      .where('topology_id', '=', id)
-      .orderBy('name')
-      .execute();
-    const edges = await trx
-      .selectFrom('topology_edges')
-      .selectAll()
-      .where('topology_id', '=', id)
-      .orderBy('id')
-      .execute();
-    return { topology, lans, deckies, edges };
-  });
+  return readConsistently(db, (trx) => readParts(trx, id));
+}
+
+/** What {@link findTopology} finds, as the transaction sees it. */
+export async function readParts(trx: Trx, id: string): Promise<TopologyParts | undefined> {
+  const topology = await trx.selectFrom('topologies').selectAll().where('id', '=', id).executeTakeFirst();
+  if (topology === undefined) return undefined;
+  const lans = await trx.selectFrom('lans').selectAll().where('topology_id', '=', id).orderBy('name').execute();
+  const deckies = await trx
+    .selectFrom('topology_deckies')
+    .selectAll()
+    .where('topology_id', '=', id)
+    .orderBy('name')
+    .execute();
+  const edges = await trx
+    .selectFrom('topology_edges')
+    .selectAll()
+    .where('topology_id', '=', id)
+    .orderBy('id')
+    .execute();
+  return { topology, lans, deckies, edges };
 }
 
 /** The newest status changes first, at most `limit`. */
