@@ -49,7 +49,6 @@ export class BodyFields {
     this.#invalid.push(problem);
   }
 
-  /** @param length the number of characters that it may have */
   text(name: string, { min, max }: Bounds): string {
     const value = this.#fields[name];
     if (typeof value !== 'string') return this.#malformed(`${name} must be a string`, '');
@@ -120,6 +119,10 @@ export class BodyFields {
     const texts = value.filter((item: Json): item is string => typeof item === 'string');
     if (texts.length < value.length) return this.#malformed(`${name} must hold strings only`, []);
     return texts.every(isStorable) ? texts : this.#wrong(`${name} must not hold NUL`, []);
+  }
+
+  textsOrNull(name: string): readonly string[] | null {
+    return this.#isAbsent(name) ? null : this.texts(name);
   }
 
   /** A JSON object; an absent one and null are empty. */

@@ -1,0 +1,51 @@
+import type { Db, Trx } from '../db/database.ts';
+import { AppError } from '../errors.ts';
+import { nextSubnet } from './addresses.ts';
+
+/** Where the DMZ of a blank topology gets its network. */
+export const DMZ_POOL = '10.0.0.0/16';
+/** Where every LAN gets its network for which nobody names one. */
+export const LAN_POOL = '172.16.0.0/12';
+
+/**
+ * The networks of every topology that is not torn down: all of them may share one host.
+ * @returns CIDRs
+ */
+export async function usedSubnets(db: Db | Trx): Promise<string[]> {
+  const rows = await db
+    .selectFrom('lans')
+    .innerJoin('topologies', 'topologies.id', 'lans.topology_id')
+    .where('topologies.status', '<>', 'torn_down')
+    .select('lans.subnet')
+    .execute();
+  return rows.map(({ subnet }) => subnet);
+}
+
+/**
+ * Makes sure that nobody else takes networks before this transaction ends: of two that look for a free one at once, the
+ * second waits here and then sees what the first has taken. Lock a topology's row before this, never after.
+ */
+export async function lockSubnets(trx: Trx): Promise<void> {
+  await trx
+    .insertInto('leases')
+    .values({ name: 'subnets', holder: '', expires_at: 0 })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet({ expires_at: 0 }))
+    .execute();
+}
+
+/**
+ * Takes free /24 networks.
+ * @param pool CIDR
+ * @returns as many CIDRs as asked for, none of them in use anywhere
+ * @throws {AppError} `conflict` when the pool is exhausted
+ */
+export async function takeSubnets(trx: Trx, pool: string, count: number): Promise<string[]> {
+  await lockSubnets(trx);
+  const used = await usedSubnets(trx);
+  return Array.from({ length: count }, () => {
+    const subnet = nextSubnet(pool, used);
+    if (subnet === undefined) throw new AppError('conflict', `No free /24 is left in ${pool}`);
+    used.push(subnet);
+    return subnet;
+  });
+}
