@@ -18,6 +18,8 @@ export interface Database {
   outbox: OutboxTable;
   channel_revisions: ChannelRevisionsTable;
   leases: LeasesTable;
+  fleet_deckies: FleetDeckiesTable;
+  decky_lifecycle: DeckyLifecycleTable;
 }
 
 /** 0 or 1; SQLite has no boolean. */
@@ -210,6 +212,48 @@ export interface LeasesTable {
   expires_at: number;
 }
 
+/** The flat fleet: deckies outside of any topology. */
+export interface FleetDeckiesTable {
+  name: string;
+  host_uuid: string | null;
+  archetype: string;
+  /** JSON list: what it pretends to be now. */
+  services: string;
+  /** JSON list: what a rotation picks from. */
+  service_pool: string;
+  /** Such as `30m` or `5d`; `null` follows the fleet's own, if it has one. */
+  mutate_interval: string | null;
+  state: string;
+  last_mutated_at: string | null;
+  /** When the next scheduled rotation is due; `null` when that has not been worked out or never comes. */
+  next_due_at: string | null;
+  updated_at: string;
+}
+
+export type LifecycleStatus = 'pending' | 'running' | 'succeeded' | 'failed';
+
+/** One request to do something to a fleet decky, and what became of it. */
+export interface DeckyLifecycleTable {
+  id: string;
+  decky_name: string;
+  host_uuid: string | null;
+  operation: 'deploy' | 'mutate';
+  status: LifecycleStatus;
+  error: string | null;
+  started_at: string;
+  updated_at: string;
+  completed_at: string | null;
+  trigger: 'scheduled' | 'operator';
+  /** The user who asked for it. */
+  actor: string | null;
+  /** JSON list, chosen once: whoever takes over carries on with the same. */
+  planned_services: string | null;
+  /** The claim under which it runs. */
+  claimed_by: string | null;
+  /** Milliseconds since the epoch; while `running` and past this, any node may take it over. */
+  claim_expires_at: number | null;
+}
+
 export type UserRow = Selectable<UsersTable>;
 export type TopologyRow = Selectable<TopologiesTable>;
 export type LanRow = Selectable<LansTable>;
@@ -218,3 +262,5 @@ export type EdgeRow = Selectable<TopologyEdgesTable>;
 export type MutationRow = Selectable<TopologyMutationsTable>;
 export type IdentityRow = Selectable<AttackerIdentitiesTable>;
 export type AttackerRow = Selectable<AttackersTable>;
+export type FleetDeckyRow = Selectable<FleetDeckiesTable>;
+export type DeckyLifecycleRow = Selectable<DeckyLifecycleTable>;

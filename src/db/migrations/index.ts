@@ -5,6 +5,7 @@ import { topologies } from './002-topologies.ts';
 import { identities } from './003-identities.ts';
 import { outbox } from './004-outbox.ts';
 import { mutationClaims } from './005-mutation-claims.ts';
+import { deckyFleet } from './006-decky-fleet.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -14,5 +15,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '003-identities': identities,
     '004-outbox': outbox(engine),
     '005-mutation-claims': mutationClaims,
+    '006-decky-fleet': deckyFleet,
   };
 }
