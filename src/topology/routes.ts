@@ -1,10 +1,15 @@
 import { Elysia, t } from 'elysia';
-import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
+import { guard } from '../auth/guard.ts';
 import type { Db } from '../db/database.ts';
 import { AppError } from '../errors.ts';
+import { catalogRoutes } from './catalog-routes.ts';
+import { createRoutes } from './create-routes.ts';
+import { editRoutes } from './edit-routes.ts';
 import { enqueueMutation } from './enqueue.ts';
+import { lifecycleRoutes } from './lifecycle-routes.ts';
 import { deckyOf, edgeOf, lanOf, mutationOf, summaryOf } from './model.ts';
 import { parseMutationRequest } from './mutation-request.ts';
+import { redirectToSlash } from './redirect-to-slash.ts';
 import {
   findTopology,
   listMutations,
@@ -13,13 +18,7 @@ import {
   type TopologyParts,
   topologyExists,
 } from './repository.ts';
-
-export interface TopologyRouteParts {
-  readonly db: Db;
-  readonly authenticator: HeaderAuthenticator;
-  /** Called after each commit that wrote to the outbox: wakes the relay. */
-  onCommitted(): void;
-}
+import type { TopologyRouteParts } from './route-parts.ts';
 
 const page = t.Object({
   limit: t.Integer({ minimum: 1, maximum: 500, default: 50 }),
@@ -31,7 +30,13 @@ const byState = t.Object({ state: t.Optional(t.String()) });
 
 /** Topologies and their mutations (contract §5.4, §5.5, §5.9). */
 export function topologyRoutes(parts: TopologyRouteParts) {
-  return new Elysia({ name: 'topology-routes' }).use(reads(parts)).use(writes(parts));
+  return new Elysia({ name: 'topology-routes' })
+    .use(catalogRoutes(parts))
+    .use(reads(parts))
+    .use(writes(parts))
+    .use(createRoutes(parts))
+    .use(editRoutes(parts))
+    .use(lifecycleRoutes(parts));
 }
 
 function reads({ db, authenticator }: TopologyRouteParts) {
@@ -66,16 +71,6 @@ function writes({ db, authenticator, onCommitted }: TopologyRouteParts) {
       set.status = 202;
       return { mutation_id: mutationId, state: 'pending' };
     });
-}
-
-/**
- * Contract §5.3 rule 7. Elysia serves a path with and without its last slash by one route (its native router even when
- * told to be strict), so the route itself tells them apart.
- */
-function redirectToSlash({ request }: { request: Request }): Response | undefined {
-  const { pathname, search } = new URL(request.url);
-  if (pathname.endsWith('/')) return undefined;
-  return new Response(null, { status: 307, headers: { location: `${pathname}/${search}` } });
 }
 
 async function listOnWire(db: Db, query: typeof page.static) {

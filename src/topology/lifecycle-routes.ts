@@ -1,0 +1,23 @@
+import { Elysia } from 'elysia';
+import { guard } from '../auth/guard.ts';
+import type { TopologyRow } from '../db/schema.ts';
+import { deleteTopology, requestDeploy, requestTeardown } from './lifecycle.ts';
+import { summaryOf } from './model.ts';
+import type { TopologyRouteParts } from './route-parts.ts';
+
+/** From a plan to something that runs, and back (contract §5.9): the work itself is done in the background. */
+export function lifecycleRoutes({ db, authenticator, onCommitted, onLifecycle }: TopologyRouteParts) {
+  const accepted = (before: TopologyRow) => {
+    onCommitted();
+    onLifecycle?.();
+    return Response.json(summaryOf(before), { status: 202 });
+  };
+  return new Elysia()
+    .use(guard(authenticator, 'admin'))
+    .post('/topologies/:id/deploy', async ({ params }) => accepted(await requestDeploy(db, params.id)))
+    .post('/topologies/:id/teardown', async ({ params }) => accepted(await requestTeardown(db, params.id)))
+    .delete('/topologies/:id', async ({ params }) => {
+      await deleteTopology(db, params.id);
+      return new Response(null, { status: 204 });
+    });
+}

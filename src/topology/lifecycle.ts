@@ -1,0 +1,59 @@
+import { appendToOutbox } from '../bus/outbox.ts';
+import type { Db } from '../db/database.ts';
+import type { TopologyRow } from '../db/schema.ts';
+import { AppError } from '../errors.ts';
+import { lockTopology } from './lock.ts';
+import { type TopologyStatus, transition } from './status.ts';
+
+const DELETABLE: readonly string[] = ['pending', 'torn_down', 'failed'] satisfies TopologyStatus[];
+
+/**
+ * Asks for a pending topology to be deployed: the `LifecycleWorker` of any node does it.
+ * @returns the topology as it was before
+ * @throws {AppError} `not_found`, or `conflict` when it is not pending
+ */
+export function requestDeploy(db: Db, topologyId: string, now: () => number = Date.now): Promise<TopologyRow> {
+  return db.transaction().execute(async (trx) => {
+    const before = await lockTopology(trx, topologyId);
+    const event = await transition(trx, topologyId, ['pending'], 'deploying', null, now());
+    await appendToOutbox(trx, [event]);
+    return before;
+  });
+}
+
+/**
+ * Asks for what runs of a topology to be taken down, a deployment under way included.
+ * @returns the topology as it was before
+ * @throws {AppError} `not_found`, or `conflict` when there is nothing to take down
+ */
+export function requestTeardown(db: Db, topologyId: string, now: () => number = Date.now): Promise<TopologyRow> {
+  return db.transaction().execute(async (trx) => {
+    const before = await lockTopology(trx, topologyId);
+    const at = now();
+    const from = ['active', 'degraded', 'failed', 'deploying'] as const;
+    const event = await transition(trx, topologyId, from, 'tearing_down', null, at);
+    await trx
+      .updateTable('topology_deckies')
+      .set({ state: 'tearing_down', updated_at: new Date(at).toISOString() })
+      .where('topology_id', '=', topologyId)
+      .execute();
+    await appendToOutbox(trx, [event]);
+    return before;
+  });
+}
+
+/**
+ * Deletes a topology that does not run, with its parts and its history.
+ * @throws {AppError} `not_found`, or `conflict` when it runs
+ */
+export function deleteTopology(db: Db, topologyId: string): Promise<void> {
+  return db.transaction().execute(async (trx) => {
+    const { status } = await lockTopology(trx, topologyId);
+    if (!DELETABLE.includes(status)) {
+      throw new AppError('conflict', `The topology is ${status}; only ${DELETABLE.join(', ')} ones can be deleted`);
+    }
+    // Edges refer to deckies and LANs as well, without a cascade.
+    await trx.deleteFrom('topology_edges').where('topology_id', '=', topologyId).execute();
+    await trx.deleteFrom('topologies').where('id', '=', topologyId).execute();
+  });
+}
