@@ -1,0 +1,61 @@
+import { isJsonObject, type Json, type JsonObject } from '../../bus/event.ts';
+import { isStorable } from '../repository.ts';
+import { MutationError } from './mutation-error.ts';
+
+/**
+ * Readers of an operation's payload, which nothing has checked before (contract §5.4). Null counts as absent in what may
+ * be absent; every reader throws {@link MutationError} for a value of another type.
+ */
+
+/** @throws {MutationError} of kind `KeyError` when the key is missing */
+export function requiredText(payload: JsonObject, key: string): string {
+  const value = payload[key];
+  if (value === undefined) throw new MutationError(`'${key}'`, 'KeyError');
+  return textIn(value, key);
+}
+
+export function optionalText(payload: JsonObject, key: string): string | undefined {
+  return optional(payload, key, textIn);
+}
+
+export function optionalNumber(payload: JsonObject, key: string): number | undefined {
+  return optional(payload, key, (value) => {
+    if (typeof value !== 'number') throw new MutationError(`'${key}' must be a number`);
+    return value;
+  });
+}
+
+export function optionalFlag(payload: JsonObject, key: string): boolean | undefined {
+  return optional(payload, key, (value) => {
+    if (typeof value !== 'boolean') throw new MutationError(`'${key}' must be true or false`);
+    return value;
+  });
+}
+
+export function optionalObject(payload: JsonObject, key: string): JsonObject | undefined {
+  return optional(payload, key, (value) => {
+    if (!isJsonObject(value)) throw new MutationError(`'${key}' must be an object`);
+    return value;
+  });
+}
+
+/** A service named twice is there once. */
+export function optionalServices(payload: JsonObject): readonly string[] | undefined {
+  return optional(payload, 'services', (value) => {
+    const items: readonly Json[] = Array.isArray(value) ? value : [null];
+    const services = items.filter((item) => typeof item === 'string');
+    if (services.length < items.length) throw new MutationError("'services' must be a list of service names");
+    return [...new Set(services)];
+  });
+}
+
+function optional<T>(payload: JsonObject, key: string, read: (value: Json, key: string) => T): T | undefined {
+  const value = payload[key];
+  return value === undefined || value === null ? undefined : read(value, key);
+}
+
+function textIn(value: Json, key: string): string {
+  if (typeof value !== 'string' || value === '') throw new MutationError(`'${key}' must be a text that is not empty`);
+  if (!isStorable(value)) throw new MutationError(`'${key}' must not hold NUL`);
+  return value;
+}

@@ -1,0 +1,41 @@
+import type { JsonObject } from '../../bus/event.ts';
+import { LIVE_STATUSES } from '../model.ts';
+import { addressesOf, type DeckyState, homeLanOf, lanNamed, type TopologyState } from '../state.ts';
+import { MutationError } from './mutation-error.ts';
+import { findDecky, type Op, replaced } from './op.ts';
+import { optionalFlag, optionalNumber, optionalObject, optionalServices, requiredText } from './payload.ts';
+
+/** `{decky, patch?, services?, x?, y?, force?}`: the patch is merged into its configuration, key by key. */
+export const updateDecky: Op = (state, payload) => {
+  const decky = findDecky(state, requiredText(payload, 'decky'));
+  const patch = optionalObject(payload, 'patch') ?? {};
+  checkForwarding(state, decky, patch, optionalFlag(payload, 'force') ?? false);
+  const updated: DeckyState = {
+    ...decky,
+    decky_config: { ...decky.decky_config, ...patch },
+    services: optionalServices(payload) ?? decky.services,
+    x: optionalNumber(payload, 'x') ?? decky.x,
+    y: optionalNumber(payload, 'y') ?? decky.y,
+  };
+  return { ...state, deckies: replaced(state.deckies, decky, { ...updated, ip: homeAddress(decky, updated, patch) }) };
+};
+
+function checkForwarding(state: TopologyState, decky: DeckyState, patch: JsonObject, force: boolean): void {
+  const wanted = optionalFlag(patch, 'forwards_l3');
+  const isForwarding = decky.decky_config.forwards_l3 === true;
+  if (wanted === undefined || wanted === isForwarding) return;
+  const home = homeLanOf(decky);
+  if (wanted && (home === undefined || lanNamed(state, home)?.is_dmz !== 1)) {
+    throw new MutationError(`decky '${decky.name}' cannot forward: only a decky homed in a DMZ LAN may`);
+  }
+  if (!force && LIVE_STATUSES.includes(state.topology.status)) {
+    throw new MutationError(`forwards_l3 of decky '${decky.name}' changes on a live topology only with force`);
+  }
+}
+
+/** Its own address follows a patch of its addresses. */
+function homeAddress(before: DeckyState, after: DeckyState, patch: JsonObject): string | null {
+  if (optionalObject(patch, 'ips_by_lan') === undefined) return before.ip;
+  const addresses = addressesOf(after);
+  return addresses.get(homeLanOf(before) ?? '') ?? [...addresses.values()][0] ?? null;
+}
