@@ -1,0 +1,79 @@
+import { describeError } from '../../errors.ts';
+import { carryOut, type SubstrateAction } from '../../substrate/substrate.ts';
+import { LIVE_STATUSES } from '../model.ts';
+import { substrateActions } from '../ops/substrate-actions.ts';
+import { loadState, type TopologyState } from '../state.ts';
+import type { Claim } from './claim.ts';
+import { attempt, type CarriedOut, fail } from './finish.ts';
+import { keepClaim } from './keep-claim.ts';
+import type { MutatorParts } from './parts.ts';
+import { reasonOf } from './plan.ts';
+
+/** The substrate could not do its part. */
+class SubstrateError extends Error {
+  constructor(cause: unknown) {
+    super(describeError(cause), { cause });
+    this.name = 'SubstrateError';
+  }
+}
+
+/**
+ * Applies a claimed mutation or fails it. The substrate works outside of any transaction; since it is told states, not
+ * steps, a successor of a mutator that died anywhere in here simply begins again.
+ * @throws when the database does not answer; the mutation is then taken up again once the claim has expired
+ */
+export function applyMutation(parts: MutatorParts, claim: Claim): Promise<void> {
+  return keepClaim(parts, claim, async (isHeld) => {
+    let carriedOut: CarriedOut | undefined;
+    for (;;) {
+      const step = await attempt(parts, claim, carriedOut);
+      if (step.is === 'applied') return parts.onCommitted();
+      if (step.is === 'lost') return;
+      if (step.is === 'refused') return giveUp(parts, claim, carriedOut?.state ?? step.state, step.reason);
+      const networkIds = new Map<string, string | null>();
+      carriedOut = { ...step, networkIds };
+      try {
+        for (const action of step.actions) {
+          if (!isHeld()) return;
+          await take(parts, action, networkIds);
+        }
+      } catch (error) {
+        // Whoever holds it now wants what this one failed to bring about: undoing it would be wrong.
+        if (!isHeld()) return;
+        return giveUp(parts, claim, step.state, reasonOf(new SubstrateError(error)));
+      }
+    }
+  });
+}
+
+async function take(parts: MutatorParts, action: SubstrateAction, networkIds: Map<string, string | null>) {
+  if (action.do === 'ensureNetwork') {
+    networkIds.set(action.network.lanId, await parts.substrate.ensureNetwork(action.network));
+  } else await carryOut(parts.substrate, [action]);
+}
+
+/** @param planned what the substrate may have brought about; `undefined` when nobody asked it for anything */
+async function giveUp(parts: MutatorParts, claim: Claim, planned: TopologyState | undefined, reason: string) {
+  const problems = planned === undefined ? [] : await undo(parts, claim, planned);
+  const whole = problems.length === 0 ? reason : `${reason}; not undone: ${problems.join('; ')}`;
+  if (await fail(parts, claim, whole)) parts.onCommitted();
+}
+
+/** Has the substrate run again what the database says, as far as it can. @returns what went wrong */
+async function undo({ db, substrate, log }: MutatorParts, claim: Claim, planned: TopologyState): Promise<string[]> {
+  const actual = await db.transaction().execute((trx) => loadState(trx, claim.topologyId));
+  if (actual === undefined) return [];
+  // What is being torn down must not come back.
+  const mayAdd = LIVE_STATUSES.includes(actual.topology.status);
+  const problems: string[] = [];
+  for (const action of substrateActions(planned, actual)) {
+    if (!mayAdd && (action.do === 'ensureNetwork' || action.do === 'ensureDecky')) continue;
+    try {
+      await carryOut(substrate, [action]);
+    } catch (error) {
+      log.warn('a failed mutation could not be undone', { mutation: claim.mutationId, error: describeError(error) });
+      problems.push(describeError(error));
+    }
+  }
+  return problems;
+}

@@ -1,0 +1,37 @@
+import { WakeableSleep } from '../../bus/wake.ts';
+import { describeError } from '../../errors.ts';
+import { type Claim, renewClaim } from './claim.ts';
+import type { MutatorParts } from './parts.ts';
+
+/**
+ * Renews a claim for as long as the work takes. When the database does not answer, the claim is taken for held: whoever
+ * finishes asks the database again.
+ * @param work may ask whether the claim is still its own, and should do nothing more when it is not
+ */
+export async function keepClaim(
+  { db, log, now, leaseMs }: MutatorParts,
+  claim: Claim,
+  work: (isHeld: () => boolean) => Promise<void>,
+): Promise<void> {
+  const nap = new WakeableSleep();
+  let isDone = false;
+  let isHeld = true;
+  const renewing = (async () => {
+    while (isHeld) {
+      await nap.sleep(leaseMs / 3);
+      if (isDone) return;
+      try {
+        isHeld = await renewClaim(db, claim, now() + leaseMs);
+      } catch (error) {
+        log.warn('a claim could not be renewed', { mutation: claim.mutationId, error: describeError(error) });
+      }
+    }
+  })();
+  try {
+    await work(() => isHeld);
+  } finally {
+    isDone = true;
+    nap.wake();
+    await renewing;
+  }
+}

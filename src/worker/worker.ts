@@ -1,0 +1,85 @@
+import { createEvent, isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { EventLog } from '../bus/event-log.ts';
+import { subscription } from '../bus/subscription.ts';
+import type { TailListener } from '../bus/tail.ts';
+import { topics } from '../bus/topic.ts';
+import { WakeableSleep } from '../bus/wake.ts';
+import { describeError } from '../errors.ts';
+import type { Log } from '../telemetry/log.ts';
+
+export interface WorkerOptions {
+  /** One of the known workers (contract §8). */
+  readonly name: string;
+  readonly events: Pick<EventLog, 'publish'>;
+  readonly log: Log;
+  /** Ends the worker's work: called when it is told to stop over the bus. */
+  stop(): Promise<unknown>;
+  /** Tells more in each heartbeat. */
+  extra?(): JsonObject;
+  /** Milliseconds between heartbeats; default 30,000 (contract §8). */
+  readonly heartbeatMs?: number;
+  /** Milliseconds since the epoch. */
+  now?(): number;
+}
+
+/** What makes a part of this process a worker to the outside: it says that it lives, and can be told to stop. */
+export class Worker {
+  /** For the tail: hears `system.<name>.control`. */
+  readonly listener: TailListener;
+  readonly #options: WorkerOptions;
+  readonly #nap = new WakeableSleep();
+  #failing = false;
+  #stopped = false;
+  #beating: Promise<void> | undefined;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    this.listener = subscription(
+      [topics.systemControl(options.name)],
+      ({ data }) => this.#onControl(data),
+      // A missed stop is given again by whoever sees the heartbeats go on.
+      () => {},
+    );
+  }
+
+  start(): void {
+    this.#beating ??= this.#beat();
+  }
+
+  /** Ends the heartbeats; the work itself is stopped by its owner. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#nap.wake();
+    await this.#beating;
+  }
+
+  async #beat(): Promise<void> {
+    const { name, events, log, heartbeatMs = 30_000, now = Date.now } = this.#options;
+    while (!this.#stopped) {
+      try {
+        const at = now();
+        const told = { worker: name, ts: at / 1000, ...this.#options.extra?.() };
+        await events.publish([{ event: createEvent(topics.systemHealth(name), 'health', told, undefined, at) }]);
+        this.#failing = false;
+      } catch (error) {
+        if (!this.#failing) log.warn('a heartbeat was lost', { worker: name, error: describeError(error) });
+        this.#failing = true;
+      }
+      await this.#nap.sleep(heartbeatMs);
+    }
+  }
+
+  #onControl(data: string): void {
+    const { name, log } = this.#options;
+    if (actionIn(data) !== 'stop' || this.#stopped) return;
+    log.info('a worker was told to stop', { worker: name });
+    const stopping = Promise.all([this.stop(), this.#options.stop()]);
+    stopping.catch((error) => log.error('a worker did not stop', { worker: name, error: describeError(error) }));
+  }
+}
+
+/** @param data a frame's data: whoever published it may have sent any payload */
+function actionIn(data: string): unknown {
+  const frame: unknown = JSON.parse(data);
+  return isJsonObject(frame) && isJsonObject(frame.payload) ? frame.payload.action : undefined;
+}
