@@ -40,6 +40,5 @@ export const deckyFleet: Migration = {
       .columns(['status', 'decky_name'])
       .execute();
     await db.schema.createIndex('decky_lifecycle_claim').on('decky_lifecycle').column('claimed_by').execute();
-    await db.schema.createIndex('decky_lifecycle_completed').on('decky_lifecycle').column('completed_at').execute();
   },
 };

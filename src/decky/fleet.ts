@@ -1,0 +1,106 @@
+import type { Db, Trx } from '../db/database.ts';
+import type { DeckyLifecycleRow, DeckyLifecycleTable, FleetDeckyRow } from '../db/schema.ts';
+import { AppError } from '../errors.ts';
+import { servicesOf } from '../topology/decky-config.ts';
+
+/** A fleet decky as `GET /deckies` shows it. */
+export function fleetDeckyOf(row: FleetDeckyRow) {
+  const { services, service_pool, ...rest } = row;
+  return { ...rest, services: textsOf(services), service_pool: textsOf(service_pool) };
+}
+
+/** A row of `GET /deckies/lifecycle` (contract §5.8). */
+export function lifecycleOf(row: DeckyLifecycleRow) {
+  const { id, decky_name, host_uuid, operation, status, error, started_at, updated_at, completed_at } = row;
+  return { id, decky_name, host_uuid, operation, status, error, started_at, updated_at, completed_at };
+}
+
+/** The strings of a JSON list, as the columns of services hold them. */
+export const textsOf = (json: string): readonly string[] => servicesOf({ services: json });
+
+/** The whole fleet by name. */
+export function listFleet(db: Db): Promise<FleetDeckyRow[]> {
+  return db.selectFrom('fleet_deckies').selectAll().orderBy('name').execute();
+}
+
+/** What became of requests, oldest first; ids that nobody has are left out. */
+export async function listLifecycle(db: Db, ids: readonly string[]): Promise<DeckyLifecycleRow[]> {
+  return db
+    .selectFrom('decky_lifecycle')
+    .selectAll()
+    .where('id', 'in', ids)
+    .orderBy('started_at')
+    .orderBy('id')
+    .execute();
+}
+
+/**
+ * Asks for a rotation of a fleet decky. The request is a row: a rotator of any node carries it out, after a crash too.
+ * @param actor the user who asks
+ * @param now milliseconds since the epoch
+ * @returns the id of the request
+ * @throws {AppError} `not_found` without a fleet, without this decky in it, or when it has nothing to rotate to
+ */
+export function requestRotation(db: Db, name: string, actor: string, now: number): Promise<string> {
+  return db.transaction().execute(async (trx) => {
+    const decky = await findFleetDecky(trx, name);
+    if (textsOf(decky.service_pool).length === 0) {
+      throw new AppError('not_found', `No services available to mutate ${name}`);
+    }
+    const row = newRotation(decky, crypto.randomUUID(), 'operator', now, actor);
+    await trx.insertInto('decky_lifecycle').values(row).execute();
+    return row.id;
+  });
+}
+
+/**
+ * Sets a decky's own interval; when it is next due is worked out by the rotator.
+ * @param interval `null` follows the fleet's
+ * @throws {AppError} `not_found`
+ */
+export function setMutateInterval(db: Db, name: string, interval: string | null, now: number): Promise<void> {
+  return db.transaction().execute(async (trx) => {
+    await findFleetDecky(trx, name);
+    await trx
+      .updateTable('fleet_deckies')
+      .set({ mutate_interval: interval, next_due_at: null, updated_at: isoTime(now) })
+      .where('name', '=', name)
+      .execute();
+  });
+}
+
+/** A row that asks for a rotation. */
+export function newRotation(
+  decky: Pick<FleetDeckyRow, 'name' | 'host_uuid'>,
+  id: string,
+  trigger: DeckyLifecycleTable['trigger'],
+  now: number,
+  actor: string | null = null,
+): DeckyLifecycleTable {
+  const at = isoTime(now);
+  return {
+    id,
+    decky_name: decky.name,
+    host_uuid: decky.host_uuid,
+    operation: 'mutate',
+    status: 'pending',
+    error: null,
+    started_at: at,
+    updated_at: at,
+    completed_at: null,
+    trigger,
+    actor,
+    planned_services: null,
+    claimed_by: null,
+    claim_expires_at: null,
+  };
+}
+
+export const isoTime = (milliseconds: number): string => new Date(milliseconds).toISOString();
+
+async function findFleetDecky(trx: Trx, name: string): Promise<FleetDeckyRow> {
+  const decky = await trx.selectFrom('fleet_deckies').selectAll().where('name', '=', name).executeTakeFirst();
+  if (decky !== undefined) return decky;
+  const any = await trx.selectFrom('fleet_deckies').select('name').limit(1).executeTakeFirst();
+  throw new AppError('not_found', any === undefined ? 'No active deployment' : `Decky ${name} not found`);
+}

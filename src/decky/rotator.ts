@@ -1,0 +1,217 @@
+import type { Entry } from '../bus/entry.ts';
+import { isJsonObject } from '../bus/event.ts';
+import { subscription } from '../bus/subscription.ts';
+import type { TailListener } from '../bus/tail.ts';
+import { WakeableSleep } from '../bus/wake.ts';
+import type { Db } from '../db/database.ts';
+import type { FleetDeckyRow } from '../db/schema.ts';
+import { describeError } from '../errors.ts';
+import type { Substrate, SubstrateDecky } from '../substrate/substrate.ts';
+import type { Log } from '../telemetry/log.ts';
+import {
+  claimableDeckies,
+  claimRotation,
+  finishRotation,
+  type Outcome,
+  type Rotation,
+  renewClaim,
+} from './rotation-claim.ts';
+import { type HeardRequest, queueDue, recordRequests } from './rotation-queue.ts';
+
+export interface RotatorOptions {
+  readonly db: Db;
+  readonly substrate: Substrate;
+  readonly log: Log;
+  /** Called after each commit that left an event in the outbox: wakes the relay. */
+  onCommitted(): void;
+  /** How long a decky without an interval of its own stays as it is, in milliseconds; default `null`: for ever. */
+  readonly fleetIntervalMs?: number | null;
+  /** How soon requests of other nodes are found when no event tells of them, in milliseconds; default 10,000. */
+  readonly pollMs?: number;
+  /** A node silent for so many milliseconds loses its claims; default 30,000. */
+  readonly leaseMs?: number;
+  /** Milliseconds since the epoch; `Date.now` by default. */
+  readonly now?: () => number;
+  /** From 0 to below 1; `Math.random` by default. */
+  readonly random?: () => number;
+}
+
+/** The second is of a topic whose decky is empty: there the payload names it (contract §5.8). */
+const REQUESTS = ['decky.*.mutate_request', 'decky..mutate_request'];
+/** Rotations that one node carries out at a time: a slow one delays few others. */
+const MAX_UNDER_WAY = 4;
+const CANDIDATES = 100;
+/** Requests recorded in one transaction. */
+const BATCH = 100;
+const RETRY_MS = 1000;
+/** A due time of long ago is no reason to spin. */
+const MIN_SLEEP_MS = 100;
+
+/** The fleet's topology, as far as a substrate asks for one. */
+const FLEET = 'fleet';
+
+/**
+ * Gives fleet deckies other services: when they are due, and when somebody asks. Every rotation is a row first, claimed
+ * by one node under a lease; what a crash leaves behind is taken over with the services that had been chosen.
+ */
+export class Rotator {
+  /** What it hears of the log; hand it to the tail. */
+  readonly listener: TailListener;
+  readonly #db: Db;
+  readonly #options: RotatorOptions;
+  readonly #fleetIntervalMs: number | null;
+  readonly #leaseMs: number;
+  readonly #now: () => number;
+  readonly #nap = new WakeableSleep();
+  readonly #underWay = new Set<Promise<void>>();
+  /** Kept until the database has them. */
+  #heard: HeardRequest[] = [];
+  #stopped = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: RotatorOptions) {
+    this.#db = options.db;
+    this.#options = options;
+    this.#fleetIntervalMs = options.fleetIntervalMs ?? null;
+    this.#leaseMs = options.leaseMs ?? 30_000;
+    this.#now = options.now ?? Date.now;
+    this.listener = subscription(
+      REQUESTS,
+      (entry) => this.#hear(entry),
+      () => this.wake(),
+    );
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** There may be something to do: look now. */
+  wake(): void {
+    this.#nap.wake();
+  }
+
+  /** Finishes the rotations under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.wake();
+    await this.#running;
+    await Promise.all(this.#underWay);
+  }
+
+  #hear({ id, topic, data }: Entry): void {
+    const name = topic.split('.')[1] || nameIn(data);
+    if (name === undefined) return;
+    this.#heard.push({ eventId: id, name });
+    this.wake();
+  }
+
+  async #run(): Promise<void> {
+    const { pollMs = 10_000, log } = this.#options;
+    while (!this.#stopped) {
+      try {
+        await this.#recordHeard();
+        const dueInMs = await queueDue(this.#db, this.#fleetIntervalMs, this.#now());
+        await this.#claim();
+        await this.#nap.sleep(Math.min(pollMs, Math.max(MIN_SLEEP_MS, dueInMs ?? pollMs)));
+      } catch (error) {
+        log.warn('looking for rotations failed; trying again', { error: describeError(error) });
+        await this.#nap.sleep(RETRY_MS);
+      }
+    }
+  }
+
+  async #recordHeard(): Promise<void> {
+    while (this.#heard.length > 0) {
+      const batch = this.#heard.slice(0, BATCH);
+      const unknown = await recordRequests(this.#db, batch, this.#now());
+      this.#heard = this.#heard.slice(batch.length);
+      if (unknown.length > 0) {
+        this.#options.log.warn('a mutate request names no decky of the fleet', { names: unknown.join(', ') });
+      }
+    }
+  }
+
+  async #claim(): Promise<void> {
+    const { onCommitted, random = Math.random } = this.#options;
+    for (const name of await claimableDeckies(this.#db, this.#now(), CANDIDATES)) {
+      // The end of each one under way wakes this loop again.
+      if (this.#stopped || this.#underWay.size >= MAX_UNDER_WAY) return;
+      const claim = crypto.randomUUID();
+      const terms = { claim, now: this.#now(), leaseMs: this.#leaseMs, random };
+      const rotation = await claimRotation(this.#db, name, terms);
+      if (rotation === undefined) continue;
+      onCommitted();
+      if (rotation !== 'refused') this.#begin(rotation);
+    }
+  }
+
+  #begin(rotation: Rotation): void {
+    const underWay = this.#carryOut(rotation).finally(() => {
+      this.#underWay.delete(underWay);
+      this.wake();
+    });
+    this.#underWay.add(underWay);
+  }
+
+  async #carryOut(rotation: Rotation): Promise<void> {
+    const { log, onCommitted } = this.#options;
+    const stopRenewing = this.#renew(rotation);
+    const fields = { decky: rotation.decky.name, claim: rotation.claim };
+    try {
+      const outcome = await this.#apply(rotation);
+      if (await finishRotation(this.#db, rotation, outcome, this.#now(), this.#fleetIntervalMs)) onCommitted();
+      else log.warn('a rotation took longer than its claim; another node has it', fields);
+      if (outcome.kind === 'failed') log.warn('a rotation failed', { ...fields, error: outcome.error });
+    } catch (error) {
+      // The claim runs out, and whoever comes next does it again.
+      log.warn('a rotation could not be recorded', { ...fields, error: describeError(error) });
+    } finally {
+      await stopRenewing();
+    }
+  }
+
+  /** Brings the services about; when that fails, those from before. */
+  async #apply({ decky, oldServices, newServices }: Rotation): Promise<Outcome> {
+    const { substrate } = this.#options;
+    try {
+      await substrate.ensureDecky(onSubstrate(decky, newServices));
+      return { kind: 'succeeded' };
+    } catch (failure) {
+      const error = describeError(failure);
+      try {
+        await substrate.ensureDecky(onSubstrate(decky, oldServices));
+        return { kind: 'failed', error, state: 'running' };
+      } catch (second) {
+        const both = `${error}; bringing back the services from before failed too: ${describeError(second)}`;
+        return { kind: 'failed', error: both, state: 'degraded' };
+      }
+    }
+  }
+
+  /** @returns ends the renewing */
+  #renew({ claim }: Rotation): () => Promise<void> {
+    let renewal = Promise.resolve();
+    const timer = setInterval(() => {
+      renewal = renewClaim(this.#db, claim, this.#now(), this.#leaseMs).catch((error) =>
+        this.#options.log.warn('a claim could not be renewed', { claim, error: describeError(error) }),
+      );
+    }, this.#leaseMs / 3);
+    return () => {
+      clearInterval(timer);
+      return renewal;
+    };
+  }
+}
+
+/** Deckies of the fleet have no LANs: the substrate's default network is theirs. */
+function onSubstrate({ name, host_uuid }: FleetDeckyRow, services: readonly string[]): SubstrateDecky {
+  const uuid = host_uuid === null ? name : `${host_uuid}:${name}`;
+  return { topologyId: FLEET, uuid, name, services, addresses: [], forwardsL3: false };
+}
+
+function nameIn(data: string): string | undefined {
+  const event: unknown = JSON.parse(data);
+  const name = isJsonObject(event) && isJsonObject(event.payload) ? event.payload.name : undefined;
+  return typeof name === 'string' && name !== '' ? name : undefined;
+}

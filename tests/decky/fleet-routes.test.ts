@@ -1,0 +1,182 @@
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { fleetRoutes } from '../../src/decky/fleet-routes.ts';
+import { seedFleet } from '../../src/decky/seed-fleet.ts';
+import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
+import { asViewer, authenticator, get, shell } from '../topology/support.ts';
+import { insertFleetDecky, NOON, send, UUID } from './support.ts';
+
+for (const engine of ENGINES) {
+  describe(`fleet routes (${engine})`, () => {
+    let database: TestDatabase;
+    let handle: (request: Request) => Promise<Response>;
+    let wakes: number;
+
+    beforeEach(async () => {
+      database = await createTestDatabase(engine);
+      wakes = 0;
+      const app = shell().use(fleetRoutes({ db: database.db, authenticator, onRequested: () => (wakes += 1) }));
+      handle = (request) => app.handle(request);
+    });
+    afterEach(() => database.dispose());
+
+    const ask = async (request: Request) => {
+      const response = await handle(request);
+      return { status: response.status, body: JSON.parse(await response.text()) };
+    };
+    const requests = () => database.db.selectFrom('decky_lifecycle').selectAll().execute();
+
+    describe('POST /deckies/:name/mutate', () => {
+      test('leaves a request for whichever rotator comes first, and wakes this one', async () => {
+        await insertFleetDecky(database.db, 'edge-1');
+        const answer = await ask(send('POST', '/deckies/edge-1/mutate'));
+        expect(answer).toEqual({ status: 202, body: { lifecycle_ids: [expect.stringMatching(UUID)] } });
+        expect(await requests()).toEqual([
+          {
+            id: answer.body.lifecycle_ids[0],
+            decky_name: 'edge-1',
+            host_uuid: 'host-1',
+            operation: 'mutate',
+            status: 'pending',
+            error: null,
+            started_at: expect.any(String),
+            updated_at: expect.any(String),
+            completed_at: null,
+            trigger: 'operator',
+            actor: 'admin',
+            planned_services: null,
+            claimed_by: null,
+            claim_expires_at: null,
+          },
+        ]);
+        expect(wakes).toBe(1);
+      });
+
+      test('without any fleet', async () => {
+        const answer = await ask(send('POST', '/deckies/edge-1/mutate'));
+        expect(answer).toEqual({ status: 404, body: { detail: 'No active deployment' } });
+      });
+
+      test.each([
+        ['edge-2', 404, 'Decky edge-2 not found'],
+        ['empty', 404, 'No services available to mutate empty'],
+        ['UPPER', 422, expect.any(String)],
+        ['a.b', 422, expect.any(String)],
+        ['a%00', 422, expect.any(String)],
+        ['%ff', 422, expect.any(String)],
+        ['x'.repeat(65), 422, expect.any(String)],
+      ])('%s', async (name, status, detail) => {
+        await insertFleetDecky(database.db, 'edge-1');
+        await insertFleetDecky(database.db, 'empty', { service_pool: '[]' });
+        expect(await ask(send('POST', `/deckies/${name}/mutate`))).toEqual({ status, body: { detail } });
+        expect(await requests()).toEqual([]);
+        expect(wakes).toBe(0);
+      });
+
+      test('only administrators may', async () => {
+        await insertFleetDecky(database.db, 'edge-1');
+        expect((await ask(send('POST', '/deckies/edge-1/mutate', undefined, asViewer))).status).toBe(403);
+        expect((await ask(send('POST', '/deckies/edge-1/mutate', undefined, {}))).status).toBe(401);
+      });
+    });
+
+    describe('GET /deckies/lifecycle', () => {
+      test('tells what became of requests, without those that nobody knows', async () => {
+        await insertFleetDecky(database.db, 'edge-1');
+        const { body } = await ask(send('POST', '/deckies/edge-1/mutate'));
+        const [id] = body.lifecycle_ids;
+        const answer = await ask(get(`/deckies/lifecycle?ids=${id}&ids=none&ids=a%00`));
+        expect(answer).toEqual({
+          status: 200,
+          body: {
+            rows: [
+              {
+                id,
+                decky_name: 'edge-1',
+                host_uuid: 'host-1',
+                operation: 'mutate',
+                status: 'pending',
+                error: null,
+                started_at: expect.stringMatching(/Z$/),
+                updated_at: expect.stringMatching(/Z$/),
+                completed_at: null,
+              },
+            ],
+          },
+        });
+      });
+
+      test('takes one to 200 ids', async () => {
+        const query = (count: number) => Array.from({ length: count }, (_, index) => `ids=${index}`).join('&');
+        expect(await ask(get(`/deckies/lifecycle?${query(200)}`))).toEqual({ status: 200, body: { rows: [] } });
+        expect((await ask(get(`/deckies/lifecycle?${query(201)}`))).status).toBe(422);
+        expect((await ask(get('/deckies/lifecycle'))).status).toBe(400);
+        expect((await ask(get('/deckies/lifecycle?ids=1', {}))).status).toBe(401);
+      });
+    });
+
+    describe('PUT /deckies/:name/mutate-interval', () => {
+      const interval = async () => {
+        const row = await database.db.selectFrom('fleet_deckies').selectAll().executeTakeFirstOrThrow();
+        return [row.mutate_interval, row.next_due_at];
+      };
+
+      test('sets it, takes it away, and has the due time worked out anew', async () => {
+        await insertFleetDecky(database.db, 'edge-1', { next_due_at: '2027-01-01T00:00:00.000Z' });
+        const message = { message: 'Mutation interval updated' };
+        const set = await ask(send('PUT', '/deckies/edge-1/mutate-interval', { mutate_interval: '5d' }));
+        expect(set).toEqual({ status: 200, body: message });
+        expect(await interval()).toEqual(['5d', null]);
+        const unset = await ask(send('PUT', '/deckies/edge-1/mutate-interval', { mutate_interval: null }));
+        expect(unset).toEqual({ status: 200, body: message });
+        expect(await interval()).toEqual([null, null]);
+        expect(wakes).toBe(2);
+      });
+
+      test.each<[string, string, unknown, number]>([
+        ['no unit', 'edge-1', { mutate_interval: '5' }, 422],
+        ['zero', 'edge-1', { mutate_interval: '0d' }, 422],
+        ['empty', 'edge-1', { mutate_interval: '' }, 422],
+        ['long', 'edge-1', { mutate_interval: '9'.repeat(17) }, 422],
+        ['a number', 'edge-1', { mutate_interval: 5 }, 400],
+        ['nothing', 'edge-1', {}, 400],
+        ['no body', 'edge-1', undefined, 400],
+        ['a list', 'edge-1', [], 422],
+        ['a strange name', 'Edge', { mutate_interval: '5d' }, 422],
+        ['no such decky', 'edge-2', { mutate_interval: '5d' }, 404],
+      ])('%s is refused', async (_, name, body, status) => {
+        await insertFleetDecky(database.db, 'edge-1', { next_due_at: '2027-01-01T00:00:00.000Z' });
+        const answer = await ask(send('PUT', `/deckies/${name}/mutate-interval`, body));
+        expect(answer).toEqual({ status, body: { detail: expect.any(String) } });
+        expect(await interval()).toEqual([null, '2027-01-01T00:00:00.000Z']);
+      });
+
+      test('only administrators may', async () => {
+        const body = { mutate_interval: '5d' };
+        expect((await ask(send('PUT', '/deckies/edge-1/mutate-interval', body, asViewer))).status).toBe(403);
+      });
+    });
+
+    test('GET /deckies lists the fleet by name', async () => {
+      await database.db.transaction().execute(async (trx) => {
+        await seedFleet(trx, NOON);
+        await seedFleet(trx, NOON + 1); // Again: nothing is doubled or overwritten.
+      });
+      const { status, body } = await ask(get('/deckies'));
+      expect(status).toBe(200);
+      expect(body.map(({ name }: { name: string }) => name)).toEqual(['edge-cache', 'edge-dns', 'edge-mqtt']);
+      expect(body[0]).toEqual({
+        name: 'edge-cache',
+        host_uuid: expect.stringMatching(UUID),
+        archetype: 'web-server',
+        services: ['http', 'https'],
+        service_pool: ['http', 'https', 'redis', 'ssh'],
+        mutate_interval: '5m',
+        state: 'running',
+        last_mutated_at: null,
+        next_due_at: null,
+        updated_at: '2026-11-21T12:00:00.000Z',
+      });
+      expect((await ask(get('/deckies', {}))).status).toBe(401);
+    });
+  });
+}
