@@ -353,6 +353,11 @@ for (const engine of ENGINES) {
       expect(await database.db.selectFrom('topologies').select('id').execute()).toEqual([]);
     });
 
+    test('sends a creation without the slash to the path with it, and makes nothing', async () => {
+      expect((await rest.call('POST', '/topologies', { name: 't1', depth: 1, branching_factor: 1 })).status).toBe(307);
+      expect(await database.db.selectFrom('topologies').select('id').execute()).toEqual([]);
+    });
+
     test('is for admins, before anything is looked at', async () => {
       for (const path of ['/topologies/', '/topologies/blank']) {
         expect((await rest.call('POST', path, {}, {})).status).toBe(401);

@@ -396,6 +396,15 @@ for (const engine of ENGINES) {
       }
     });
 
+    test('goes on by itself with what found no place beside the others', async () => {
+      const ids: string[] = [];
+      for (let number = 0; number < 10; number += 1) ids.push(await blank(rest, `t${number}`));
+      await Promise.all(ids.map((id) => post(id, 'deploy')));
+      // More than one worker takes at once, and nobody wakes it.
+      work(recordingSubstrate(), { pollMs: 3_600_000 });
+      await Promise.all(ids.map((id) => become(id, 'active')));
+    });
+
     test('leaves to its agent what an agent runs', async () => {
       const recorded = recordingSubstrate();
       const made = await rest.call('POST', '/topologies/blank', { name: 'a', mode: 'agent', target_host_uuid: 'h' });
