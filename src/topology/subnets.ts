@@ -41,11 +41,23 @@ export async function lockSubnets(trx: Trx): Promise<void> {
  */
 export async function takeSubnets(trx: Trx, pool: string, count: number): Promise<string[]> {
   await lockSubnets(trx);
-  const used = await usedSubnets(trx);
+  const used = [...(await usedSubnets(trx)), ...(await reservedSubnets(trx))];
   return Array.from({ length: count }, () => {
     const subnet = nextSubnet(pool, used);
     if (subnet === undefined) throw new AppError('conflict', `No free /24 is left in ${pool}`);
     used.push(subnet);
     return subnet;
   });
+}
+
+/** The networks of LANs that mutations are adding: chosen, carried out perhaps, but not written yet. */
+async function reservedSubnets(trx: Trx): Promise<string[]> {
+  const rows = await trx
+    .selectFrom('topology_mutations')
+    .select('reserved_subnet')
+    .where('state', '=', 'applying')
+    .where('reserved_subnet', 'is not', null)
+    .$narrowType<{ reserved_subnet: string }>()
+    .execute();
+  return rows.map((row) => row.reserved_subnet);
 }

@@ -9,7 +9,7 @@ import { loadState } from '../../src/topology/state.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 import { seeded } from '../support/random.ts';
 import { blank, detail, events, type Rest, restOf } from './rest.ts';
-import { asViewer, insertTopology } from './support.ts';
+import { asViewer, insertMutation, insertTopology } from './support.ts';
 
 const REQUEST: GeneratorRequest = {
   depth: 3,
@@ -236,6 +236,15 @@ for (const engine of ENGINES) {
       const { topology_id: id } = second;
       await database.db.updateTable('topologies').set({ status: 'torn_down' }).where('id', '=', id).execute();
       expect((await detail(rest, await blank(rest, 't5'))).lans[0]?.subnet).toBe('10.0.1.0/24');
+    });
+
+    test('leaves a network alone that a mutation is about to use', async () => {
+      await insertTopology(database.db, 'live');
+      await insertMutation(database.db, 'live', 1, 'applying');
+      await database.db.updateTable('topology_mutations').set({ reserved_subnet: '10.0.0.0/24' }).execute();
+      expect((await detail(rest, await blank(rest))).lans[0]?.subnet).toBe('10.0.1.0/24');
+      await database.db.updateTable('topology_mutations').set({ state: 'failed' }).execute();
+      expect((await detail(rest, await blank(rest, 'next'))).lans[0]?.subnet).toBe('10.0.0.0/24');
     });
 
     test('takes a name once, of simultaneous requests as well', async () => {
