@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
 import type { JsonObject } from '../../../src/bus/event.ts';
 import { carryOut } from '../../../src/substrate/substrate.ts';
 import type { MutationOp } from '../../../src/topology/model.ts';
@@ -26,10 +26,11 @@ const SUCCESSES: readonly (readonly [MutationOp, JsonObject])[] = [
 for (const engine of ENGINES) {
   describe(`applying a mutation (${engine})`, () => {
     let world: World;
-    beforeEach(async () => {
+    beforeAll(async () => {
       world = await createWorld(engine);
     });
-    afterEach(() => world.stop());
+    afterEach(() => world.clear());
+    afterAll(() => world.dispose());
 
     /** A substrate that runs the topology as the database has it. */
     const substrateOf = async (state: TopologyState, before?: Parameters<typeof memorySubstrate>[0]) => {

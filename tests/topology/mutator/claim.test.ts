@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import { claimNext, lockClaim, renewClaim, topologiesWithWork } from '../../../src/topology/mutator/claim.ts';
 import { ENGINES } from '../../support/database.ts';
 import { createWorld, LEASE_MS, NOW, type World } from './support.ts';
@@ -7,13 +7,16 @@ for (const engine of ENGINES) {
   describe(`claims (${engine})`, () => {
     let world: World;
     let ids: string[];
-    beforeEach(async () => {
+    beforeAll(async () => {
       world = await createWorld(engine);
+    });
+    beforeEach(async () => {
       await world.office();
       ids = [];
       for (const x of [1, 2, 3]) ids.push(await world.enqueue('update_lan', { name: 'dmz', x }));
     });
-    afterEach(() => world.stop());
+    afterEach(() => world.clear());
+    afterAll(() => world.dispose());
 
     const claim = (holder = 'm1', now = NOW, id = 't1') => claimNext(world.db, id, { holder, leaseMs: LEASE_MS, now });
     const setStatus = (status: string) => world.db.updateTable('topologies').set({ status }).execute();

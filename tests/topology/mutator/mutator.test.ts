@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import { LOG_CHANNEL } from '../../../src/bus/channel.ts';
 import { ENGINES } from '../../support/database.ts';
 import { until } from '../../support/until.ts';
@@ -7,11 +7,14 @@ import { createWorld, memorySubstrate, type World } from './support.ts';
 for (const engine of ENGINES) {
   describe(`the mutator (${engine})`, () => {
     let world: World;
-    beforeEach(async () => {
+    beforeAll(async () => {
       world = await createWorld(engine);
+    });
+    beforeEach(async () => {
       await world.office();
     });
-    afterEach(() => world.stop());
+    afterEach(() => world.clear());
+    afterAll(() => world.dispose());
 
     const untilDone = (id = 't1') =>
       until(`the mutations of ${id}`, async () => {

@@ -49,7 +49,7 @@ export async function createWorld(engine: Engine) {
       if (claim !== undefined) await applyMutation(own, claim);
       return claim !== undefined;
     },
-    /** A mutator that is stopped with the world. It looks only when it is woken, unless it is told otherwise. */
+    /** A mutator that is stopped by `clear`. It looks only when it is woken, unless it is told otherwise. */
     mutator(options: Partial<MutatorOptions> = {}) {
       const node = `m${mutators.length + 1}`;
       const mutator = new Mutator({
@@ -82,10 +82,15 @@ export async function createWorld(engine: Engine) {
           return { name: topic.slice(`topology.${id}.`.length), type, payload: told };
         });
     },
-    async stop() {
-      await Promise.all(mutators.map((mutator) => mutator.stop()));
-      await dispose();
+    /** Stops the mutators and empties the database for the next test. */
+    async clear() {
+      await Promise.all(mutators.splice(0).map((mutator) => mutator.stop()));
+      for (const table of ['topology_edges', 'topologies', 'outbox', 'channel_revisions', 'leases'] as const) {
+        await db.deleteFrom(table).execute();
+      }
+      commits = 0;
     },
+    dispose,
   };
 }
 
