@@ -3,6 +3,7 @@ import { parseCursor } from '../bus/cursor.ts';
 import { AppError, describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Connection, type ConnectionParts, type Prepared, type Subscription } from './connection.ts';
+import type { Checkpoint } from './group-reader.ts';
 import type { Hub } from './hub.ts';
 import type { Request as Resumption } from './recovery.ts';
 import type { Transport } from './transport.ts';
@@ -24,7 +25,6 @@ export interface StreamsParts {
 type CheckpointGroups = ConnectionParts['groups'] & {
   checkpoint: (positions: readonly Checkpoint[]) => Promise<Checkpoint['group'][]>;
 };
-type Checkpoint = NonNullable<ReturnType<Connection['takeCheckpoint']>>;
 
 /** A client that may stream: who it is, and what it asked for. */
 export interface Client {
