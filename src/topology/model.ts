@@ -108,4 +108,3 @@ export function mutationOf(row: MutationRow) {
   const payload: Json = JSON.parse(row.payload);
   return { ...rawMutationOf(row), payload };
 }
-
