@@ -13,6 +13,7 @@ export function requestRules(origins: readonly string[]) {
   return new Elysia({ name: 'request-rules' })
     .onRequest(({ request, set }) => {
       const origin = request.headers.get('origin');
+      // These are put on every answer: also on streams, errors and other responses made by hand.
       set.headers.vary = 'Origin';
       if (origin !== null && allowed.has(origin)) set.headers['access-control-allow-origin'] = origin;
       if (isPreflight(request)) return preflight(origin, allowed);
@@ -23,14 +24,6 @@ export function requestRules(origins: readonly string[]) {
       // The type is written in any case (RFC 9110 §8.3.1); Elysia reads the lower case by itself.
       const isUnusual = contentType !== JSON_TYPE && contentType.toLowerCase().startsWith(JSON_TYPE);
       return isUnusual ? request.json() : undefined;
-    })
-    .mapResponse({ as: 'global' }, ({ request, responseValue }) => {
-      // A Response made by a handler does not see `set.headers`; errors and streams are such.
-      if (!(responseValue instanceof Response)) return undefined;
-      responseValue.headers.set('vary', 'Origin');
-      const origin = request.headers.get('origin');
-      if (origin !== null && allowed.has(origin)) responseValue.headers.set('access-control-allow-origin', origin);
-      return responseValue;
     });
 }
 
