@@ -184,7 +184,7 @@ test(
   async () => {
     const own = await createPlane('postgres');
     const url = new URL(own.database.url);
-    const proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port) });
+    const proxy = await startTcpProxy(addressOf(url));
     url.host = `127.0.0.1:${proxy.port}`;
     const cutOff = await own.node({}, { DATABASE_URL: url.href });
     const healthy = await own.node();
@@ -216,3 +216,10 @@ test(
   },
   LIMIT_MS,
 );
+
+/** Where PostgreSQL listens: `./scripts/test` starts it on a UNIX socket, whose folder stands for the host. */
+function addressOf(url: URL): { path: string } | { host: string; port: number } {
+  const host = decodeURIComponent(url.hostname);
+  const port = Number(url.port || '5432');
+  return host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
+}
