@@ -1,5 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
+import { sql } from 'kysely';
 import { keys } from '../../src/bus/keys.ts';
+import { describeError } from '../../src/errors.ts';
 import type { App } from '../../src/main.ts';
 import { call, createPlane, type Plane } from '../support/app.ts';
 import type { ReceivedFrame, SseClient } from '../support/sse-client.ts';
@@ -194,7 +196,14 @@ test(
     const client = await clients.open(cutOff, path, { token: ownToken });
     await client.untilEvent('snapshot');
 
+    // A connection that breaks while a query is under way must not take the process with it.
+    const underWay = sql`select pg_sleep(60)`.execute(cutOff.db).catch(describeError);
+    await until('the query to run', async () => {
+      const running = sql`select 1 from pg_stat_activity where query like 'select pg_sleep(%' and datname = current_database()`;
+      return (await running.execute(healthy.db)).rows.length > 0;
+    });
     await proxy.cut();
+    expect(await underWay).toContain('terminated');
     for (const stream of [path, '/events?topics=>']) {
       const { response } = await clients.open(cutOff, stream, { token: ownToken });
       expect(Number(response?.headers.get('retry-after'))).toBeGreaterThan(0);
