@@ -129,17 +129,23 @@ export class Streams {
   #admission(id: string, client: Client, slot: Slot, prepared: Prepared): Admission {
     return {
       start: (transport) => {
-        const connection = new Connection(id, client.subscription, this.#parts.connection, transport, () => {
-          this.#open.delete(id);
-          void this.#parts.slots.release(slot);
-        });
-        this.#open.set(id, { connection, client, slot });
+        const connection = this.#connection(id, client, slot, transport);
         connection.start(prepared);
         if (this.#draining) connection.close('end');
         return connection;
       },
       abandon: () => this.#parts.slots.release(slot),
     };
+  }
+
+  /** Apart from the admission: what the connection keeps must not keep the snapshot that it began with. */
+  #connection(id: string, client: Client, slot: Slot, transport: Transport): Connection {
+    const connection = new Connection(id, client.subscription, this.#parts.connection, transport, () => {
+      this.#open.delete(id);
+      void this.#parts.slots.release(slot);
+    });
+    this.#open.set(id, { connection, client, slot });
+    return connection;
   }
 
   #tick(): void {

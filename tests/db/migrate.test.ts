@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'bun:test';
+import { join } from 'node:path';
 import { sql } from 'kysely';
 import { type Db, openDatabase } from '../../src/db/database.ts';
 import { migrate } from '../../src/db/migrate.ts';
@@ -53,16 +54,29 @@ for (const engine of ENGINES) {
       expect(await database.db.selectFrom('leases').select('holder').execute()).toEqual([{ holder: 'a' }]);
     });
 
-    if (engine === 'postgres') {
-      test('are safe when several nodes start on an empty database at once', async () => {
-        const started = start(await empty(), 4);
-        await Promise.all(started.map((db) => migrate(db, engine)));
-        for (const db of started) {
-          const { rows } = await sql<{ name: string }>`select name from kysely_migration order by name`.execute(db);
-          expect(rows.map(({ name }) => name)).toEqual(Object.keys(migrations(engine)).sort());
-        }
-      });
-    }
+    test('are safe when several processes start on an empty database at once', async () => {
+      const url = await empty();
+      const program = join(import.meta.dir, 'migrate-node.ts');
+      const processes = Array.from({ length: 4 }, () =>
+        Bun.spawn([process.execPath, program, url], { stderr: 'inherit' }),
+      );
+      expect(await Promise.all(processes.map(({ exited }) => exited))).toEqual([0, 0, 0, 0]);
+      for (const db of start(url)) {
+        const { rows } = await sql<{ name: string }>`select name from kysely_migration order by name`.execute(db);
+        expect(rows.map(({ name }) => name)).toEqual(Object.keys(migrations(engine)).sort());
+      }
+    });
+
+    test('that fail leave nothing half done: the next start finds what the first found', async () => {
+      const url = await empty();
+      const [db] = start(url);
+      if (db === undefined) throw new Error('no database');
+      // In the way of the third migration.
+      await sql`create table attackers (in_the_way integer)`.execute(db);
+      await expect(migrate(db, engine)).rejects.toThrow(/attackers/);
+      await sql`drop table attackers`.execute(db);
+      await migrate(db, engine);
+    });
 
     test('that fail say so', async () => {
       const [db] = start(await empty());
