@@ -54,7 +54,7 @@ export class Tail {
   #eventId = '';
   #newConnection = true;
   #stopped = false;
-  #running: Promise<void> | undefined;
+  #started = false;
   #caughtUpAt = 0;
 
   constructor(redis: Redis, log: EventLog, listener: TailListener, logger: Log, checks: TailChecks = tailChecks) {
@@ -81,14 +81,18 @@ export class Tail {
 
   /** Starts reading at the log's newest entry. */
   start(): void {
-    this.#running ??= this.#run();
+    if (this.#started) return;
+    this.#started = true;
+    void this.#run();
   }
 
-  /** Stops reading. The connection is closed by its owner, which ends a read that blocks. */
-  async stop(): Promise<void> {
+  /**
+   * Stops reading: nothing is handed on from here. A read that is under way is not waited for; with Redis away it would
+   * settle only by its watchdog.
+   */
+  stop(): void {
     this.#stopped = true;
     this.#redis.disconnect();
-    await this.#running;
   }
 
   async #run(): Promise<void> {
@@ -116,6 +120,7 @@ export class Tail {
       keys.stream(LOG_CHANNEL),
       entryId(this.#cursor.offset),
     );
+    if (this.#stopped) return;
     if (this.#newConnection) return; // The loop adopts the server and reads again: nothing has been handed on.
     const entries = entriesOf(answer).map(parseLogEntry);
     if (entries.length === 0) return this.#verify();
@@ -154,6 +159,7 @@ export class Tail {
   }
 
   #jumpTo(cursor: Cursor): void {
+    if (this.#stopped) return;
     if (this.#cursor.epoch !== '') {
       this.#logger.warn('the log was replaced; connections reset', { epoch: cursor.epoch, was: this.#cursor.epoch });
     }

@@ -11,9 +11,9 @@ export interface Checkpoint {
 
 /** Where the group stands is not known: an answer was lost, or it is not there yet. */
 const UNKNOWN = -1;
-/** Bytes that a read of history aims at; the number of events follows from the size of the last ones. */
+/** Bytes that a read of history aims at; the number of events follows from the size of the last ones, and is small first. */
 const READ_BYTES = 64 * 1024;
-const READ_EVENTS = { first: 100, most: 1000 } as const;
+const READ_EVENTS = { first: 8, most: 1000 } as const;
 
 /** The consumer group of one connection: opened once, moved only when it stands elsewhere, read in portions. */
 export class GroupReader {

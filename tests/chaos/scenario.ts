@@ -5,9 +5,11 @@ import { createEvent, type Event } from '../../src/bus/event.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
 import { matcher } from '../../src/bus/topic.ts';
 import { call, createPlane, type Plane, testEnv } from '../support/app.ts';
+import type { ChildNode } from '../support/child-node.ts';
+import { seeded } from '../support/random.ts';
 import { until } from '../support/until.ts';
 import { Archive } from './archive.ts';
-import { type NodeProcess, seeded, startNode } from './fleet.ts';
+import { startNode } from './fleet.ts';
 import { RawClient } from './raw-client.ts';
 import type { Sabotage } from './server.ts';
 import { type History, verify } from './verify.ts';
@@ -108,7 +110,7 @@ export interface ChaosReport {
  */
 export async function runChaos(seed: number, steps: number, without?: Sabotage): Promise<ChaosReport> {
   const plane = await createPlane();
-  const scenario = new Scenario(plane, seeded(seed), without);
+  const scenario = new Scenario(plane, seeded(seed).next, without);
   try {
     return await scenario.run(steps);
   } finally {
@@ -127,7 +129,7 @@ class Scenario {
   readonly #log: EventLog;
   readonly #acknowledged = new Set<string>();
   readonly #accepted = new Set<string>();
-  #nodes: NodeProcess[] = [];
+  #nodes: ChildNode[] = [];
   #clients: ChaosClient[] = [];
   #token = '';
   readonly #catchUpMs: number;
@@ -218,7 +220,7 @@ class Scenario {
     for (const client of this.#clients) await this.#connect(client);
   }
 
-  #startNode(): Promise<NodeProcess> {
+  #startNode(): Promise<ChildNode> {
     const env = testEnv(this.#plane.redis.url, this.#plane.database.url);
     return startNode({ ...env, DECNET_SSE_WINDOW_BYTES: WINDOW_BYTES }, this.#without);
   }
