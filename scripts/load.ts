@@ -69,9 +69,7 @@ function wholeNumber(option: string, text: string, most: number): number {
   return value;
 }
 
-async function run(order: Order, stops: Stops): Promise<void> {
-  console.error('starting server, redis, clients and publisher');
-  const bench = await Bench.start(order, stops);
+async function run(order: Order, bench: Bench): Promise<void> {
   const tables: Record<string, Table> = {};
   for (const name of order.scenarios) {
     console.error(`measuring ${name}`);
@@ -94,27 +92,42 @@ function machine(): string {
 }
 
 async function main(): Promise<void> {
+  const order = readOrder();
+  if (order === undefined) {
+    console.log(USAGE);
+    return;
+  }
   const stops = new Stops();
-  const endBy = (code: number) => void stops.run().then(() => process.exit(code));
+  console.error('starting server, redis, clients and publisher');
+  const starting = Bench.start(order, stops);
+  let code: number | undefined;
+  const endBy = async (reason: number) => {
+    if (code !== undefined) return;
+    code = reason;
+    await starting.catch(() => {}); // What is being started has to be there to be stopped.
+    await stops.run();
+    process.exit(code);
+  };
   process.on('SIGINT', () => endBy(130));
   process.on('SIGTERM', () => endBy(143));
-  const limit = setTimeout(() => {
+  setTimeout(() => {
     console.error('stopped: it took too long');
-    endBy(1);
+    void endBy(1);
   }, LIMIT_MS);
   try {
-    const order = readOrder();
-    if (order === undefined) console.log(USAGE);
-    else await run(order, stops);
+    await run(order, await starting);
+    await endBy(0);
   } catch (error) {
-    const isMisuse = error instanceof UsageError || (error instanceof TypeError && 'code' in error);
-    console.error(isMisuse ? `${error.message}\n\n${USAGE}` : error);
-    process.exitCode = 1;
-  } finally {
-    clearTimeout(limit);
-    await stops.run();
+    // Interrupted, it fails for want of the processes that have been stopped.
+    if (code === undefined) console.error(error);
+    await endBy(1);
   }
-  process.exit();
 }
 
-await main();
+function fail(error: unknown): void {
+  const isMisuse = error instanceof UsageError || (error instanceof TypeError && 'code' in error);
+  console.error(isMisuse ? `${error.message}\n\n${USAGE}` : error);
+  process.exitCode = 1;
+}
+
+await main().catch(fail);

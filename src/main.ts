@@ -57,6 +57,8 @@ export interface App {
 
 /** DECNET's answer to GET /config where this project has no setting of its own. */
 const PLANE_SETTINGS = { deployment_limit: 10, global_mutation_interval: '30m' };
+/** Something happens in the demonstration so often. */
+const DEMO_INTERVAL_MS = 400;
 /** A request under way may take so long to finish when the server stops. */
 const STOP_GRACE_MS = 5000;
 /** The largest body of a request in bytes: DECNET's bus takes 1 MiB of event (contract §2.2). */
@@ -176,7 +178,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   stops.push(() => stopServer(app, streams));
   if (options.demo) {
     const publish = (event: Parameters<EventLog['publish']>[0][number]['event']) => eventLog.publish([{ event }]);
-    const traffic = startDemoTraffic({ db, publish, onCommitted, log, intervalMs: 1000 });
+    const traffic = startDemoTraffic({ db, publish, onCommitted, log, intervalMs: DEMO_INTERVAL_MS });
     stops.push(() => traffic.stop());
   }
   const url = `http://${config.http.host}:${app.server?.port}`;

@@ -19,6 +19,8 @@ export interface Delivery {
   readonly published: number;
   /** Events acknowledged by Redis in each second. */
   readonly publishedPerSecond: number;
+  /** Milliseconds that it took in all. */
+  readonly spanMs: number;
   readonly report: SwarmReport;
   /** Of the whole second that is the median. */
   readonly deliveriesPerSecond: number;
@@ -26,8 +28,8 @@ export interface Delivery {
   readonly serverMicros: number;
   /** CPU time of Redis for each published event, in microseconds. */
   readonly redisMicros: number;
-  /** Commands that Redis ran for each published event. */
-  readonly redisCommands: number;
+  /** Calls of commands of Redis, with their subcommands. */
+  calls(command: string): number;
   /** Cores kept busy. */
   readonly cores: {
     readonly server: number;
@@ -36,8 +38,6 @@ export interface Delivery {
     /** By what has nothing to do with the bench: a result with much of it says little. */
     readonly others: number;
   };
-  /** Reads of history: clients that live delivery had outrun. */
-  readonly replays: number;
 }
 
 const LIMIT_MS = 20_000;
@@ -104,23 +104,21 @@ export class Bench {
     const spanMs = after.at - before.at;
     const spent = (name: 'server' | 'redis' | 'clients' | 'bench' | 'machine') => after[name] - before[name];
     const own = spent('server') + spent('redis') + spent('clients') + spent('bench');
-    let commands = 0;
-    for (const [name, calls] of after.work.calls) commands += calls - (before.work.calls.get(name) ?? 0);
     return {
       published: sent.published,
+      spanMs,
       publishedPerSecond: (sent.published / sent.spanMs) * 1000,
       report,
       deliveriesPerSecond: median(report.perSecond) ?? (report.delivered / Math.max(1, report.spanMs)) * 1000,
       serverMicros: (spent('server') * 1000) / report.delivered,
       redisMicros: (spent('redis') * 1000) / sent.published,
-      redisCommands: commands / sent.published,
+      calls: (command) => callsBetween(before.work, after.work, command),
       cores: {
         server: spent('server') / spanMs,
         redis: spent('redis') / spanMs,
         clients: spent('clients') / spanMs,
         others: Math.max(0, spent('machine') - own) / spanMs,
       },
-      replays: callsBetween(before.work, after.work, 'xreadgroup'),
     };
   }
 

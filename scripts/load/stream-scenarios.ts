@@ -67,13 +67,18 @@ export async function redisWorkScenario(bench: Bench): Promise<Table> {
   for (const clients of clientSteps(bench.options.clients)) {
     await bench.connect(clients);
     await bench.deliver(rate, 1);
-    const { redisMicros, redisCommands, cores } = await bench.deliver(rate, seconds);
+    const { published, redisMicros, cores, calls, spanMs } = await bench.deliver(rate, seconds);
     rows.push({
       clients,
       'events/s': rate,
       'redis CPU µs/event': redisMicros,
-      'redis commands/event': redisCommands,
+      'XADD/event': calls('xadd') / published,
+      'XREAD/event': calls('xread') / published,
+      'XREADGROUP/event': calls('xreadgroup') / published,
+      // Checkpoints of the clients' groups: they go with time, not with events.
+      'XGROUP/s': (calls('xgroup') / spanMs) * 1000,
       'redis cores': cores.redis,
+      'other cores': cores.others,
     });
   }
   await bench.disconnect();
@@ -104,7 +109,8 @@ function deliveryRow({ published, report, ...delivery }: Delivery, clients: numb
     gaps: report.missing,
     repeated: report.repeated,
     resets: report.resets + report.closed,
-    replays: delivery.replays,
+    // Reads of history: clients that live delivery had outrun.
+    replays: delivery.calls('xreadgroup'),
   };
 }
 

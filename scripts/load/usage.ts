@@ -15,9 +15,19 @@ export function cpuMs(pid: number): number {
   return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND;
 }
 
-/** CPU time that the whole machine has spent working so far, in milliseconds over all its cores. */
+/**
+ * CPU time that the whole machine has spent working so far, or its host has taken away, in milliseconds over all cores.
+ */
 export function machineCpuMs(): number {
-  return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
+  if (!isLinux) return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
+  // user, nice, system, idle, iowait, irq, softirq, steal. Not from os.cpus(), which leaves out the last two: softirq is
+  // what loopback traffic is made of, and a process has it in its own time as well.
+  const [, ...ticks] = readFileSync('/proc/stat', 'utf8').split('\n', 1).join().split(/ +/).map(Number);
+  const [idle, wait] = [3, 4];
+  const busy = ticks
+    .slice(0, 8)
+    .reduce((sum, value, index) => (index === idle || index === wait ? sum : sum + value), 0);
+  return (busy * 1000) / TICKS_PER_SECOND;
 }
 
 /** Resident memory of a process, in bytes. */

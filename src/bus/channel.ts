@@ -3,6 +3,9 @@ import type { Event } from './event.ts';
 /** The channel that holds every event. */
 export const LOG_CHANNEL = 'log';
 
+/** One token of a topic. Producers put anything into payloads; places are stored as words, so a space would forge one. */
+const TOPOLOGY_ID = /^[^\s.*>]{1,128}$/;
+
 /** The channel of one topology. */
 export function topologyChannel(topologyId: string): string {
   return `topology.${topologyId}`;
@@ -19,7 +22,7 @@ export function channelsOf(event: Pick<Event, 'topic' | 'payload'>): string[] {
   // `log` is the name of the channel of everything; an event of that root is in there already.
   const channels = root === LOG_CHANNEL ? [] : [root];
   const topologyId = event.payload.topology_id;
-  if (root === 'decky' && typeof topologyId === 'string' && topologyId !== '') {
+  if (root === 'decky' && typeof topologyId === 'string' && TOPOLOGY_ID.test(topologyId)) {
     channels.push(topologyChannel(topologyId));
   }
   return channels.sort();

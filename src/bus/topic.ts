@@ -109,7 +109,12 @@ export function matches(pattern: string, topic: string): boolean {
   return wanted.length === tokens.length;
 }
 
-/** One predicate for several patterns: true when any of them matches. */
+/** True when any of the patterns matches. */
+export function matchesAny(patterns: readonly string[], topic: string): boolean {
+  return patterns.some((pattern) => matches(pattern, topic));
+}
+
+/** One predicate for several patterns. */
 export function matcher(patterns: readonly string[]): (topic: string) => boolean {
-  return (topic) => patterns.some((pattern) => matches(pattern, topic));
+  return (topic) => matchesAny(patterns, topic);
 }

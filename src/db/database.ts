@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { Kysely, PostgresDialect, SqliteDialect, type Transaction } from 'kysely';
+import { Kysely, PostgresDialect, SqliteAdapter, SqliteDialect, type Transaction } from 'kysely';
 import { Pool, types } from 'pg';
 import type { Log } from '../telemetry/log.ts';
 import { openBunSqlite } from './bun-sqlite.ts';
@@ -12,6 +12,22 @@ export type Engine = 'sqlite' | 'postgres';
 
 // int8 (sequences, counts) as a number: none of ours comes near 2^53.
 types.setTypeParser(types.builtins.INT8, Number);
+
+/**
+ * SQLite rolls a schema change back like any other, which Kysely does not use: without it the Migrator runs outside a
+ * transaction, where two processes that start together run the same migration, and a failed one stays half done.
+ */
+class TransactionalSqliteDialect extends SqliteDialect {
+  override createAdapter(): SqliteAdapter {
+    return new TransactionalSqliteAdapter();
+  }
+}
+
+class TransactionalSqliteAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
+}
 
 /** Which engine a `DATABASE_URL` names. */
 export function engineOf(url: string): Engine {
@@ -26,7 +42,7 @@ export function openDatabase(url: string, log: Log): Db {
   if (engineOf(url) === 'sqlite') {
     const path = url.slice('sqlite:'.length);
     if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
-    return new Kysely<Database>({ dialect: new SqliteDialect({ database: openBunSqlite(path) }) });
+    return new Kysely<Database>({ dialect: new TransactionalSqliteDialect({ database: openBunSqlite(path) }) });
   }
   const pool = new Pool({ connectionString: url, max: 10, connectionTimeoutMillis: 5000 });
   // Without a listener a connection that breaks would end the process. The pool's own hears only those that are idle; the

@@ -1,6 +1,7 @@
 import { Elysia, type ValidationError } from 'elysia';
+import { isJsonObject } from '../bus/event.ts';
 import { AppError, describeError, type ErrorCode } from '../errors.ts';
-import type { Log } from '../telemetry/log.ts';
+import { type Log, redact } from '../telemetry/log.ts';
 
 /** Which status each code becomes, and the headers that go with it. The only table of its kind. */
 const STATUS: Readonly<Record<ErrorCode, { status: number; headers?: Record<string, string> }>> = {
@@ -27,9 +28,22 @@ export function errorResponse(error: AppError): Response {
   return Response.json(body, { status, headers });
 }
 
-/** A database or a Redis that cannot be reached is a 503, whichever driver says so. */
-const UNREACHABLE =
-  /ECONNREFUSED|ECONNRESET|ENOENT.*connect|ETIMEDOUT|Connection is closed|Connection terminated|connection timeout|timeout exceeded when trying to connect|max retries per request|Stream isn't writeable|the database system is (?:starting up|shutting down)|terminating connection/i;
+/** A database or a Redis that cannot be reached or is too busy is a 503: what its driver says of it. */
+const UNREACHABLE = new RegExp(
+  [
+    // The system, for both.
+    'ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENOTFOUND|EAI_AGAIN|connect ENOENT',
+    // ioredis
+    "Connection is closed|max retries per request|Stream isn't writeable|Command timed out",
+    // pg
+    'Connection terminated|connection timeout|timeout exceeded when trying to connect',
+    // PostgreSQL
+    'the database system is (?:starting up|shutting down)|terminating connection|too many clients',
+    // SQLite
+    'database is locked',
+  ].join('|'),
+  'i',
+);
 
 /**
  * Turns everything that a route throws into the answers of contract §5.3. Answers are `Response` objects: Elysia loses
@@ -41,13 +55,20 @@ export function errorHandling(
   log: Log,
   { developer, methodsOf }: { developer: boolean; methodsOf: (path: string) => readonly string[] },
 ) {
-  return new Elysia({ name: 'error-handling' }).onError({ as: 'global' }, ({ error, code, request }) => {
-    if (error instanceof AppError) return errorResponse(error);
-    if (code === 'NOT_FOUND') return notFound(methodsOf(new URL(request.url).pathname));
-    if (code === 'PARSE') return Response.json({ detail: INVALID }, { status: 422 });
-    if (code === 'VALIDATION') return validationResponse(error);
-    return unexpected(error, request, log, developer);
-  });
+  // Elysia makes an array or a number an empty object before it validates, and tells only of that.
+  const withoutObject = new WeakSet<Request>();
+  const noteBody = ({ body, request }: { body: unknown; request: Request }) => {
+    if (body !== undefined && !isJsonObject(body)) withoutObject.add(request);
+  };
+  return new Elysia({ name: 'error-handling' })
+    .onTransform({ as: 'global' }, noteBody)
+    .onError({ as: 'global' }, ({ error, code, request }) => {
+      if (error instanceof AppError) return errorResponse(error);
+      if (code === 'NOT_FOUND') return notFound(methodsOf(new URL(request.url).pathname));
+      if (code === 'PARSE') return Response.json({ detail: INVALID }, { status: 422 });
+      if (code === 'VALIDATION') return validationResponse(error, withoutObject.has(request));
+      return unexpected(error, request, log, developer);
+    });
 }
 
 function notFound(methods: readonly string[]): Response {
@@ -59,11 +80,10 @@ function notFound(methods: readonly string[]): Response {
  * Contract §5.3 rule 3: a missing field, a too short string, a non-string where a string belongs or an extra field is a
  * 400; everything else is a 422.
  */
-function validationResponse(error: Readonly<ValidationError>): Response {
+function validationResponse(error: Readonly<ValidationError>, isNoObject: boolean): Response {
   if (error.value === undefined) return Response.json({ detail: STRUCTURAL }, { status: 400 });
-  const isObject = typeof error.value === 'object' && error.value !== null && !Array.isArray(error.value);
   const structural = error.all.some((issue) => {
-    if (!isObject) return false;
+    if (isNoObject) return false;
     if (!('path' in issue)) return false;
     const summary = `${'message' in issue ? issue.message : ''}`;
     return STRUCTURAL_ISSUES.some((pattern) => pattern.test(summary));
@@ -92,7 +112,7 @@ function unexpected(error: unknown, request: Request, log: Log, developer: boole
   const stack = error instanceof Error ? error.stack : undefined;
   log.error('unhandled error', { ...fields, error_id: errorId, stack });
   const details = developer
-    ? { exception_type: error instanceof Error ? error.name : typeof error, traceback: stack ?? message }
+    ? { exception_type: error instanceof Error ? error.name : typeof error, traceback: redact(stack ?? message) }
     : {};
   return Response.json({ detail: 'Internal Server Error', error_id: errorId, ...details }, { status: 500 });
 }

@@ -1,5 +1,6 @@
 import { Elysia } from 'elysia';
 
+const JSON_TYPE = 'application/json';
 const UNSUPPORTED = 'Unsupported Media Type — Content-Type must be application/json';
 
 /**
@@ -12,19 +13,17 @@ export function requestRules(origins: readonly string[]) {
   return new Elysia({ name: 'request-rules' })
     .onRequest(({ request, set }) => {
       const origin = request.headers.get('origin');
+      // These are put on every answer: also on streams, errors and other responses made by hand.
       set.headers.vary = 'Origin';
       if (origin !== null && allowed.has(origin)) set.headers['access-control-allow-origin'] = origin;
       if (isPreflight(request)) return preflight(origin, allowed);
-      if (hasForeignBody(request)) return new Response(UNSUPPORTED, { status: 415 });
+      if (hasForeignBody(request)) return plain(UNSUPPORTED, 415);
       return undefined;
     })
-    .mapResponse({ as: 'global' }, ({ request, responseValue }) => {
-      // A Response made by a handler does not see `set.headers`; errors and streams are such.
-      if (!(responseValue instanceof Response)) return undefined;
-      responseValue.headers.set('vary', 'Origin');
-      const origin = request.headers.get('origin');
-      if (origin !== null && allowed.has(origin)) responseValue.headers.set('access-control-allow-origin', origin);
-      return responseValue;
+    .onParse({ as: 'global' }, ({ request, contentType }) => {
+      // The type is written in any case (RFC 9110 §8.3.1); Elysia reads the lower case by itself.
+      const isUnusual = contentType !== JSON_TYPE && contentType.toLowerCase().startsWith(JSON_TYPE);
+      return isUnusual ? request.json() : undefined;
     });
 }
 
@@ -33,16 +32,19 @@ function isPreflight(request: Request): boolean {
 }
 
 function preflight(origin: string | null, allowed: ReadonlySet<string>): Response {
-  if (origin === null || !allowed.has(origin)) return new Response('Disallowed CORS origin', { status: 400 });
-  return new Response('OK', {
-    headers: {
-      'access-control-allow-origin': origin,
-      'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
-      'access-control-allow-headers': 'Authorization, Content-Type, Last-Event-ID',
-      'access-control-max-age': '600',
-      vary: 'Origin',
-    },
+  if (origin === null || !allowed.has(origin)) return plain('Disallowed CORS origin', 400);
+  return plain('OK', 200, {
+    'access-control-allow-origin': origin,
+    'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
+    'access-control-allow-headers': 'Authorization, Content-Type, Last-Event-ID',
+    'access-control-max-age': '600',
+    vary: 'Origin',
   });
+}
+
+/** The type is named: what an `onRequest` hook answers goes out as `application/octet-stream` otherwise. */
+function plain(text: string, status: number, headers: Record<string, string> = {}): Response {
+  return new Response(text, { status, headers: { 'content-type': 'text/plain; charset=utf-8', ...headers } });
 }
 
 function hasForeignBody(request: Request): boolean {
@@ -50,5 +52,5 @@ function hasForeignBody(request: Request): boolean {
   const length = request.headers.get('content-length');
   const hasBody = request.headers.has('transfer-encoding') || (length !== null && length !== '0');
   const type = request.headers.get('content-type') ?? '';
-  return hasBody && !type.toLowerCase().startsWith('application/json');
+  return hasBody && !type.toLowerCase().startsWith(JSON_TYPE);
 }

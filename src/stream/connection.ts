@@ -1,10 +1,12 @@
 import { type Cursor, formatCursor } from '../bus/cursor.ts';
+import type { Entry } from '../bus/entry.ts';
 import type { JsonObject } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
-import { type Group, GroupGoneError, type Groups } from '../bus/groups.ts';
-import { describeError } from '../errors.ts';
+import { GroupGoneError, type Groups } from '../bus/groups.ts';
+import { AppError, describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { encodeJsonFrame, encodeRetry, KEEPALIVE, toBytes } from './encoder.ts';
+import { type Checkpoint, GroupReader } from './group-reader.ts';
 import type { Hub, Member } from './hub.ts';
 import type { Opening, Recovery, Request, Standing } from './recovery.ts';
 import type { Transport } from './transport.ts';
@@ -50,10 +52,6 @@ export type ConnectionState = 'opening' | 'replaying' | 'live' | 'closed';
 
 /** Bytes handed to a client at once. One that then takes nothing costs the process no more than this. */
 const WRITE_BYTES = 64 * 1024;
-/** Bytes that a read of history aims at; the number of events follows from the size of the last ones. */
-const READ_BYTES = 64 * 1024;
-const READ_EVENTS = { first: 100, most: 1000 } as const;
-const UNKNOWN = -1;
 const RETRY_MS = { first: 100, most: 2000 } as const;
 
 /**
@@ -66,18 +64,15 @@ export class Connection implements Member {
   readonly #parts: ConnectionParts;
   readonly #transport: Transport;
   readonly #onClose: () => void;
+  readonly #group: GroupReader;
   #state: ConnectionState = 'opening';
   #window: Window | undefined;
-  #group: Group | undefined;
-  /** Where the group stands, so that it is moved only when it must be. */
-  #groupOffset = 0;
   #breaks = 0;
   #epoch = '';
   #offset = 0;
   #sent = 0;
   #revision = 0;
   #onceUntil = 0;
-  #readEvents: number = READ_EVENTS.first;
   #running = false;
   #wroteAt = performance.now();
   #fullSince = 0;
@@ -95,6 +90,7 @@ export class Connection implements Member {
     this.#parts = parts;
     this.#transport = transport;
     this.#onClose = onClose;
+    this.#group = new GroupReader(parts.groups, id, subscription.view.channel, parts.logger);
   }
 
   get view(): View {
@@ -170,15 +166,14 @@ export class Connection implements Member {
     if (now - this.#wroteAt >= limits.keepaliveMs) this.#write([this.#quietFrame()]);
   }
 
-  /** The group and where it should stand, for the checkpoint of live connections; `undefined` when it stands there. */
-  takeCheckpoint(): { group: Group; offset: number } | undefined {
-    if (this.#state !== 'live' || this.#group === undefined || this.#groupOffset === this.#offset) return undefined;
-    this.#groupOffset = this.#offset;
-    return { group: this.#group, offset: this.#offset };
+  /** Where the group of a live connection should stand; `undefined` when it stands there. */
+  takeCheckpoint(): Checkpoint | undefined {
+    return this.#state === 'live' ? this.#group.takeCheckpoint(this.#offset) : undefined;
   }
 
   /** The group was found gone while nothing was read from it. */
   groupGone(): void {
+    this.#group.gone();
     if (this.#state === 'live') void this.#reopen(this.#position());
   }
 
@@ -188,13 +183,15 @@ export class Connection implements Member {
    */
   close(how: 'end' | 'abort' | 'gone'): void {
     if (this.#state === 'closed') return;
-    if (how === 'end' && this.#transport.writable) this.#write([toBytes(encodeRetry(jitter(this.#parts.retryMs)))]);
+    // A client that takes nothing would keep a finished answer waiting for ever: its socket is dropped.
+    const isFinished = how === 'end' && this.#transport.writable;
+    if (isFinished) this.#write([toBytes(encodeRetry(jitter(this.#parts.retryMs)))]);
     this.#state = 'closed';
     this.#parts.hub.leave(this);
-    if (how === 'end') this.#transport.end();
+    if (isFinished) this.#transport.end();
     else this.#transport.abort();
     this.#onWritable?.();
-    void this.#closeGroup();
+    void this.#group.close();
     this.#onClose();
   }
 
@@ -232,19 +229,26 @@ export class Connection implements Member {
     for (let delay: number = RETRY_MS.first; this.#isOpening(); delay = Math.min(delay * 2, RETRY_MS.most)) {
       await this.#untilWritable();
       if (!this.#isOpening()) return;
-      const prepared = await Connection.prepare(this.subscription, this.#parts, request).catch((error: unknown) => {
-        this.#parts.logger.warn('a stream waits for its snapshot', { error: describeError(error) });
-        return undefined;
-      });
+      const prepared = await this.#prepareAgain(request);
       if (!this.#isOpening()) return;
       if (prepared?.standing !== undefined) {
-        const continued = this.#epoch !== '' && prepared.opening?.kind === 'resume';
-        const frames = this.#openWith(prepared);
-        // The client has not noticed anything, and need not.
-        if (!continued) this.#write([toBytes(frames)]);
+        // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
+        if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#state = 'replaying';
+        else this.#write([toBytes(this.#openWith(prepared))]);
         return this.#opened();
       }
       await Bun.sleep(jitter(delay));
+    }
+  }
+
+  async #prepareAgain(request: Request): Promise<Prepared | undefined> {
+    try {
+      return await Connection.prepare(this.subscription, this.#parts, request);
+    } catch (error) {
+      // What it streams has been deleted: the client is told so when it comes back.
+      if (error instanceof AppError && error.code === 'not_found') this.close('end');
+      else this.#parts.logger.warn('a stream waits for its snapshot', { error: describeError(error) });
+      return undefined;
     }
   }
 
@@ -266,10 +270,7 @@ export class Connection implements Member {
           await this.#step();
           delay = RETRY_MS.first;
         } catch (error) {
-          if (error instanceof GroupGoneError) {
-            this.#group = undefined;
-            return this.#historyGone();
-          }
+          if (error instanceof GroupGoneError) return this.#historyGone();
           this.#parts.logger.debug('replay waits for redis', { error: describeError(error) });
           await Bun.sleep(jitter(delay));
           delay = Math.min(delay * 2, RETRY_MS.most);
@@ -284,18 +285,15 @@ export class Connection implements Member {
   }
 
   async #step(): Promise<void> {
-    const group = this.#group ?? (await this.#openGroup());
-    if (group === undefined || this.#state !== 'replaying') return;
-    if (this.#dueNow() === 'memory') return this.#goLive();
     const [epoch, offset, breaks] = [this.#epoch, this.#offset, this.#breaks];
-    if (this.#groupOffset !== offset) await this.#parts.groups.moveTo(group, offset);
-    this.#groupOffset = UNKNOWN; // Reading moves it, also when the answer is lost.
-    const entries = await this.#parts.groups.read(group, this.#readEvents);
+    await this.#group.open(offset);
+    if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#offset !== offset) return;
+    if (this.#dueNow() === 'memory') return this.#goLive();
+    const entries = await this.#group.read(offset);
     // Reopened meanwhile: what was read belongs to another position. After a break an empty answer proves nothing: it
     // may be older than the events that the tail has missed.
     if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#offset !== offset) return;
     if (this.#breaks !== breaks && entries.length === 0) return;
-    this.#groupOffset = entries.at(-1)?.offset ?? offset;
     if (entries.length > 0) return this.#sendHistory(entries);
     if (this.#dueNow() === 'history') return this.#historyGone();
     // No await since the answer: no batch can have come between the check and the switch.
@@ -321,8 +319,8 @@ export class Connection implements Member {
     this.#endIfOnceIsDone();
   }
 
-  #sendHistory(entries: Awaited<ReturnType<Groups['read']>>): void {
-    const next = [];
+  #sendHistory(entries: readonly Entry[]): void {
+    const next: Entry[] = [];
     let offset = this.#offset;
     for (const entry of entries) {
       const verdict = this.#parts.recovery.accept(offset, entry.offset);
@@ -337,8 +335,6 @@ export class Connection implements Member {
     this.#offset = encoded.state.offset;
     this.#sent = encoded.state.sent;
     if (encoded.text !== '') this.#write([toBytes(encoded.text)]);
-    const average = Math.max(1, encoded.text.length / Math.max(1, next.length));
-    this.#readEvents = Math.max(1, Math.min(READ_EVENTS.most, Math.floor(READ_BYTES / average)));
     if (next.length === 0 || this.#offset < (entries.at(-1)?.offset ?? 0)) this.#historyGone();
   }
 
@@ -382,27 +378,7 @@ export class Connection implements Member {
     if (this.subscription.once && this.#state !== 'opening' && this.#offset >= this.#onceUntil) this.close('end');
   }
 
-  // --- group, writing ------------------------------------------------------------------------------------------------
-
-  async #openGroup(): Promise<Group | undefined> {
-    const offset = this.#offset;
-    const group = await this.#parts.groups.open(this.id, this.view.channel, offset);
-    this.#group = group;
-    this.#groupOffset = offset;
-    if (!this.#isClosed()) return group;
-    await this.#closeGroup();
-    return undefined;
-  }
-
-  async #closeGroup(): Promise<void> {
-    const group = this.#group;
-    this.#group = undefined;
-    if (group === undefined) return;
-    await this.#parts.groups.close(group).catch((error: unknown) =>
-      // The node's lease covers it: a reaper destroys it when this node has gone.
-      this.#parts.logger.warn('a consumer group could not be destroyed', { error: describeError(error) }),
-    );
-  }
+  // --- writing -------------------------------------------------------------------------------------------------------
 
   #write(chunks: readonly Uint8Array[]): void {
     const filled = chunks.filter((chunk) => chunk.length > 0);

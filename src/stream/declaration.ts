@@ -1,5 +1,5 @@
 import type { Role } from '../auth/principal.ts';
-import { assertPattern, matcher, TopicError } from '../bus/topic.ts';
+import { assertPattern, matchesAny, TopicError } from '../bus/topic.ts';
 import { AppError } from '../errors.ts';
 import type { Snapshot, Subscription } from './connection.ts';
 import type { View } from './view.ts';
@@ -39,17 +39,38 @@ export function subscriptionTo(
   query: URLSearchParams,
 ): Omit<Subscription, 'request'> {
   const patterns = declaration.takesPatterns ? patternsOf(query.get('topics')) : undefined;
-  const isAllowed = matcher(declaration.topics[role]);
-  const isChosen = patterns === undefined ? () => true : matcher(patterns);
-  const view: View = {
-    key: [declaration.name, role, id, ...(patterns ?? [])].join(' '),
-    channel: declaration.channel(id),
-    eventName: declaration.eventName,
-    shows: (topic) => isAllowed(topic) && isChosen(topic),
-    filtered: patterns !== undefined,
-  };
+  const view = new DeclaredView(declaration, id, role, patterns);
   const snapshot = declaration.snapshot?.bind(declaration, id);
   return { view, once: isOnce(query.get('once')), ...(snapshot === undefined ? {} : { snapshot }) };
+}
+
+/** A class, not an object with closures: there is one for each open stream. */
+class DeclaredView implements View {
+  readonly key: string;
+  readonly channel: string;
+  readonly #declaration: StreamDeclaration;
+  readonly #role: Role;
+  readonly #patterns: readonly string[] | undefined;
+
+  constructor(declaration: StreamDeclaration, id: string, role: Role, patterns: readonly string[] | undefined) {
+    this.#declaration = declaration;
+    this.#role = role;
+    this.#patterns = patterns;
+    this.key = [declaration.name, role, id, ...(patterns ?? [])].join(' ');
+    this.channel = declaration.channel(id);
+  }
+
+  get filtered(): boolean {
+    return this.#patterns !== undefined;
+  }
+
+  eventName(topic: string): string | undefined {
+    return this.#declaration.eventName(topic);
+  }
+
+  shows(topic: string): boolean {
+    return matchesAny(this.#declaration.topics[this.#role], topic) && matchesAny(this.#patterns ?? ['>'], topic);
+  }
 }
 
 function patternsOf(text: string | null): string[] {

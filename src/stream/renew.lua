@@ -1,16 +1,21 @@
--- Renews a slot, unless another connection has taken it over.
+-- Renews slots of one user, except those that another connection has taken over.
 --
 -- KEYS[1] the user's slots, as in acquire.lua
--- ARGV[1] member
--- ARGV[2] milliseconds of the lease
+-- ARGV[1] milliseconds of the lease
+-- ARGV[2…] members
 --
--- Answers 1, or 0 when it was taken over.
-local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if score and tonumber(score) < 0 then
-  return 0
-end
+-- Answers the members that were taken over.
+local slots, lease = KEYS[1], ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[1], 11 * ARGV[2])
-return 1
+local taken_over = {}
+for index = 2, #ARGV do
+  local score = redis.call('ZSCORE', slots, ARGV[index])
+  if score and tonumber(score) < 0 then
+    taken_over[#taken_over + 1] = ARGV[index]
+  else
+    redis.call('ZADD', slots, now + lease, ARGV[index])
+  end
+end
+redis.call('PEXPIRE', slots, 11 * lease)
+return taken_over

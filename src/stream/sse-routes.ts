@@ -1,10 +1,11 @@
 import { Elysia } from 'elysia';
 import { assertRole } from '../auth/guard.ts';
 import type { StreamAuthenticator } from '../auth/stream-auth.ts';
+import type { Connection } from './connection.ts';
 import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
 import { encodeRetry, toBytes } from './encoder.ts';
 import { SseTransport } from './sse-transport.ts';
-import { resumptionOf, type Streams } from './streams.ts';
+import { type Admission, resumptionOf, type Streams } from './streams.ts';
 
 export interface SseRouteParts {
   readonly streams: Streams;
@@ -55,18 +56,25 @@ async function openStream(
   const admission = await streams.admit({ principal, gate: declaration.role, stream, subscription });
 
   server?.timeout(request, 0);
+  return sse(bodyOf(admission), setCookie);
+}
+
+/** Apart from the request's scope: an open stream must not keep the request, its headers and its query alive. */
+function bodyOf(admitted: Admission): ReadableStream {
   const transport = new SseTransport();
-  let close: () => void = () => void admission.abandon();
-  const body = transport.body(
+  let admission: Admission | undefined = admitted;
+  let connection: Connection | undefined;
+  return transport.body(
     () => {
-      const connection = admission.start(transport);
-      close = () => connection.close('gone');
+      connection = admission?.start(transport);
+      admission = undefined;
     },
-    () => close(),
+    () => {
+      // A client that went before its stream began leaves its slot.
+      void admission?.abandon();
+      connection?.close('gone');
+    },
   );
-  // Whichever comes first, this or the stream's cancel; closing twice is harmless.
-  request.signal.addEventListener('abort', () => close(), { once: true });
-  return sse(body, setCookie);
 }
 
 function sse(body: ReadableStream | Uint8Array, setCookie?: string): Response {

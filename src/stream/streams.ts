@@ -3,6 +3,7 @@ import { parseCursor } from '../bus/cursor.ts';
 import { AppError, describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Connection, type ConnectionParts, type Prepared, type Subscription } from './connection.ts';
+import type { Checkpoint } from './group-reader.ts';
 import type { Hub } from './hub.ts';
 import type { Request as Resumption } from './recovery.ts';
 import type { Transport } from './transport.ts';
@@ -24,7 +25,6 @@ export interface StreamsParts {
 type CheckpointGroups = ConnectionParts['groups'] & {
   checkpoint: (positions: readonly Checkpoint[]) => Promise<Checkpoint['group'][]>;
 };
-type Checkpoint = NonNullable<ReturnType<Connection['takeCheckpoint']>>;
 
 /** A client that may stream: who it is, and what it asked for. */
 export interface Client {
@@ -129,17 +129,23 @@ export class Streams {
   #admission(id: string, client: Client, slot: Slot, prepared: Prepared): Admission {
     return {
       start: (transport) => {
-        const connection = new Connection(id, client.subscription, this.#parts.connection, transport, () => {
-          this.#open.delete(id);
-          void this.#parts.slots.release(slot);
-        });
-        this.#open.set(id, { connection, client, slot });
+        const connection = this.#connection(id, client, slot, transport);
         connection.start(prepared);
         if (this.#draining) connection.close('end');
         return connection;
       },
       abandon: () => this.#parts.slots.release(slot),
     };
+  }
+
+  /** Apart from the admission: what the connection keeps must not keep the snapshot that it began with. */
+  #connection(id: string, client: Client, slot: Slot, transport: Transport): Connection {
+    const connection = new Connection(id, client.subscription, this.#parts.connection, transport, () => {
+      this.#open.delete(id);
+      void this.#parts.slots.release(slot);
+    });
+    this.#open.set(id, { connection, client, slot });
+    return connection;
   }
 
   #tick(): void {

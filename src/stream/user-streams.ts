@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { keys } from '../bus/keys.ts';
-import { script } from '../bus/script.ts';
+import { asList, script } from '../bus/script.ts';
 import { AppError, describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import acquireSource from './acquire.lua' with { type: 'text' };
@@ -62,17 +62,18 @@ export class UserStreams {
   }
 
   /**
-   * Renews the leases of all slots of this node.
+   * Renews the leases of all slots of this node: one call for each user.
    * @returns the slots that another connection has taken over
    */
   async renew(): Promise<Slot[]> {
-    const slots = [...this.#own.values()];
-    const kept = await Promise.all(
-      slots.map((slot) =>
-        renewScript.run(this.#redis, [keys.userStreams(slot.userUuid)], [slot.member, this.#leaseMs]),
-      ),
+    const users = Map.groupBy(this.#own.values(), ({ userUuid }) => userUuid);
+    const lost = await Promise.all(
+      [...users].map(async ([userUuid, slots]) => {
+        const members = slots.map(({ member }) => member);
+        return asList(await renewScript.run(this.#redis, [keys.userStreams(userUuid)], [this.#leaseMs, ...members]));
+      }),
     );
-    return slots.filter((slot, index) => Number(kept[index]) === 0 && this.#own.has(slot.member));
+    return lost.flat().flatMap((member) => this.#own.get(String(member)) ?? []);
   }
 
   async #isGranted(slot: Slot, stream: string, isReturning: boolean): Promise<boolean> {

@@ -11,6 +11,10 @@ const TABLE: readonly [topic: string, payload: JsonObject, channels: string[]][]
   [topics.decky('web', 'service_added'), { topology_id: null }, ['decky']],
   [topics.decky('web', 'service_added'), { topology_id: '' }, ['decky']],
   [topics.decky('web', 'service_added'), { topology_id: 7 }, ['decky']],
+  // The names of channels are stored as words: this would be an event at offset 99 of another topology.
+  [topics.decky('web', 'service_added'), { topology_id: 't1 1 0 topology.victim 99 0' }, ['decky']],
+  [topics.decky('web', 'service_added'), { topology_id: 'a.b' }, ['decky']],
+  [topics.decky('web', 'service_added'), { topology_id: 'x'.repeat(129) }, ['decky']],
   [topics.decky('h:n', 'state'), {}, ['decky']],
   [topics.attacker('observed'), { topology_id: 't1' }, ['attacker']],
   [topics.attackerObservation('motor.typing_speed'), {}, ['attacker']],

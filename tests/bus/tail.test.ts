@@ -254,6 +254,8 @@ describe('events that were trimmed before the tail could read them', () => {
     await bus.log.publish(publications(5));
     const started = await startTail(checks);
     started.connections.tail.disconnect();
+    // Until then what is published may still arrive.
+    await until('the tail to be away', () => started.connections.tail.status === 'end');
     await bus.log.publish(publications(10));
     await bus.redis.xtrim(keys.stream('log'), 'MINID', '10-0');
     await started.connections.tail.connect();

@@ -20,12 +20,24 @@ describe('chaos', () => {
     LIMIT_MS,
   );
 
-  test.each(Object.keys(SABOTAGES) as Sabotage[])(
+  /** What each run without a protection must be found guilty of. */
+  const GUILT: readonly (readonly [Sabotage, RegExp])[] = [
+    ['gap check', /was left out/],
+    ['epoch check', /carries another event|is not in the log|instead of the cursor|of another epoch|was left out/],
+    ['window check', /was left out/],
+    ['tail check', /stands at/],
+  ];
+
+  test.each(GUILT)(
     'negative control: without the %s the same run fails',
-    async (without) => {
-      const problems = await runChaos(7, 0, without).then((report) => report.problems, String);
-      expect(problems).not.toEqual([]);
+    async (without, guilt) => {
+      const problems = await runChaos(7, 0, without).then((report) => report.problems.join('; '), String);
+      expect(problems).toMatch(guilt);
     },
     LIMIT_MS,
   );
+
+  test('each protection has its control', () => {
+    expect(GUILT.map(([name]) => name)).toEqual(Object.keys(SABOTAGES) as Sabotage[]);
+  });
 });

@@ -1,10 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
 import type { Redis } from 'ioredis';
-import { keys } from '../../src/bus/keys.ts';
 import type { App } from '../../src/main.ts';
 import { createPlane, type Plane } from '../support/app.ts';
 import { until } from '../support/until.ts';
-import { Clients, enqueue, newTopology, newUser, publishState, range } from './support.ts';
+import { Clients, enqueue, groupsOf, newTopology, newUser, publishState, range } from './support.ts';
 
 const LIMIT_MS = 30_000;
 
@@ -23,18 +22,6 @@ beforeAll(async () => {
 afterEach(() => clients.close());
 afterAll(() => plane.stop());
 
-/** The consumer groups of a topology's channel: name and position. */
-async function groupsOf(topologyId: string, from = redis): Promise<{ name: string; position: string }[]> {
-  const key = keys.stream(`topology.${topologyId}`);
-  if ((await from.exists(key)) === 0) return [];
-  const groups = await from.xinfo('GROUPS', key);
-  if (!Array.isArray(groups)) throw new Error('XINFO GROUPS answers a list');
-  return groups.map((group: unknown[]) => {
-    const field = (name: string) => String(group[group.indexOf(name) + 1]);
-    return { name: field('name'), position: field('last-delivered-id') };
-  });
-}
-
 async function openStreams(count: number, id: string, from: { url: string } = node, bearer = token) {
   const opened = await Promise.all(
     range(1, count).map(() => clients.open(from, `/topologies/${id}/events`, { token: bearer })),
@@ -48,18 +35,18 @@ describe('a connection', () => {
     const id = await newTopology(plane);
     const [first, second] = await openStreams(2, id);
     const groups = await until('two groups', async () => {
-      const found = await groupsOf(id);
+      const found = await groupsOf(redis, id);
       return found.length === 2 && found;
     });
     expect(new Set(groups.map(({ name }) => name)).size).toBe(2);
     for (const { name } of groups) expect(name).toMatch(/^sse:/);
 
     for (const number of range(1, 3)) await publishState(node, token, id, `state ${number}`);
-    await until('the checkpoint', async () => (await groupsOf(id)).every(({ position }) => position === '3-0'));
+    await until('the checkpoint', async () => (await groupsOf(redis, id)).every(({ position }) => position === '3-0'));
     first?.close();
-    await until('one group', async () => (await groupsOf(id)).length === 1);
+    await until('one group', async () => (await groupsOf(redis, id)).length === 1);
     second?.close();
-    await until('no group', async () => (await groupsOf(id)).length === 0);
+    await until('no group', async () => (await groupsOf(redis, id)).length === 0);
   });
 
   test('costs no connection to Redis', async () => {
@@ -71,11 +58,11 @@ describe('a connection', () => {
     await openStreams(1, id);
     const before = await count();
     await openStreams(99, id);
-    await until('a hundred groups', async () => (await groupsOf(id)).length === 100);
+    await until('a hundred groups', async () => (await groupsOf(redis, id)).length === 100);
     expect(await count()).toBe(before);
     await publishState(node, token, id, 'up');
     clients.close();
-    await until('no group', async () => (await groupsOf(id)).length === 0);
+    await until('no group', async () => (await groupsOf(redis, id)).length === 0);
   });
 });
 
@@ -93,18 +80,18 @@ test(
     const path = `/topologies/${id}/events`;
     await openStreams(3, id, doomed, user.token);
     const [witness] = await openStreams(1, id, survivor, admin);
-    await until('four groups', async () => (await groupsOf(id, ownRedis)).length === 4);
+    await until('four groups', async () => (await groupsOf(ownRedis, id)).length === 4);
 
     await doomed.kill();
     const tryAgain = async () => (await clients.open(survivor, path, { token: user.token })).status;
     expect(await tryAgain()).toBe(429);
-    expect(await groupsOf(id, ownRedis)).toHaveLength(4);
+    expect(await groupsOf(ownRedis, id)).toHaveLength(4);
     await enqueue(survivor, admin, id);
     await until('a free slot', async () => (await tryAgain()) === 200);
     await witness?.untilEvent('mutation.enqueued');
     clients.close();
     const [last] = await openStreams(1, id, survivor, admin);
-    await until('the group of the living', async () => (await groupsOf(id, ownRedis)).length === 1);
+    await until('the group of the living', async () => (await groupsOf(ownRedis, id)).length === 1);
     await publishState(survivor, admin, id, 'up');
     await last?.untilEvent('decky.state');
     clients.close();

@@ -1,11 +1,23 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
+import { sql } from 'kysely';
 import { keys } from '../../src/bus/keys.ts';
+import { describeError } from '../../src/errors.ts';
 import type { App } from '../../src/main.ts';
 import { call, createPlane, type Plane } from '../support/app.ts';
 import type { ReceivedFrame, SseClient } from '../support/sse-client.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
-import { Clients, enqueue, eventsOf, newTopology, offsetsOf, publishState, range, refusal } from './support.ts';
+import {
+  Clients,
+  enqueue,
+  eventsOf,
+  groupsOf,
+  newTopology,
+  offsetsOf,
+  publishState,
+  range,
+  refusal,
+} from './support.ts';
 
 const LIMIT_MS = 30_000;
 
@@ -158,10 +170,7 @@ describe('with its data gone from Redis', () => {
     await complete.untilFrames(4);
     await incomplete.untilFrames(5);
     // The groups were deleted with the stream: the checkpoint finds out and makes new ones.
-    await until('groups anew', async () => {
-      const groups = await redis.xinfo('GROUPS', keys.stream(`topology.${id}`));
-      return Array.isArray(groups) && groups.length === 3;
-    });
+    await until('groups anew', async () => (await groupsOf(redis, id)).length === 3);
     await publishState(node, token, id, 'state 7');
     await client.untilFrames(8);
     await complete.untilFrames(5);
@@ -172,36 +181,54 @@ describe('with its data gone from Redis', () => {
   });
 });
 
-test('with the database down, running streams go on and new ones are refused by 503 until it is back', async () => {
-  const own = await createPlane('postgres');
-  const url = new URL(own.database.url);
-  const proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port) });
-  url.host = `127.0.0.1:${proxy.port}`;
-  const cutOff = await own.node({}, { DATABASE_URL: url.href });
-  const healthy = await own.node();
-  const ownToken = await own.token(healthy.url);
-  const path = `/topologies/${await newTopology(own)}/events`;
-  const id = path.split('/')[2] ?? '';
-  const client = await clients.open(cutOff, path, { token: ownToken });
-  await client.untilEvent('snapshot');
+test(
+  'with the database down, running streams go on and new ones are refused by 503 until it is back',
+  async () => {
+    const own = await createPlane('postgres');
+    const url = new URL(own.database.url);
+    const proxy = await startTcpProxy(addressOf(url));
+    url.host = `127.0.0.1:${proxy.port}`;
+    const cutOff = await own.node({}, { DATABASE_URL: url.href });
+    const healthy = await own.node();
+    const ownToken = await own.token(healthy.url);
+    const path = `/topologies/${await newTopology(own)}/events`;
+    const id = path.split('/')[2] ?? '';
+    const client = await clients.open(cutOff, path, { token: ownToken });
+    await client.untilEvent('snapshot');
 
-  await proxy.cut();
-  for (const stream of [path, '/events?topics=>']) {
-    const { response } = await clients.open(cutOff, stream, { token: ownToken });
-    expect(Number(response?.headers.get('retry-after'))).toBeGreaterThan(0);
-    expect(await refusal(response)).toMatchObject({ status: 503 });
-  }
-  await enqueue(healthy, ownToken, id);
-  await client.untilEvent('mutation.enqueued');
-  const keptAlive = client.comments.length;
-  await until('a keepalive', () => client.comments.length > keptAlive);
+    // A connection that breaks while a query is under way must not take the process with it.
+    const underWay = sql`select pg_sleep(60)`.execute(cutOff.db).catch(describeError);
+    await until('the query to run', async () => {
+      const running = sql`select 1 from pg_stat_activity where query like 'select pg_sleep(%' and datname = current_database()`;
+      return (await running.execute(healthy.db)).rows.length > 0;
+    });
+    await proxy.cut();
+    expect(await underWay).toContain('terminated');
+    for (const stream of [path, '/events?topics=>']) {
+      const { response } = await clients.open(cutOff, stream, { token: ownToken });
+      expect(Number(response?.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect(await refusal(response)).toMatchObject({ status: 503 });
+    }
+    await enqueue(healthy, ownToken, id);
+    await client.untilEvent('mutation.enqueued');
+    const keptAlive = client.comments.length;
+    await until('a keepalive', () => client.comments.length > keptAlive);
 
-  await proxy.restore();
-  await until('a new stream', async () => (await clients.open(cutOff, path, { token: ownToken })).status === 200);
-  await enqueue(healthy, ownToken, id);
-  await client.untilFrames(3);
-  expect(offsetsOf(client.frames)).toEqual([0, 1, 2]);
-  clients.close();
-  await own.stop();
-  await proxy.cut();
-});
+    await proxy.restore();
+    await until('a new stream', async () => (await clients.open(cutOff, path, { token: ownToken })).status === 200);
+    await enqueue(healthy, ownToken, id);
+    await client.untilFrames(3);
+    expect(offsetsOf(client.frames)).toEqual([0, 1, 2]);
+    clients.close();
+    await own.stop();
+    await proxy.cut();
+  },
+  LIMIT_MS,
+);
+
+/** Where PostgreSQL listens: `./scripts/test` starts it on a UNIX socket, whose folder stands for the host. */
+function addressOf(url: URL): { path: string } | { host: string; port: number } {
+  const host = decodeURIComponent(url.hostname);
+  const port = Number(url.port || '5432');
+  return host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
+}

@@ -2,11 +2,10 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test';
 import type { Redis } from 'ioredis';
 import { createEvent } from '../../src/bus/event.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
-import { keys } from '../../src/bus/keys.ts';
 import { createPlane, type Plane } from '../support/app.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { until } from '../support/until.ts';
-import { Clients, eventsOf, newTopology, offsetsOf, range } from './support.ts';
+import { Clients, eventsOf, groupsOf, newTopology, offsetsOf, range } from './support.ts';
 
 const LIMIT_MS = 60_000;
 const CLIENTS = 200;
@@ -92,10 +91,9 @@ test(
     const id = await newTopology(plane);
     const idle = await stalled(node.url, await newTopology(plane), token);
     const slow = await stalled(node.url, id, token);
-    const hasGroup = async () => String(await redis.xinfo('GROUPS', keys.stream(`topology.${id}`))).includes('sse:');
-    await until('its group', hasGroup);
+    await until('its group', async () => (await groupsOf(redis, id)).length === 1);
     await publishALot(id);
-    await until('the end of its connection', async () => !(await hasGroup()));
+    await until('the end of its connection', async () => (await groupsOf(redis, id)).length === 0);
     slow.resume();
     await until('the client to notice', () => slow.closed);
     const seen = slow.offsets.length;

@@ -1,3 +1,5 @@
+import type { Redis } from 'ioredis';
+import { keys } from '../../src/bus/keys.ts';
 import type { App } from '../../src/main.ts';
 import { forgeToken, goodClaims } from '../auth/support.ts';
 import { call, type Plane } from '../support/app.ts';
@@ -27,6 +29,18 @@ export async function newTopology(plane: Plane): Promise<string> {
   const id = crypto.randomUUID();
   await insertTopology(plane.database.db, id);
   return id;
+}
+
+/** The consumer groups of a topology's channel: name and position. */
+export async function groupsOf(redis: Redis, topologyId: string): Promise<{ name: string; position: string }[]> {
+  const key = keys.stream(`topology.${topologyId}`);
+  if ((await redis.exists(key)) === 0) return [];
+  const groups = await redis.xinfo('GROUPS', key);
+  if (!Array.isArray(groups)) throw new Error('XINFO GROUPS answers a list');
+  return groups.map((group: unknown[]) => {
+    const field = (name: string) => String(group[group.indexOf(name) + 1]);
+    return { name: field('name'), position: field('last-delivered-id') };
+  });
 }
 
 /** What `POST /events` says about an event. */

@@ -9,32 +9,20 @@ import { Connection, type ConnectionParts, type Prepared, type Subscription } fr
 import { subscriptionTo } from '../../src/stream/declaration.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import { type Request, recovery } from '../../src/stream/recovery.ts';
-import type { Transport } from '../../src/stream/transport.ts';
 import { enqueueMutation } from '../../src/topology/enqueue.ts';
 import { topologyStream } from '../../src/topology/stream.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
 import { startTestRedis, type TestRedis } from '../support/redis.ts';
 import { until } from '../support/until.ts';
+import { Paper } from './paper.ts';
 
-/** Keeps what a connection writes; always takes it. */
-class Paper implements Transport {
-  text = '';
-  readonly writable = true;
-  onDrain = () => {};
-  write(chunks: readonly Uint8Array[]): void {
-    for (const chunk of chunks) this.text += new TextDecoder().decode(chunk);
-  }
-  end(): void {}
-  abort(): void {}
-
-  /** How often each mutation was told: in the snapshot or as an event. */
-  told(mutationId: string): { inSnapshot: number; asEvent: number } {
-    const frames = this.text.split('\n\n').filter((frame) => frame.includes(mutationId));
-    return {
-      inSnapshot: frames.filter((frame) => frame.includes('event: snapshot')).length,
-      asEvent: frames.filter((frame) => frame.includes('event: mutation.enqueued')).length,
-    };
-  }
+/** How often a mutation was told: in the snapshot or as an event. */
+function told(paper: Paper, mutationId: string): { inSnapshot: number; asEvent: number } {
+  const frames = paper.frames.filter(({ data }) => JSON.stringify(data).includes(mutationId));
+  return {
+    inSnapshot: frames.filter(({ event }) => event === 'snapshot').length,
+    asEvent: frames.filter(({ event }) => event === 'mutation.enqueued').length,
+  };
 }
 
 type Prepare = typeof Connection.prepare;
@@ -123,7 +111,7 @@ for (const engine of ENGINES) {
       close = () => connection.close('gone');
       connection.start(prepared);
       const laterId = await enqueue();
-      await until('the later event', () => paper.told(laterId).asEvent === 1);
+      await until('the later event', () => told(paper, laterId).asEvent === 1);
       return { paper, mutationId, laterId };
     }
 
@@ -139,14 +127,14 @@ for (const engine of ENGINES) {
 
     test('is told exactly once: the snapshot contains it, and its event is left out', async () => {
       const { paper, mutationId } = await race(Connection.prepare);
-      expect(paper.told(mutationId)).toEqual({ inSnapshot: 1, asEvent: 0 });
+      expect(told(paper, mutationId)).toEqual({ inSnapshot: 1, asEvent: 0 });
       // The id that was left out is named, so that the chain stays checkable.
       expect(paper.text).toMatch(/id: (\w+)\.2\nevent: mutation\.enqueued\ndata: \{"prev":"\1\.0",/);
     });
 
     test('negative control: is lost when the snapshot is read first', async () => {
       const { paper, mutationId } = await race(snapshotFirst);
-      expect(paper.told(mutationId)).toEqual({ inSnapshot: 0, asEvent: 0 });
+      expect(told(paper, mutationId)).toEqual({ inSnapshot: 0, asEvent: 0 });
     });
   });
 }

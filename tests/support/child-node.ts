@@ -14,9 +14,12 @@ export interface ChildNode {
   stop(): Promise<number>;
 }
 
-/** Runs `src/main.ts` as in production, and waits until it listens. */
-export async function spawnNode(env: Record<string, string>): Promise<ChildNode> {
-  const child = Bun.spawn([process.execPath, MAIN], {
+/**
+ * Runs `src/main.ts` as in production, and waits until it listens.
+ * @param program another program, with its arguments, that starts a node
+ */
+export async function spawnNode(env: Record<string, string>, program: readonly string[] = [MAIN]): Promise<ChildNode> {
+  const child = Bun.spawn([process.execPath, ...program], {
     env: { PATH: process.env.PATH, ...env },
     stdout: 'pipe',
     stderr: 'inherit',

@@ -9,7 +9,7 @@ export interface TcpProxy {
 }
 
 /** Stands in front of a server, to take it away from some of its clients and give it back. */
-export async function startTcpProxy(target: { host: string; port: number }): Promise<TcpProxy> {
+export async function startTcpProxy(target: { path: string } | { host: string; port: number }): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(target);

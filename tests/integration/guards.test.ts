@@ -1,0 +1,56 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import type { App } from '../../src/main.ts';
+import { call, createPlane, type Plane } from '../support/app.ts';
+
+const ID = '00000000-0000-4000-8000-000000000000';
+
+/** Every route of the API that is not public, with the role that it asks for. */
+const GUARDED = [
+  ['POST', '/auth/change-password', 'viewer'],
+  ['POST', '/auth/logout', 'viewer'],
+  ['POST', '/auth/sse-ticket', 'viewer'],
+  ['GET', '/config', 'viewer'],
+  ['POST', '/config/users', 'admin'],
+  ['DELETE', `/config/users/${ID}`, 'admin'],
+  ['PUT', `/config/users/${ID}/role`, 'admin'],
+  ['PUT', `/config/users/${ID}/reset-password`, 'admin'],
+  ['GET', '/topologies/', 'viewer'],
+  ['GET', `/topologies/${ID}`, 'viewer'],
+  ['GET', `/topologies/${ID}/status-events`, 'viewer'],
+  ['GET', `/topologies/${ID}/mutations`, 'viewer'],
+  ['POST', `/topologies/${ID}/mutations`, 'admin'],
+  ['GET', '/identities', 'viewer'],
+  ['GET', `/identities/${ID}`, 'viewer'],
+  ['GET', `/identities/${ID}/observations`, 'viewer'],
+  ['POST', '/events', 'admin'],
+  ['POST', '/streams/cut', 'viewer'],
+  ['GET', '/events', 'viewer'],
+  ['GET', `/topologies/${ID}/events`, 'viewer'],
+  ['GET', '/identities/events', 'viewer'],
+] as const;
+
+describe('as the whole is put together', () => {
+  let plane: Plane;
+  let node: App;
+  let viewer: string;
+
+  beforeAll(async () => {
+    plane = await createPlane();
+    node = await plane.node();
+    viewer = await plane.token(node.url, 'viewer');
+  });
+  afterAll(() => plane.stop());
+
+  test.each(GUARDED)('%s %s asks who it is', async (method, path) => {
+    const answer = await call(node.url, 'no.such.token', method, path, method === 'GET' ? undefined : {});
+    expect(answer.status).toBe(401);
+    expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+    expect(await answer.json()).toEqual({ detail: 'Could not validate credentials' });
+  });
+
+  test.each(GUARDED.filter(([, , role]) => role === 'admin'))('%s %s is not for viewers', async (method, path) => {
+    const answer = await call(node.url, viewer, method, path, {});
+    expect(answer.status).toBe(403);
+    expect(await answer.json()).toEqual({ detail: 'Insufficient permissions' });
+  });
+});

@@ -1,0 +1,172 @@
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import type { Redis } from 'ioredis';
+import { createEvent } from '../../src/bus/event.ts';
+import { EventLog } from '../../src/bus/event-log.ts';
+import { Groups } from '../../src/bus/groups.ts';
+import { keys } from '../../src/bus/keys.ts';
+import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
+import { Tail } from '../../src/bus/tail.ts';
+import { AppError } from '../../src/errors.ts';
+import { Connection, type ConnectionParts, type Snapshot, type Subscription } from '../../src/stream/connection.ts';
+import { Hub } from '../../src/stream/hub.ts';
+import { type Request, recovery } from '../../src/stream/recovery.ts';
+import type { View } from '../../src/stream/view.ts';
+import { quiet } from '../support/database.ts';
+import { startTestRedis, type TestRedis } from '../support/redis.ts';
+import { until } from '../support/until.ts';
+import { Paper } from './paper.ts';
+
+const EVERYTHING: View = {
+  key: 'all',
+  channel: 'identity',
+  eventName: (topic) => topic.slice('identity.'.length),
+  shows: () => true,
+  filtered: false,
+};
+/** Shows every other event of the channel. */
+const FORMED: View = { ...EVERYTHING, key: 'formed', shows: (topic) => topic === 'identity.formed', filtered: true };
+
+describe('a connection', () => {
+  let server: TestRedis;
+  let redis: Redis;
+  let connections: RedisConnections;
+  let log: EventLog;
+  let tail: Tail;
+  let parts: ConnectionParts;
+  const open: Connection[] = [];
+
+  beforeEach(async () => {
+    server = await startTestRedis();
+    redis = server.client();
+    connections = connectRedis(server.url, quiet);
+    log = new EventLog(connections.commands, { maxEvents: 10_000, idempotencyMs: 60_000 });
+    const hub = new Hub(64 * 1024);
+    const groups = new Groups('node', connections.commands, connections.replay, { leaseMs: 60_000 });
+    parts = { log, groups, hub, recovery, logger: quiet, retryMs: 1000 };
+    tail = new Tail(connections.tail, log, hub, quiet);
+    tail.start();
+    await publish('identity.formed');
+  });
+  afterEach(async () => {
+    for (const connection of open.splice(0)) connection.close('gone');
+    await tail.stop();
+    connections.close();
+    await server.stop();
+  });
+
+  async function publish(...topics: string[]): Promise<void> {
+    await log.publish(topics.map((topic) => ({ event: createEvent(topic, '', { n: crypto.randomUUID() }) })));
+  }
+
+  async function connect(view: View, options: Partial<Subscription> = {}) {
+    const request: Request = options.request ?? { kind: 'fresh' };
+    const subscription: Subscription = { view, once: false, ...options, request };
+    const paper = new Paper();
+    const connection = new Connection(crypto.randomUUID(), subscription, parts, paper, () => {});
+    open.push(connection);
+    connection.start(await Connection.prepare(subscription, parts, request));
+    return { paper, connection };
+  }
+
+  const groupNames = async () => {
+    const groups = (await redis.xinfo('GROUPS', keys.stream('identity'))) as string[][];
+    return groups.map(([, name]) => name ?? '');
+  };
+
+  test('whose group was lost goes on without a word, and its chain holds over hidden events', async () => {
+    const { paper, connection } = await connect(FORMED);
+    await until('live', () => connection.state === 'live');
+    await publish('identity.formed', 'identity.merged', 'identity.merged');
+    await until('the hidden events to be counted', () => connection.offset === 4);
+    const [name] = await groupNames();
+    await redis.xgroup('DESTROY', keys.stream('identity'), name ?? '');
+    connection.groupGone();
+    await until('live again', () => connection.state === 'live');
+    await publish('identity.formed');
+    await until('the next event', () => paper.frames.length === 3);
+    const [ready, first, second] = paper.frames;
+    expect([ready, first, second].map((frame) => frame?.event)).toEqual(['ready', 'formed', 'formed']);
+    expect(first?.data.prev).toBe(ready?.id);
+    expect(second?.data.prev).toBe(first?.id);
+    expect(await groupNames()).toHaveLength(1);
+  });
+
+  test('that was told a snapshot is not told its events again after its group was lost', async () => {
+    const snapshot: Snapshot = { revision: 7, data: { identities: [] } };
+    const { paper, connection } = await connect(EVERYTHING, { snapshot: async () => snapshot });
+    await until('live', () => connection.state === 'live');
+    connection.groupGone();
+    await until('live again', () => connection.state === 'live');
+    const event = createEvent('identity.formed', '', {});
+    await log.publish([{ event, revisions: { identity: 7 } }]);
+    await publish('identity.merged');
+    await until('the later event', () => paper.frames.some((frame) => frame.event === 'merged'));
+    expect(paper.frames.map((frame) => frame.event)).toEqual(['snapshot', 'merged']);
+  });
+
+  test('that is full gets nothing until it has drained, and then everything', async () => {
+    const { paper, connection } = await connect(EVERYTHING);
+    await until('live', () => connection.state === 'live');
+    paper.writable = false;
+    const before = paper.text;
+    for (let round = 0; round < 20; round += 1) {
+      await publish(...Array.from({ length: 100 }, () => 'identity.formed'));
+    }
+    await until('the tail', () => tail.cursor.offset === 2001);
+    expect(paper.text).toBe(before);
+    paper.drain();
+    await until('all events', () => paper.frames.length === 2001);
+    const offsets = paper.frames.slice(1).map(({ id }) => Number(id?.split('.')[1]));
+    expect(offsets).toEqual(Array.from({ length: 2000 }, (_, index) => index + 2));
+  });
+
+  test('that takes nothing for too long is dropped', async () => {
+    const { paper, connection } = await connect(EVERYTHING);
+    const limits = { keepaliveMs: 15_000, stallMs: 30_000 };
+    paper.writable = false;
+    connection.tick(1_000, limits);
+    connection.tick(30_999, limits);
+    expect(paper.ended).toBeUndefined();
+    connection.tick(31_000, limits);
+    expect(paper.ended).toBe('abort');
+    expect(connection.state).toBe('closed');
+  });
+
+  test('ends when what it streams has been deleted', async () => {
+    let isDeleted = false;
+    const snapshot = async (): Promise<Snapshot> => {
+      if (isDeleted) throw new AppError('not_found', 'Topology not found');
+      return { revision: 0, data: {} };
+    };
+    const { paper, connection } = await connect(EVERYTHING, { snapshot });
+    await until('live', () => connection.state === 'live');
+    isDeleted = true;
+    await redis.flushall();
+    await until('the end', () => paper.ended === 'end');
+  });
+
+  test('closed while its group is being created leaves no group behind', async () => {
+    let created = false;
+    const { groups } = parts;
+    const open: typeof groups.open = async (...of) => {
+      const group = await groups.open(...of);
+      created = true;
+      return group;
+    };
+    parts = {
+      ...parts,
+      groups: {
+        open,
+        read: groups.read.bind(groups),
+        moveTo: groups.moveTo.bind(groups),
+        close: groups.close.bind(groups),
+      },
+    };
+    const { connection } = await connect(EVERYTHING);
+    connection.close('gone');
+    expect(created).toBe(false);
+    await until('the group', () => created);
+    await until('no registration', async () => (await redis.scard(keys.groups('node'))) === 0);
+    expect(await groupNames()).toEqual([]);
+  });
+});
