@@ -43,6 +43,16 @@ export interface Config {
     /** `DECNET_SSE_WINDOW_BYTES`, default 4 MiB: recent frames kept in memory for each active channel. */
     readonly windowBytes: number;
   };
+  readonly pipeline: {
+    /** `DECNET_SUBSTRATE`, default record: what runs deckies. `record` runs nothing; `docker` asks a Docker engine. */
+    readonly substrate: Substrate;
+    /** `DECNET_DOCKER_SOCKET`, default /var/run/docker.sock. */
+    readonly dockerSocket: string;
+    /** `DECNET_DOCKER_IMAGE`, default decnet/decky:latest: the image of every decky. */
+    readonly dockerImage: string;
+    /** `DECNET_GLOBAL_MUTATION_INTERVAL`, default 30m: how often fleet deckies without an interval of their own change. */
+    readonly mutationInterval: string;
+  };
   readonly auth: {
     /** `DECNET_JWT_SECRET`: the HS256 key, at least 32 characters. Required, except under `bun run dev`. */
     readonly jwtSecret: string;
@@ -58,6 +68,9 @@ export interface Config {
     readonly limiter: boolean;
   };
 }
+
+const SUBSTRATES = ['record', 'docker'] as const;
+type Substrate = (typeof SUBSTRATES)[number];
 
 /** A setting that cannot be used. The message names the variable and never repeats a secret. */
 export class ConfigError extends Error {
@@ -100,6 +113,12 @@ export function loadConfig(env: Env): Config {
       stallMs: integer(env, 'DECNET_SSE_STALL_SECONDS', 30, 1, 3600) * 1000,
       retryMs: integer(env, 'DECNET_SSE_RETRY_MS', 3000, 1, 600_000),
       windowBytes: integer(env, 'DECNET_SSE_WINDOW_BYTES', 4 * 1024 * 1024, 0, 1024 ** 3),
+    },
+    pipeline: {
+      substrate: oneOf(env, 'DECNET_SUBSTRATE', SUBSTRATES, 'record'),
+      dockerSocket: text(env, 'DECNET_DOCKER_SOCKET', '/var/run/docker.sock'),
+      dockerImage: text(env, 'DECNET_DOCKER_IMAGE', 'decnet/decky:latest'),
+      mutationInterval: interval(env, 'DECNET_GLOBAL_MUTATION_INTERVAL', '30m'),
     },
     auth: {
       jwtSecret: jwtSecret(env),
@@ -146,6 +165,13 @@ function oneOf<T extends string>(env: Env, name: string, allowed: readonly T[], 
   const found = allowed.find((candidate) => candidate === value);
   if (found === undefined) throw new ConfigError(name, `must be one of ${allowed.join(', ')}`);
   return found;
+}
+
+function interval(env: Env, name: string, fallback: string): string {
+  const value = text(env, name, fallback);
+  if (!/^[1-9]\d{0,4}[smhd]$/.test(value))
+    throw new ConfigError(name, 'must be a number with s, m, h or d, such as 30m');
+  return value;
 }
 
 function origins(env: Env, name: string, fallback: string): string[] {

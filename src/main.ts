@@ -13,11 +13,17 @@ import { Groups } from './bus/groups.ts';
 import { Housekeeper } from './bus/housekeeper.ts';
 import { connectRedis } from './bus/redis.ts';
 import { Relay } from './bus/relay.ts';
+import { listeners } from './bus/subscription.ts';
 import { Tail, type TailChecks, tailChecks } from './bus/tail.ts';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { type Db, engineOf, openDatabase } from './db/database.ts';
 import { migrate } from './db/migrate.ts';
+import { fleetRoutes } from './decky/fleet-routes.ts';
+import { intervalMs } from './decky/rotation.ts';
+import { Rotator } from './decky/rotator.ts';
+import { serviceRoutes } from './decky/service-routes.ts';
 import { seedDemo } from './demo/seed.ts';
+import { seedFleet } from './demo/seed-fleet.ts';
 import { startDemoTraffic } from './demo/traffic.ts';
 import { describeError } from './errors.ts';
 import { healthRoutes } from './health/routes.ts';
@@ -35,16 +41,24 @@ import { sessionWatch } from './stream/session-watch.ts';
 import { sseRoutes } from './stream/sse-routes.ts';
 import { Streams } from './stream/streams.ts';
 import { UserStreams } from './stream/user-streams.ts';
+import { createDockerSubstrate } from './substrate/docker.ts';
+import { recordSubstrate } from './substrate/record.ts';
+import type { Substrate } from './substrate/substrate.ts';
 import { createLog, type Log } from './telemetry/log.ts';
+import { LifecycleWorker } from './topology/lifecycle-worker.ts';
+import { Mutator } from './topology/mutator/mutator.ts';
 import { topologyRoutes } from './topology/routes.ts';
 import { topologyStream } from './topology/stream.ts';
 import { pageRoutes } from './web/page.ts';
+import { Worker } from './worker/worker.ts';
 
 export interface StartOptions {
   /** Seeds a demonstration fleet and keeps it busy; default false. */
   readonly demo?: boolean;
   readonly log?: Log;
   /** The protections of the streams; a negative control hands in one that lacks something. */
+  /** What runs the deckies; by default what the configuration names. */
+  readonly substrate?: Substrate;
   readonly protections?: { readonly recovery?: Recovery; readonly tailChecks?: TailChecks };
 }
 
@@ -56,7 +70,7 @@ export interface App {
 }
 
 /** DECNET's answer to GET /config where this project has no setting of its own. */
-const PLANE_SETTINGS = { deployment_limit: 10, global_mutation_interval: '30m' };
+const DEPLOYMENT_LIMIT = 10;
 /** Something happens in the demonstration so often. */
 const DEMO_INTERVAL_MS = 400;
 /** A request under way may take so long to finish when the server stops. */
@@ -96,7 +110,24 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   const eventLog = new EventLog(redis.commands, config.bus);
   const groups = new Groups(node, redis.commands, redis.replay, config.bus);
   const relay = new Relay(db, eventLog, node, log);
-  const onCommitted = () => relay.wake();
+  const substrate = options.substrate ?? substrateOf(config);
+  const { mutationInterval } = config.pipeline;
+  // Woken by what this process commits, so that nothing waits for the poll while Redis is down.
+  const onCommitted = () => {
+    relay.wake();
+    mutator.wake();
+  };
+  const work = { db, substrate, node, log, logger: log, onCommitted: () => relay.wake() };
+  const mutator = new Mutator(work);
+  const rotator = new Rotator({ ...work, fleetIntervalMs: intervalMs(mutationInterval) ?? null });
+  const lifecycle = new LifecycleWorker(work);
+  // DECNET's mutator changes topologies and rotates the fleet: one worker to the outside.
+  const worker = new Worker({
+    name: 'mutator',
+    events: eventLog,
+    log,
+    stop: () => Promise.all([mutator.stop(), rotator.stop()]),
+  });
 
   const users = new Users(db, onCommitted);
   if (config.auth.adminPassword !== undefined) await users.seedAdmin(config.auth.adminUser, config.auth.adminPassword);
@@ -127,25 +158,22 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     leaseMs: config.bus.leaseMs,
   });
   const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
-  const listener = {
-    onBatch(batch: Parameters<Hub['onBatch']>[0]) {
-      watch.onBatch(batch);
-      hub.onBatch(batch);
-    },
-    onBreak(epoch: string) {
-      watch.onBreak(epoch);
-      hub.onBreak(epoch);
-    },
-  };
+  const listener = listeners([watch, hub, mutator.listener, rotator.listener, lifecycle.listener, worker.listener]);
   const tail = new Tail(redis.tail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
   const housekeeper = new Housekeeper(redis.commands, groups, log, config.bus);
 
-  if (options.demo) await seedDemo(db, Date.now());
+  if (options.demo) {
+    await seedDemo(db, Date.now());
+    await db.transaction().execute((trx) => seedFleet(trx, Date.now()));
+  }
+  const settings = { deployment_limit: DEPLOYMENT_LIMIT, global_mutation_interval: mutationInterval };
   const authParts = { authenticator, users, tokens, tickets, limits, log };
   const api = new Elysia({ prefix: '/api/v1' })
     .use(authRoutes(authParts))
-    .use(userRoutes({ authenticator, users, settings: PLANE_SETTINGS, log }))
-    .use(topologyRoutes({ db, authenticator, onCommitted }))
+    .use(userRoutes({ authenticator, users, settings, log }))
+    .use(topologyRoutes({ db, authenticator, onCommitted, onLifecycle: () => lifecycle.wake() }))
+    .use(serviceRoutes({ db, authenticator, substrate, onCommitted, log }))
+    .use(fleetRoutes({ db, authenticator, onRequested: () => rotator.wake() }))
     .use(identityRoutes({ db, authenticator }))
     .use(ingressRoutes({ authenticator, log: eventLog, logger: log }))
     .use(cutRoute(streams, authenticator))
@@ -173,6 +201,10 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   await housekeeper.start().catch((error) => log.warn('starting without redis', { error: describeError(error) }));
   relay.start();
   stops.push(() => relay.stop());
+  for (const part of [mutator, rotator, lifecycle, worker]) {
+    part.start();
+    stops.push(() => part.stop());
+  }
   streams.start();
   app.listen({ hostname: config.http.host, port: config.http.port });
   stops.push(() => stopServer(app, streams));
@@ -189,6 +221,11 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     redis: config.bus.redisUrl ? 'external' : 'embedded',
   });
   return { url, db };
+}
+
+function substrateOf({ pipeline }: Config): Substrate {
+  if (pipeline.substrate === 'record') return recordSubstrate;
+  return createDockerSubstrate({ socketPath: pipeline.dockerSocket, image: pipeline.dockerImage });
 }
 
 async function embeddedRedis(config: Config, log: Log, stops: Stop[]): Promise<string> {

@@ -30,6 +30,12 @@ describe('defaults', () => {
       leaseMs: 15_000,
     },
     stream: { maxPerUser: 5, keepaliveMs: 15_000, stallMs: 30_000, retryMs: 3000, windowBytes: 4_194_304 },
+    pipeline: {
+      substrate: 'record',
+      dockerSocket: '/var/run/docker.sock',
+      dockerImage: 'decnet/decky:latest',
+      mutationInterval: '30m',
+    },
     auth: {
       jwtSecret: SECRET,
       tokenTtlSeconds: 240 * 60,
@@ -118,6 +124,8 @@ describe('a value that cannot be used stops the start and names its variable', (
   test.each([
     ['DECNET_DEVELOPER', 'yes'],
     ['DECNET_LOG_LEVEL', 'verbose'],
+    ['DECNET_SUBSTRATE', 'podman'],
+    ['DECNET_GLOBAL_MUTATION_INTERVAL', 'soon'],
     ['DECNET_API_PORT', '65536'],
     ['DECNET_API_PORT', '-1'],
     ['DECNET_API_PORT', '80.5'],

@@ -19,7 +19,7 @@ export type TopologyStatus = keyof typeof TRANSITIONS;
 export const STATUSES: readonly TopologyStatus[] = Object.keys(TRANSITIONS).filter(isStatus);
 
 export function isStatus(text: string): text is TopologyStatus {
-  return text in TRANSITIONS;
+  return Object.hasOwn(TRANSITIONS, text);
 }
 
 /** Whether a topology may go from one status to the other. */

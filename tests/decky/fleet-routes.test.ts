@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { fleetRoutes } from '../../src/decky/fleet-routes.ts';
-import { seedFleet } from '../../src/decky/seed-fleet.ts';
+import { seedFleet } from '../../src/demo/seed-fleet.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 import { asViewer, authenticator, get, shell } from '../topology/support.ts';
 import { insertFleetDecky, NOON, send, UUID } from './support.ts';

@@ -12,7 +12,7 @@ for (const engine of ENGINES) {
   describe(`rotation over the log (${engine})`, () => {
     let database: TestDatabase;
     let bus: Bus;
-    const stops: (() => Promise<unknown>)[] = [];
+    const stops: (() => unknown)[] = [];
 
     beforeEach(async () => {
       [database, bus] = await Promise.all([createTestDatabase(engine), createBus()]);

@@ -1,6 +1,6 @@
 import type { Trx } from '../db/database.ts';
-import { DEMO_FLEET } from '../demo/inventory.ts';
-import { isoTime } from './fleet.ts';
+import { isoTime } from '../decky/fleet.ts';
+import { DEMO_FLEET } from './inventory.ts';
 
 const KINDS: Readonly<Record<(typeof DEMO_FLEET.names)[number], { archetype: string; pool: readonly string[] }>> = {
   'edge-cache': { archetype: 'web-server', pool: ['http', 'https', 'redis', 'ssh'] },
