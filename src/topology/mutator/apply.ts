@@ -9,6 +9,9 @@ import { keepClaim } from './keep-claim.ts';
 import type { MutatorParts } from './parts.ts';
 import { reasonOf } from './plan.ts';
 
+/** A topology that changes while the substrate is at work is planned again; one that never holds still is given up. */
+const MAX_PLANS = 10;
+
 /** The substrate could not do its part. */
 class SubstrateError extends Error {
   constructor(cause: unknown) {
@@ -25,7 +28,7 @@ class SubstrateError extends Error {
 export function applyMutation(parts: MutatorParts, claim: Claim): Promise<void> {
   return keepClaim(parts, claim, async (isHeld) => {
     let carriedOut: CarriedOut | undefined;
-    for (;;) {
+    for (let plans = 0; plans <= MAX_PLANS; plans += 1) {
       const step = await attempt(parts, claim, carriedOut);
       if (step.is === 'applied') return parts.onCommitted();
       if (step.is === 'lost') return;
@@ -43,6 +46,7 @@ export function applyMutation(parts: MutatorParts, claim: Claim): Promise<void> 
         return giveUp(parts, claim, step.state, reasonOf(new SubstrateError(error)));
       }
     }
+    await giveUp(parts, claim, carriedOut?.state, reasonOf(new SubstrateError('the topology changed all the time')));
   });
 }
 

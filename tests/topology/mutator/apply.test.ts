@@ -244,6 +244,23 @@ for (const engine of ENGINES) {
       expect(memory.running()).toEqual((await substrateOf(after)).running());
     });
 
+    test('gives up on a topology that never holds still', async () => {
+      const before = await world.office();
+      const ports = ['ssh', 'http', 'ftp'];
+      const memory = await substrateOf(before, async (asked) => {
+        if (asked !== 'ensureDecky web') return;
+        ports.push(ports.shift() ?? '');
+        const services = JSON.stringify(ports);
+        await world.db.updateTable('topology_deckies').set({ services }).where('name', '=', 'web').execute();
+      });
+      await world.enqueue('attach_decky', { decky: 'web', lan: 'office' });
+      await world.applyNext({ substrate: memory.substrate });
+      expect(await world.mutations()).toMatchObject([
+        { state: 'failed', reason: 'SubstrateError: the topology changed all the time' },
+      ]);
+      expect((await world.state()).edges).toEqual(before.edges);
+    });
+
     test('fails when the topology is torn down meanwhile, and brings nothing back', async () => {
       const before = await world.office();
       const memory = await substrateOf(before, async (asked) => {

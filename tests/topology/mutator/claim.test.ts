@@ -60,10 +60,15 @@ for (const engine of ENGINES) {
       expect(await claim('m2', NOW + LEASE_MS)).toBeUndefined();
     });
 
-    test('of twenty mutators that race, one has it', async () => {
-      const claims = await Promise.all(Array.from({ length: 20 }, (_, index) => claim(`m${index}`)));
-      expect(claims.filter((one) => one !== undefined)).toHaveLength(1);
-      expect(await world.events()).toHaveLength(1);
+    test('of ten mutators that race, one has it, ten times', async () => {
+      for (let round = 0; round < 10; round += 1) {
+        const id = ids[round] ?? '';
+        const claims = await Promise.all(Array.from({ length: 10 }, (_, index) => claim(`m${index}`)));
+        expect(claims.filter((one) => one !== undefined)).toMatchObject([{ mutationId: id }]);
+        await set(id, 'applied');
+        ids.push(await world.enqueue('add_lan'));
+      }
+      expect(await world.events()).toHaveLength(10);
     });
 
     test('that have expired go to another mutator before anything newer, and nothing is told twice', async () => {
