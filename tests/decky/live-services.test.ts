@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { serviceRoutes } from '../../src/decky/service-routes.ts';
+import { lockTopology } from '../../src/topology/lock.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
 import { asViewer, authenticator, insertTopology, shell } from '../topology/support.ts';
 import { type SpySubstrate, send, spySubstrate, told } from './support.ts';
@@ -272,6 +273,26 @@ for (const engine of ENGINES) {
       // Each event holds the list after its own change.
       expect(lists.map((list) => (Array.isArray(list) ? list.length : 0))).toEqual([2, 3, 4]);
       expect(commits).toBe(3);
+    });
+
+    test('a change that is being committed at the same moment is waited for, not overwritten', async () => {
+      let other: Promise<void> | undefined;
+      substrate.beforeEnsure = () => {
+        if (other !== undefined) return undefined;
+        const written = Promise.withResolvers<void>();
+        other = database.db.transaction().execute(async (trx) => {
+          await lockTopology(trx, 't1');
+          await trx.updateTable('topology_deckies').set({ services: '["ssh","ftp"]' }).execute();
+          written.resolve();
+          // Time enough for the edit to come to its own transaction.
+          for (let round = 0; round < 50; round += 1) await trx.selectFrom('topologies').select('id').execute();
+        });
+        return written.promise;
+      };
+      expect((await ask('POST', WEB, { name: 'http' })).status).toBe(201);
+      await other;
+      expect(await services()).toEqual(['ssh', 'ftp', 'http']);
+      expect(substrate.running.get('web')?.services).toEqual(['ssh', 'ftp', 'http']);
     });
 
     test('one whom others overtake again and again is told so', async () => {

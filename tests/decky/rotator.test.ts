@@ -385,7 +385,13 @@ for (const engine of ENGINES) {
         const made = rotator();
         await begun.promise;
         const next = await request();
-        const stopped = made.stop();
+        let isStopped = false;
+        const stopped = made.stop().then(() => {
+          isStopped = true;
+        });
+        // Time enough for a stop that would not wait.
+        for (let round = 0; round < 20; round += 1) await requests();
+        expect(isStopped).toBe(false);
         gate.resolve();
         await stopped;
         const rows = await listLifecycle(database.db, [id, next]);
