@@ -309,13 +309,15 @@ for (const engine of ENGINES) {
         release = resolve;
       });
       // Nobody is through before everybody has chosen.
-      const { substrate } = memorySubstrate(() => {
+      const { substrate, asked } = memorySubstrate(() => {
         waiting += 1;
         if (waiting === ids.length) release();
         return all;
       });
       await Promise.all(ids.map((id) => world.applyNext({ substrate }, id)));
       const lans = await world.db.selectFrom('lans').select('subnet').where('name', '=', 'lab').execute();
+      // Chosen once for all: a network of the substrate cannot have what another has, not even for a while.
+      expect(asked).toHaveLength(ids.length);
       expect(lans.map(({ subnet }) => subnet).sort()).toEqual(ids.map((_, index) => `172.16.${index}.0/24`));
       // What was kept while they were added is free again for others.
       expect((await world.mutations('t3')).map((row) => row.reserved_subnet)).toEqual([null]);
