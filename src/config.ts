@@ -44,6 +44,8 @@ export interface Config {
     readonly windowBytes: number;
   };
   readonly pipeline: {
+    /** `DECNET_WORKERS`, default true: mutator, rotator and lifecycle work in this process; one that only serves has none. */
+    readonly workers: boolean;
     /** `DECNET_SUBSTRATE`, default record: what runs deckies. `record` runs nothing; `docker` asks a Docker engine. */
     readonly substrate: Substrate;
     /** `DECNET_DOCKER_SOCKET`, default /var/run/docker.sock. */
@@ -115,6 +117,7 @@ export function loadConfig(env: Env): Config {
       windowBytes: integer(env, 'DECNET_SSE_WINDOW_BYTES', 4 * 1024 * 1024, 0, 1024 ** 3),
     },
     pipeline: {
+      workers: flag(env, 'DECNET_WORKERS', true),
       substrate: oneOf(env, 'DECNET_SUBSTRATE', SUBSTRATES, 'record'),
       dockerSocket: text(env, 'DECNET_DOCKER_SOCKET', '/var/run/docker.sock'),
       dockerImage: text(env, 'DECNET_DOCKER_IMAGE', 'decnet/decky:latest'),

@@ -41,7 +41,6 @@ import { sessionWatch } from './stream/session-watch.ts';
 import { sseRoutes } from './stream/sse-routes.ts';
 import { Streams } from './stream/streams.ts';
 import { UserStreams } from './stream/user-streams.ts';
-import { createDockerSubstrate } from './substrate/docker.ts';
 import { recordSubstrate } from './substrate/record.ts';
 import type { Substrate } from './substrate/substrate.ts';
 import { createLog, type Log } from './telemetry/log.ts';
@@ -110,7 +109,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   const eventLog = new EventLog(redis.commands, config.bus);
   const groups = new Groups(node, redis.commands, redis.replay, config.bus);
   const relay = new Relay(db, eventLog, node, log);
-  const substrate = options.substrate ?? substrateOf(config);
+  const substrate = options.substrate ?? (await substrateOf(config));
   const { mutationInterval } = config.pipeline;
   // Woken by what this process commits, so that nothing waits for the poll while Redis is down.
   const onCommitted = () => {
@@ -158,7 +157,8 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     leaseMs: config.bus.leaseMs,
   });
   const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
-  const listener = listeners([watch, hub, mutator.listener, rotator.listener, lifecycle.listener, worker.listener]);
+  const workers = config.pipeline.workers ? [mutator, rotator, lifecycle, worker] : [];
+  const listener = listeners([watch, hub, ...workers.map((part) => part.listener)]);
   const tail = new Tail(redis.tail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
   const housekeeper = new Housekeeper(redis.commands, groups, log, config.bus);
 
@@ -201,7 +201,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   await housekeeper.start().catch((error) => log.warn('starting without redis', { error: describeError(error) }));
   relay.start();
   stops.push(() => relay.stop());
-  for (const part of [mutator, rotator, lifecycle, worker]) {
+  for (const part of workers) {
     part.start();
     stops.push(() => part.stop());
   }
@@ -223,8 +223,10 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   return { url, db };
 }
 
-function substrateOf({ pipeline }: Config): Substrate {
+async function substrateOf({ pipeline }: Config): Promise<Substrate> {
   if (pipeline.substrate === 'record') return recordSubstrate;
+  // Loaded only where it is used: the client library takes longer to load than all the rest to start.
+  const { createDockerSubstrate } = await import('./substrate/docker.ts');
   return createDockerSubstrate({ socketPath: pipeline.dockerSocket, image: pipeline.dockerImage });
 }
 

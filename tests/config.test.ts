@@ -31,6 +31,7 @@ describe('defaults', () => {
     },
     stream: { maxPerUser: 5, keepaliveMs: 15_000, stallMs: 30_000, retryMs: 3000, windowBytes: 4_194_304 },
     pipeline: {
+      workers: true,
       substrate: 'record',
       dockerSocket: '/var/run/docker.sock',
       dockerImage: 'decnet/decky:latest',
@@ -124,6 +125,7 @@ describe('a value that cannot be used stops the start and names its variable', (
   test.each([
     ['DECNET_DEVELOPER', 'yes'],
     ['DECNET_LOG_LEVEL', 'verbose'],
+    ['DECNET_WORKERS', 'some'],
     ['DECNET_SUBSTRATE', 'podman'],
     ['DECNET_GLOBAL_MUTATION_INTERVAL', 'soon'],
     ['DECNET_API_PORT', '65536'],

@@ -7,7 +7,10 @@ import { startTestRedis, type TestRedis } from './redis.ts';
 
 export const ADMIN = { username: 'admin', password: 'first-admin-word' } as const;
 
-/** Settings of a node under test: kernel-chosen port, short times, everything else as in production. */
+/**
+ * Settings of a node under test: kernel-chosen port, short times, no workers (a test that enqueues to see one event would
+ * see what becomes of it, too), everything else as in production.
+ */
 export function testEnv(redis: string, database: string): Record<string, string> {
   return {
     DATABASE_URL: database,
@@ -19,6 +22,7 @@ export function testEnv(redis: string, database: string): Record<string, string>
     DECNET_SSE_KEEPALIVE_SECONDS: '1',
     DECNET_SSE_MAX_PER_USER: '1000',
     DECNET_LIMITER_ENABLED: 'false',
+    DECNET_WORKERS: 'false',
   };
 }
 
