@@ -34,14 +34,23 @@ export async function lockSubnets(trx: Trx): Promise<void> {
 }
 
 /**
+ * The networks that a new LAN must not have: those of other LANs, and those chosen for LANs that mutations are adding.
+ * Nobody else chooses until the transaction ends.
+ * @returns CIDRs
+ */
+export async function lockUsedSubnets(trx: Trx): Promise<string[]> {
+  await lockSubnets(trx);
+  return [...(await usedSubnets(trx)), ...(await reservedSubnets(trx))];
+}
+
+/**
  * Takes free /24 networks.
  * @param pool CIDR
  * @returns as many CIDRs as asked for, none of them in use anywhere
  * @throws {AppError} `conflict` when the pool is exhausted
  */
 export async function takeSubnets(trx: Trx, pool: string, count: number): Promise<string[]> {
-  await lockSubnets(trx);
-  const used = [...(await usedSubnets(trx)), ...(await reservedSubnets(trx))];
+  const used = await lockUsedSubnets(trx);
   return Array.from({ length: count }, () => {
     const subnet = nextSubnet(pool, used);
     if (subnet === undefined) throw new AppError('conflict', `No free /24 is left in ${pool}`);

@@ -5,10 +5,11 @@ import type { Trx } from '../../db/database.ts';
 import type { SubstrateAction } from '../../substrate/substrate.ts';
 import { loadState, saveState, type TopologyState } from '../state.ts';
 import { transition } from '../status.ts';
+import { lockUsedSubnets } from '../subnets.ts';
 import { type Claim, type HeldClaim, lockClaim } from './claim.ts';
 import type { MutatorParts } from './parts.ts';
 import { choosesSubnet, type Plan, planMutation } from './plan.ts';
-import { lockUsedSubnets, reserveSubnet } from './subnets.ts';
+import { reserveSubnet } from './reserve-subnet.ts';
 
 /** A plan that the substrate has carried out, wholly or in part. */
 export interface CarriedOut {
@@ -80,7 +81,7 @@ export function fail({ db, now }: MutatorParts, claim: Claim, reason: string): P
 
 async function planWithSubnet(trx: Trx, claim: Claim, held: HeldClaim, before: TopologyState): Promise<Plan> {
   const mustChoose = held.reservedSubnet === null && choosesSubnet(claim);
-  const used = mustChoose ? await lockUsedSubnets(trx, claim) : [];
+  const used = mustChoose ? await lockUsedSubnets(trx) : [];
   const plan = planMutation(claim, before, { reserved: held.reservedSubnet, used });
   const chosen = mustChoose && plan.can ? plan.state.lans.at(-1)?.subnet : undefined;
   if (chosen !== undefined) await reserveSubnet(trx, claim, chosen);

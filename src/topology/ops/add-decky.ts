@@ -2,11 +2,11 @@ import { type DeckyState, deckyNamed } from '../state.ts';
 import { freeAddress, newEdge } from './membership.ts';
 import { MutationError } from './mutation-error.ts';
 import { findLan, type Op } from './op.ts';
-import { optionalFlag, optionalNumber, optionalServices, optionalText, requiredText } from './payload.ts';
+import { optionalFlag, optionalNumber, optionalServices, optionalText, requiredName, requiredText } from './payload.ts';
 
 /** `{name, lan, services?, archetype?, forwards_l3?, ip?, x?, y?}`: at home in the LAN, at the next free address. */
 export const addDecky: Op = (state, payload, context) => {
-  const name = requiredText(payload, 'name');
+  const name = requiredName(payload, 'name');
   const lanName = requiredText(payload, 'lan');
   if (deckyNamed(state, name) !== undefined) throw new MutationError(`decky '${name}' already exists`);
   const lan = findLan(state, lanName);

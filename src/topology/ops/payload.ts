@@ -1,4 +1,6 @@
 import { isJsonObject, type Json, type JsonObject } from '../../bus/event.ts';
+import { topics } from '../../bus/topic.ts';
+import { describeError } from '../../errors.ts';
 import { isStorable } from '../repository.ts';
 import { MutationError } from './mutation-error.ts';
 
@@ -12,6 +14,20 @@ export function requiredText(payload: JsonObject, key: string): string {
   const value = payload[key];
   if (value === undefined) throw new MutationError(`'${key}'`, 'KeyError');
   return textIn(value, key);
+}
+
+/**
+ * A decky's name, which is a token of its topics.
+ * @throws {MutationError}
+ */
+export function requiredName(payload: JsonObject, key: string): string {
+  const name = requiredText(payload, key);
+  try {
+    topics.decky(name, 'state');
+  } catch (error) {
+    throw new MutationError(describeError(error));
+  }
+  return name;
 }
 
 export function optionalText(payload: JsonObject, key: string): string | undefined {

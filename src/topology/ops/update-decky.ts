@@ -1,4 +1,4 @@
-import type { JsonObject } from '../../bus/event.ts';
+import { isJsonObject, type JsonObject } from '../../bus/event.ts';
 import { LIVE_STATUSES } from '../model.ts';
 import { addressesOf, type DeckyState, homeLanOf, lanNamed, type TopologyState } from '../state.ts';
 import { MutationError } from './mutation-error.ts';
@@ -10,15 +10,26 @@ export const updateDecky: Op = (state, payload) => {
   const decky = findDecky(state, requiredText(payload, 'decky'));
   const patch = optionalObject(payload, 'patch') ?? {};
   checkForwarding(state, decky, patch, optionalFlag(payload, 'force') ?? false);
+  const services = optionalServices(payload) ?? decky.services;
   const updated: DeckyState = {
     ...decky,
-    decky_config: { ...decky.decky_config, ...patch },
-    services: optionalServices(payload) ?? decky.services,
+    decky_config: { ...withoutDropped(decky, services), ...patch },
+    services,
     x: optionalNumber(payload, 'x') ?? decky.x,
     y: optionalNumber(payload, 'y') ?? decky.y,
   };
   return { ...state, deckies: replaced(state.deckies, decky, { ...updated, ip: homeAddress(decky, updated, patch) }) };
 };
+
+/** Its configuration without that of services which it no longer has. */
+function withoutDropped({ decky_config, services: before }: DeckyState, after: readonly string[]): JsonObject {
+  if (!isJsonObject(decky_config.service_config)) return decky_config;
+  const isKept = ([service]: [string, unknown]) => after.includes(service) || !before.includes(service);
+  return {
+    ...decky_config,
+    service_config: Object.fromEntries(Object.entries(decky_config.service_config).filter(isKept)),
+  };
+}
 
 function checkForwarding(state: TopologyState, decky: DeckyState, patch: JsonObject, force: boolean): void {
   const wanted = optionalFlag(patch, 'forwards_l3');

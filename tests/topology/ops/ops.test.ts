@@ -146,6 +146,18 @@ test('remove_decky takes it away with its edges', () => {
 });
 
 describe('update_decky', () => {
+  test('drops the configuration of services that it takes away, and nothing else of it', () => {
+    const configured = run('update_decky', {
+      decky: 'web',
+      services: ['http', 'ssh'],
+      patch: { service_config: { http: { port: 8080 }, ssh: { banner: 'x' } }, tag: 'kept' },
+    });
+    const after = run('update_decky', { decky: 'web', services: ['ssh'] }, configured);
+    const config = after.deckies.find(({ name }) => name === 'web')?.decky_config;
+    expect(config).toMatchObject({ service_config: { ssh: { banner: 'x' } }, tag: 'kept' });
+    expect(config?.service_config).not.toHaveProperty('http');
+  });
+
   test('merges the patch into its configuration, key by key', () => {
     const before = withDecky('web', {
       decky_config: { name: 'web', ips_by_lan: { dmz: '10.0.0.3' }, banner: { a: 1 }, os: 'linux' },

@@ -37,6 +37,11 @@ export const REFUSALS: readonly Refusal[] = [
   ['add_decky', {}, "KeyError: 'name'"],
   ['add_decky', { name: 'db' }, "KeyError: 'lan'"],
   ['add_decky', { name: ['db'], lan: 'office' }, notNamed('name')],
+  [
+    'add_decky',
+    { name: 'd.b', lan: 'office' },
+    "MutationError: topic segment 'd.b' may not contain '.', '*', '>', or whitespace",
+  ],
   ['add_decky', { name: 'desk', lan: 'office' }, "MutationError: decky 'desk' already exists"],
   ['add_decky', { name: 'db', lan: 'nowhere' }, "MutationError: LAN 'nowhere' not found"],
   [
