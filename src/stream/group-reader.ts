@@ -23,6 +23,8 @@ export class GroupReader {
   readonly #logger: Log;
   #group: Group | undefined;
   #offset = UNKNOWN;
+  /** The newest checkpoint: an idle connection has nothing to tell again. */
+  #told = UNKNOWN;
   #count: number = READ_EVENTS.first;
   #closed = false;
 
@@ -70,14 +72,16 @@ export class GroupReader {
 
   /** The group was found gone; the next read creates it again. */
   gone(): void {
+    this.#told = UNKNOWN;
     this.#group = undefined;
   }
 
   /** What is to be told to Redis so that the group stands at the offset; `undefined` when it does. */
   takeCheckpoint(offset: number): Checkpoint | undefined {
-    if (this.#group === undefined || this.#offset === offset) return undefined;
+    if (this.#group === undefined || this.#offset === offset || this.#told === offset) return undefined;
     // Not known before Redis has answered; the next read moves it if it must.
     this.#offset = UNKNOWN;
+    this.#told = offset;
     return { group: this.#group, offset };
   }
 

@@ -1,8 +1,10 @@
 import { Tokens } from '../../src/auth/tokens.ts';
 import { topologyChannel } from '../../src/bus/channel.ts';
 import { parseCursor } from '../../src/bus/cursor.ts';
+import { entryId } from '../../src/bus/entry.ts';
 import { createEvent, type Event } from '../../src/bus/event.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
+import { keys } from '../../src/bus/keys.ts';
 import { matcher } from '../../src/bus/topic.ts';
 import { call, createPlane, type Plane, testEnv } from '../support/app.ts';
 import type { ChildNode } from '../support/child-node.ts';
@@ -276,7 +278,8 @@ class Scenario {
     for (const client of this.#clients) client.go();
     await this.#publish(10);
     await this.#caughtUp();
-    // The log is flushed under their eyes.
+    // The log is flushed under their eyes, at a moment when only the tail can notice.
+    await this.#checkpointed();
     await this.#archive.flush();
     await this.#publish(5);
   }
@@ -288,6 +291,17 @@ class Scenario {
       await until('the tail of a node', async () => {
         const health = await (await fetch(`${url}/readyz`)).text();
         return Number(/"tail":\{[^}]*"offset":(\d+)/.exec(health)?.[1]) >= offset;
+      });
+    }
+  }
+
+  /** Every group stands where its connection does: the next checkpoint has nothing to say, and finds no group missing. */
+  async #checkpointed(): Promise<void> {
+    const { newest } = await this.#archive.copy();
+    for (const channel of new Set(this.#clients.map((client) => client.channel))) {
+      await until('the checkpoints', async () => {
+        const groups = (await this.#redis.xinfo('GROUPS', keys.stream(channel))) as string[][];
+        return groups.every((fields) => fields.includes(entryId(newest.get(channel) ?? 0)));
       });
     }
   }
