@@ -120,6 +120,18 @@ describe('a connection', () => {
     expect(offsets).toEqual(Array.from({ length: 2000 }, (_, index) => index + 2));
   });
 
+  test('tells where it stands once, and again when it has moved', async () => {
+    const { connection } = await connect(EVERYTHING);
+    await until('live', () => connection.state === 'live');
+    expect(connection.takeCheckpoint()).toBeUndefined();
+    for (const offset of [2, 3]) {
+      await publish('identity.formed');
+      await until('the event', () => connection.offset === offset);
+      expect(connection.takeCheckpoint()?.offset).toBe(offset);
+      expect(connection.takeCheckpoint()).toBeUndefined();
+    }
+  });
+
   test('that takes nothing for too long is dropped', async () => {
     const { paper, connection } = await connect(EVERYTHING);
     const limits = { keepaliveMs: 15_000, stallMs: 30_000 };
