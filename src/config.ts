@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
 
 /** All settings of a process. Durations are milliseconds unless the name says otherwise. */
@@ -12,6 +13,8 @@ export interface Config {
     readonly port: number;
     /** `DECNET_CORS_ORIGINS`, comma list of exact origins; `*` is refused because streams carry credentials. */
     readonly corsOrigins: readonly string[];
+    /** `DECNET_TRUSTED_PROXIES`, comma list of exact addresses: whose `x-forwarded-for` names whom rate limits count. */
+    readonly trustedProxies: readonly string[];
   };
   readonly db: {
     /** `DATABASE_URL`: `postgres://…` or `sqlite:<path>`; unset: SQLite under `DECNET_DATA_DIR`. */
@@ -99,6 +102,7 @@ export function loadConfig(env: Env): Config {
       host: text(env, 'DECNET_API_HOST', '127.0.0.1'),
       port: integer(env, 'DECNET_API_PORT', 8000, 0, 65535),
       corsOrigins: origins(env, 'DECNET_CORS_ORIGINS', 'http://localhost:8080'),
+      trustedProxies: addresses(env, 'DECNET_TRUSTED_PROXIES'),
     },
     db: { url: databaseUrl(env, dataDir) },
     bus: {
@@ -188,6 +192,16 @@ function origins(env: Env, name: string, fallback: string): string[] {
       throw new ConfigError(name, 'must list origins such as https://soc.example.net (no path, no trailing slash)');
     }
   }
+  return list;
+}
+
+function addresses(env: Env, name: string): string[] {
+  const list = text(env, name, '')
+    .split(',')
+    .map((address) => address.trim())
+    .filter((address) => address !== '');
+  if (!list.every((address) => isIP(address) > 0))
+    throw new ConfigError(name, 'must list IP addresses, no names or networks');
   return list;
 }
 

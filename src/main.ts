@@ -1,5 +1,6 @@
 import { Elysia } from 'elysia';
 import { Authenticator } from './auth/authenticator.ts';
+import { peerAddress } from './auth/peer-address.ts';
 import { createRateLimits } from './auth/rate-limit.ts';
 import { authRoutes } from './auth/routes.ts';
 import { StreamAuthenticator } from './auth/stream-auth.ts';
@@ -74,6 +75,8 @@ const DEPLOYMENT_LIMIT = 10;
 const DEMO_INTERVAL_MS = 400;
 /** A request under way may take so long to finish when the server stops. */
 const STOP_GRACE_MS = 5000;
+/** How long any one part may take to stop. */
+const STOP_PART_MS = 15_000;
 /** The largest body of a request in bytes: DECNET's bus takes 1 MiB of event (contract §2.2). */
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
 
@@ -167,7 +170,8 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     await db.transaction().execute((trx) => seedFleet(trx, Date.now()));
   }
   const settings = { deployment_limit: DEPLOYMENT_LIMIT, global_mutation_interval: mutationInterval };
-  const authParts = { authenticator, users, tokens, tickets, limits, log };
+  const peer = peerAddress(config.http.trustedProxies);
+  const authParts = { authenticator, users, tokens, tickets, limits, log, peerAddress: peer };
   const api = new Elysia({ prefix: '/api/v1' })
     .use(authRoutes(authParts))
     .use(userRoutes({ authenticator, users, settings, log }))
@@ -252,10 +256,21 @@ function methodsOf(app: Elysia, path: string): string[] {
   return METHODS.filter((method) => app.router.http.find(method, path) !== null);
 }
 
+/** One part that waits for a service which has vanished must not keep the others from stopping. */
+async function inTime(stop: Stop): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`not stopped within ${STOP_PART_MS} ms`)), STOP_PART_MS);
+  try {
+    await Promise.race([stop(), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 async function runAll(stops: readonly Stop[], log: Log): Promise<void> {
   for (const stop of stops) {
     try {
-      await stop();
+      await inTime(stop);
     } catch (error) {
       log.warn('a part did not stop cleanly', { error: describeError(error) });
     }

@@ -19,7 +19,7 @@ describe('defaults', () => {
   const defaults: Config = {
     developer: false,
     logLevel: 'info',
-    http: { host: '127.0.0.1', port: 8000, corsOrigins: ['http://localhost:8080'] },
+    http: { host: '127.0.0.1', port: 8000, corsOrigins: ['http://localhost:8080'], trustedProxies: [] },
     db: { url: 'sqlite:.data/decnet.sqlite' },
     bus: {
       redisUrl: undefined,
@@ -125,6 +125,7 @@ describe('a value that cannot be used stops the start and names its variable', (
   test.each([
     ['DECNET_DEVELOPER', 'yes'],
     ['DECNET_LOG_LEVEL', 'verbose'],
+    ['DECNET_TRUSTED_PROXIES', '10.0.0.0/8'],
     ['DECNET_WORKERS', 'some'],
     ['DECNET_SUBSTRATE', 'podman'],
     ['DECNET_GLOBAL_MUTATION_INTERVAL', 'soon'],

@@ -3,6 +3,7 @@ import { AppError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
 import { assertPasswordBytes, currentPassword, newPassword } from './passwords.ts';
+import { type PeerAddress, peerAddress as peerAddressBehind } from './peer-address.ts';
 import type { RateLimits } from './rate-limit.ts';
 import { TICKET_TTL_SECONDS, type Tickets } from './tickets.ts';
 import type { Tokens } from './tokens.ts';
@@ -19,10 +20,6 @@ export interface AuthParts {
   readonly peerAddress?: PeerAddress;
 }
 
-/** The part of Bun's server that knows who is connected; null when a request came without a server. */
-type AddressBook = { requestIP(request: Request): { readonly address: string } | null };
-export type PeerAddress = (request: Request, server: AddressBook | null) => string;
-
 /** Contract §4.3, `/auth/*`. The caller mounts it under `/api/v1`. */
 export function authRoutes(parts: AuthParts) {
   return new Elysia({ name: 'auth-routes', prefix: '/auth' })
@@ -31,7 +28,7 @@ export function authRoutes(parts: AuthParts) {
     .use(ticketRoute(parts));
 }
 
-function loginRoute({ users, tokens, limits, peerAddress = tcpPeer }: AuthParts) {
+function loginRoute({ users, tokens, limits, peerAddress = peerAddressBehind([]) }: AuthParts) {
   return new Elysia().post(
     '/login',
     async ({ body, request, server, set }) => {
@@ -50,7 +47,7 @@ function loginRoute({ users, tokens, limits, peerAddress = tcpPeer }: AuthParts)
 }
 
 /** What a user who has yet to change the password may do. */
-function sessionRoutes({ authenticator, users, limits, log, peerAddress = tcpPeer }: AuthParts) {
+function sessionRoutes({ authenticator, users, limits, log, peerAddress = peerAddressBehind([]) }: AuthParts) {
   return new Elysia()
     .use(guard(authenticator, 'viewer', { allowPasswordChange: true }))
     .post(
@@ -75,9 +72,4 @@ function ticketRoute({ authenticator, tickets }: AuthParts) {
     set.headers['cache-control'] = 'no-store';
     return { ticket: await tickets.mint(principal), expires_in: TICKET_TTL_SECONDS };
   });
-}
-
-/** Peers of a UNIX socket have no address and share one count. */
-function tcpPeer(request: Request, server: AddressBook | null): string {
-  return server?.requestIP(request)?.address ?? 'local';
 }

@@ -35,7 +35,6 @@ export class Housekeeper {
 
   /** Takes the lease at once and keeps it. */
   async start(): Promise<void> {
-    await this.#groups.renew();
     let busy = false;
     this.#timer = setInterval(() => {
       if (busy) return; // Redis is down and the last round still waits for it.
@@ -46,6 +45,8 @@ export class Housekeeper {
           busy = false;
         });
     }, this.#leaseMs / 3);
+    // After the timer: with Redis down this throws, and the rounds go on all the same.
+    await this.#groups.renew();
   }
 
   async stop(): Promise<void> {

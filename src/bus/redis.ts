@@ -14,17 +14,19 @@ export interface RedisConnections {
   close(): void;
 }
 
-type RoleOptions = Pick<
-  RedisOptions,
-  'maxRetriesPerRequest' | 'commandTimeout' | 'enableAutoPipelining' | 'blockingTimeout'
->;
+type RoleOptions = Pick<RedisOptions, 'maxRetriesPerRequest' | 'commandTimeout' | 'enableAutoPipelining'>;
 
 const REPLAY_CONNECTIONS = 2;
 /** A publisher that hears nothing for so long gives up; publishing is idempotent, so it may try again. */
 const COMMAND_TIMEOUT_MS = 5000;
-/** The tail's BLOCK, and how long beyond it an answer may take before the connection is taken for dead. */
+/** The tail's BLOCK: an idle one hears from Redis so often. */
 export const TAIL_BLOCK_MS = 1000;
-const TAIL_WATCHDOG_MS = 5000;
+/**
+ * A connection that owes an answer and is silent for so long is dead, whatever TCP says: dropped by a firewall or a
+ * failover without a word. It is closed and opened again. Longer than any answer takes. (ioredis' `blockingTimeout` is no
+ * such watchdog: it answers null by itself and keeps the socket.)
+ */
+const SILENCE_MS = 6000;
 
 /**
  * @param url `redis://…`, `rediss://…` or the path of a UNIX socket
@@ -35,6 +37,7 @@ export function connectRedis(url: string, log: Log): RedisConnections {
       connectionName: `decnet-${role}`,
       retryStrategy: reconnectDelay,
       connectTimeout: 3000,
+      socketTimeout: SILENCE_MS,
       ...options,
     });
     logOutages(client, role, log);
@@ -46,9 +49,11 @@ export function connectRedis(url: string, log: Log): RedisConnections {
     enableAutoPipelining: true,
   });
   const replay = Array.from({ length: REPLAY_CONNECTIONS }, () =>
-    open('replay', { maxRetriesPerRequest: 1, enableAutoPipelining: true }),
+    // No second try by itself: an XREADGROUP whose answer was lost has moved the group, and sent again it answers "nothing
+    // more". The reader must hear of the failure to move the group back.
+    open('replay', { maxRetriesPerRequest: 0, enableAutoPipelining: true }),
   );
-  const tail = open('tail', { maxRetriesPerRequest: null, blockingTimeout: TAIL_WATCHDOG_MS });
+  const tail = open('tail', { maxRetriesPerRequest: null });
   const all = [commands, ...replay, tail];
   return {
     commands,

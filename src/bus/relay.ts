@@ -60,9 +60,7 @@ export class Relay {
     this.#stopped = true;
     this.#nap.wake();
     await this.#running;
-    await releaseLease(this.#db, LEASE_NAME, this.#node).catch((error) =>
-      this.#logger.warn('the relay could not give its lease back; it ends by itself', { error: describeError(error) }),
-    );
+    await this.#yieldLeadership();
   }
 
   /** @param now milliseconds since the epoch */
@@ -85,8 +83,10 @@ export class Relay {
         await this.#nap.sleep(isLeader ? POLL_MS : RENEW_MS);
       } catch (error) {
         this.#failed(error);
+        await this.#yieldLeadership();
         backoff = Math.min(backoff * 2, 2000);
-        await Bun.sleep(backoff);
+        // Longer than a standby's nap: one that does reach Redis gets its turn.
+        await Bun.sleep(Math.max(backoff, RENEW_MS * 1.2));
       }
     }
   }
@@ -97,6 +97,14 @@ export class Relay {
     const isLeader = await takeLease(this.#db, LEASE_NAME, this.#node, LEASE_MS, now);
     this.#leaseEnds = isLeader ? now + LEASE_MS : 0;
     return isLeader;
+  }
+
+  /** A leader that cannot publish must not keep others from it. */
+  async #yieldLeadership(): Promise<void> {
+    this.#leaseEnds = 0;
+    await releaseLease(this.#db, LEASE_NAME, this.#node).catch((error) =>
+      this.#logger.debug('the relay could not give its lease back; it ends by itself', { error: describeError(error) }),
+    );
   }
 
   /** @returns true when there may be more */

@@ -44,7 +44,14 @@ export function openDatabase(url: string, log: Log): Db {
     if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
     return new Kysely<Database>({ dialect: new TransactionalSqliteDialect({ database: openBunSqlite(path) }) });
   }
-  const pool = new Pool({ connectionString: url, max: 10, connectionTimeoutMillis: 5000 });
+  const pool = new Pool({
+    connectionString: url,
+    max: 10,
+    connectionTimeoutMillis: 5000,
+    // A server that has vanished is noticed, not waited for.
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+  });
   // Without a listener a connection that breaks would end the process. The pool's own hears only those that are idle; the
   // query under way on the others is rejected as well.
   const lost = (error: Error) => log.warn('database connection lost', { error: error.message });

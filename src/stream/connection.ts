@@ -296,8 +296,10 @@ export class Connection implements Member {
     if (this.#breaks !== breaks && entries.length === 0) return;
     if (entries.length > 0) return this.#sendHistory(entries);
     if (this.#dueNow() === 'history') return this.#historyGone();
-    // No await since the answer: no batch can have come between the check and the switch.
     if (this.#parts.hub.epoch !== this.#epoch && (await this.#epochIsOver())) return;
+    // The tail jumped while we asked: the empty answer is older than what it has missed.
+    if (this.#breaks !== breaks) return;
+    // No await since the check: no batch can come between it and the switch.
     if (this.#state === 'replaying' && this.#dueNow() !== 'history') this.#goLive();
   }
 

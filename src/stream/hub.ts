@@ -52,7 +52,10 @@ export class Hub implements TailListener {
   leave(member: Member): void {
     const audience = this.#channels.get(member.view.channel)?.get(member.view.key);
     audience?.members.delete(member);
-    if (audience?.members.size === 0) audience.emptySince = performance.now();
+    if (audience?.members.size !== 0) return;
+    // What clients put together themselves does not linger: there is no end to it, and every event would pass them all.
+    if (member.view.filtered) this.#forget(member.view);
+    else audience.emptySince = performance.now();
   }
 
   onBatch(batch: Batch): void {
@@ -81,6 +84,12 @@ export class Hub implements TailListener {
       }
       if (audiences.size === 0) this.#channels.delete(channel);
     }
+  }
+
+  #forget({ channel, key }: View): void {
+    const audiences = this.#channels.get(channel);
+    audiences?.delete(key);
+    if (audiences?.size === 0) this.#channels.delete(channel);
   }
 
   #audience(view: View): Audience {

@@ -87,7 +87,10 @@ export class UserStreams {
     } catch (error) {
       this.#logger.warn('counting streams of this node only; redis does not answer', { error: describeError(error) });
       const own = [...this.#own.values()].filter(({ userUuid }) => userUuid === slot.userUuid);
-      return own.length < this.#max;
+      if (own.length >= this.#max) return false;
+      // In the tick of the count: all who wait for Redis are refused at once.
+      this.#own.set(slot.member, slot);
+      return true;
     }
   }
 }

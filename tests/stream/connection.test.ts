@@ -120,6 +120,39 @@ describe('a connection', () => {
     expect(offsets).toEqual(Array.from({ length: 2000 }, (_, index) => index + 2));
   });
 
+  test('reads again when the tail jumped while it asked which epoch is right', async () => {
+    const { log, hub } = parts;
+    let joined: Parameters<typeof hub.join>[0] | undefined;
+    let asked = 0;
+    parts = {
+      ...parts,
+      // A tail that has not begun, and begins behind an event that is published while the connection asks.
+      hub: {
+        epoch: '',
+        leave: (member) => hub.leave(member),
+        join: (member) => {
+          joined = member;
+          return hub.join({ view: member.view, onBatch: () => {}, onBreak: () => {} });
+        },
+      },
+      log: {
+        async position(channel, offset) {
+          const position = await log.position(channel, offset);
+          asked += 1;
+          if (asked === 2) {
+            await publish('identity.formed');
+            joined?.onBreak(position.epoch);
+          }
+          return position;
+        },
+      },
+    };
+    const view = { ...EVERYTHING, key: 'apart', channel: 'identity' };
+    const { paper, connection } = await connect(view);
+    await until('live', () => connection.state === 'live');
+    expect(paper.frames.map(({ event }) => event)).toEqual(['ready', 'formed']);
+  });
+
   test('tells where it stands once, and again when it has moved', async () => {
     const { connection } = await connect(EVERYTHING);
     await until('live', () => connection.state === 'live');

@@ -28,6 +28,16 @@ class Listener implements Member {
 }
 
 describe('the hub', () => {
+  test('forgets at once what a client put together for itself, and keeps what others may come back to', () => {
+    const hub = new Hub(1000);
+    const [own, common] = [new Listener(view({ key: 'own', filtered: true })), new Listener()];
+    const windows = [hub.join(own), hub.join(common)];
+    hub.leave(own);
+    hub.leave(common);
+    hub.onBatch(batch(1, 3));
+    expect(windows.map((window) => window.range?.last)).toEqual([undefined, 3]);
+  });
+
   test('tells every member of a channel of its batches, and no other', () => {
     const hub = new Hub(1000);
     const [first, second] = [new Listener(), new Listener()];

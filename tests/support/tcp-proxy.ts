@@ -4,6 +4,8 @@ export interface TcpProxy {
   readonly port: number;
   /** Breaks every connection and refuses new ones. */
   cut(): Promise<void>;
+  /** Leaves every connection open and forwards nothing on it any more; new ones work. */
+  freeze(): void;
   /** Listens again, on the same port. */
   restore(): Promise<void>;
 }
@@ -33,6 +35,12 @@ export async function startTcpProxy(target: { path: string } | { host: string; p
       const closed = new Promise((resolve) => server.close(resolve));
       for (const socket of sockets) socket.destroy();
       await closed;
+    },
+    freeze() {
+      for (const socket of sockets) {
+        socket.unpipe();
+        socket.pause();
+      }
     },
     async restore() {
       await listen(server, port);
