@@ -87,8 +87,8 @@ export class Tail {
   }
 
   /**
-   * Stops reading: nothing is handed on from here. A read that is under way is not waited for; with Redis away it would
-   * settle only by its watchdog.
+   * Stops reading: nothing is handed on from here. A read that is under way is not waited for: with Redis away it may
+   * take long to settle, and its answer is not looked at.
    */
   stop(): void {
     this.#stopped = true;
