@@ -33,6 +33,7 @@ import { requestRules } from './http/request-rules.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { identityStream } from './identity/stream.ts';
 import { ingressRoutes } from './ingress/routes.ts';
+import { outboxRoutes } from './outbox/routes.ts';
 import { stopOnSignals } from './signals.ts';
 import { cutRoute } from './stream/cut-route.ts';
 import { Hub } from './stream/hub.ts';
@@ -180,6 +181,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     .use(fleetRoutes({ db, authenticator, onRequested: () => rotator.wake() }))
     .use(identityRoutes({ db, authenticator }))
     .use(ingressRoutes({ authenticator, log: eventLog, logger: log }))
+    .use(outboxRoutes({ db, authenticator, onCommitted, logger: log }))
     .use(cutRoute(streams, authenticator))
     .use(
       sseRoutes([topologyStream(db), identityStream(db), patternStream], {

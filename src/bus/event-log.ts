@@ -20,6 +20,10 @@ export interface Publication {
   readonly revisions?: Readonly<Record<string, number>>;
   /** How long the event id is remembered, in milliseconds; the log's default otherwise. */
   readonly rememberMs?: number;
+  /** The term of the relay that publishes it: what a former leader sends is told from it. */
+  readonly fence?: number;
+  /** The channel whose stream and counters are dropped with this event: what it was about is no more. */
+  readonly forget?: string;
 }
 
 /** Where an event went. */

@@ -2,8 +2,9 @@ import type { Db } from '../db/database.ts';
 import { releaseLease, takeLease } from '../db/leases.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Event, JsonObject } from './event.ts';
-import type { EventLog, Publication } from './event-log.ts';
+import type { EventLog } from './event-log.ts';
+import { OutboxPublisher } from './outbox-publisher.ts';
+import { countSetAside } from './set-aside.ts';
 import { WakeableSleep } from './wake.ts';
 
 const LEASE_NAME = 'relay';
@@ -12,15 +13,14 @@ const LEASE_MS = 3000;
 const RENEW_MS = LEASE_MS / 3;
 /** How soon the leader sees what another process committed; its own commits wake it. */
 const POLL_MS = 100;
-const BATCH = 200;
-/** From publishing to the deletion of the row a crash may come between; the id is remembered until then (a week). */
-const REMEMBER_MS = 7 * 24 * 3_600_000;
 
 /** What waits in the outbox. */
 export interface RelayLag {
   readonly rows: number;
   /** Age of the oldest waiting event in seconds; 0 when none waits. */
   readonly oldestSeconds: number;
+  /** Rows that could not be published and wait for a decision; they keep nothing else waiting. */
+  readonly setAside: number;
 }
 
 /**
@@ -30,18 +30,19 @@ export interface RelayLag {
  */
 export class Relay {
   readonly #db: Db;
-  readonly #log: EventLog;
+  readonly #publisher: OutboxPublisher;
   readonly #node: string;
   readonly #logger: Log;
   readonly #nap = new WakeableSleep();
   #leaseEnds = 0;
+  #term: number | undefined;
   #failing = false;
   #stopped = false;
   #running: Promise<void> | undefined;
 
   constructor(db: Db, log: EventLog, node: string, logger: Log) {
     this.#db = db;
-    this.#log = log;
+    this.#publisher = new OutboxPublisher(db, log, logger);
     this.#node = node;
     this.#logger = logger;
   }
@@ -69,15 +70,15 @@ export class Relay {
       .selectFrom('outbox')
       .select((select) => [select.fn.countAll<number>().as('rows'), select.fn.min('ts').as('oldest')])
       .executeTakeFirstOrThrow();
-    return { rows, oldestSeconds: rows === 0 ? 0 : Math.max(0, now / 1000 - Number(oldest)) };
+    const oldestSeconds = rows === 0 ? 0 : Math.max(0, now / 1000 - Number(oldest));
+    return { rows, oldestSeconds, setAside: await countSetAside(this.#db) };
   }
 
   async #run(): Promise<void> {
     let backoff = POLL_MS;
     while (!this.#stopped) {
       try {
-        const isLeader = await this.#lead();
-        while (isLeader && (await this.#relayBatch()) && !this.#stopped) await this.#lead();
+        const isLeader = await this.#relayAll();
         this.#recovered();
         backoff = POLL_MS;
         await this.#nap.sleep(isLeader ? POLL_MS : RENEW_MS);
@@ -91,44 +92,30 @@ export class Relay {
     }
   }
 
-  async #lead(): Promise<boolean> {
+  /** Publishes all that waits, for as long as this node leads. @returns whether it leads */
+  async #relayAll(): Promise<boolean> {
+    for (;;) {
+      const term = await this.#lead();
+      if (term === undefined) return false;
+      if (!(await this.#publisher.publishNext(term)) || this.#stopped) return true;
+    }
+  }
+
+  /** @returns the term of this node's leadership */
+  async #lead(): Promise<number | undefined> {
     const now = Date.now();
-    if (now < this.#leaseEnds - LEASE_MS + RENEW_MS) return true;
-    const isLeader = await takeLease(this.#db, LEASE_NAME, this.#node, LEASE_MS, now);
-    this.#leaseEnds = isLeader ? now + LEASE_MS : 0;
-    return isLeader;
+    if (this.#term !== undefined && now < this.#leaseEnds - LEASE_MS + RENEW_MS) return this.#term;
+    this.#term = await takeLease(this.#db, LEASE_NAME, this.#node, LEASE_MS, now);
+    this.#leaseEnds = now + LEASE_MS;
+    return this.#term;
   }
 
   /** A leader that cannot publish must not keep others from it. */
   async #yieldLeadership(): Promise<void> {
-    this.#leaseEnds = 0;
+    this.#term = undefined;
     await releaseLease(this.#db, LEASE_NAME, this.#node).catch((error) =>
       this.#logger.debug('the relay could not give its lease back; it ends by itself', { error: describeError(error) }),
     );
-  }
-
-  /** @returns true when there may be more */
-  async #relayBatch(): Promise<boolean> {
-    const rows = await this.#db.selectFrom('outbox').selectAll().orderBy('seq').limit(BATCH).execute();
-    if (rows.length === 0) return false;
-    const publications = rows.map(
-      (row): Publication => ({
-        event: toEvent(row.event_id, row.topic, row.type, row.ts, row.payload),
-        revisions: JSON.parse(row.revisions),
-        rememberMs: REMEMBER_MS,
-      }),
-    );
-    await this.#log.publish(publications);
-    await this.#db
-      .deleteFrom('outbox')
-      .where(
-        'seq',
-        'in',
-        rows.map((row) => row.seq),
-      )
-      .execute();
-    await this.#log.acknowledge(rows.map((row) => row.event_id));
-    return rows.length === BATCH;
   }
 
   #failed(error: unknown): void {
@@ -142,9 +129,4 @@ export class Relay {
     if (this.#failing) this.#logger.info('the relay publishes again');
     this.#failing = false;
   }
-}
-
-function toEvent(id: string, topic: string, type: string, ts: number, payload: string): Event {
-  const parsed: JsonObject = JSON.parse(payload);
-  return { v: 1, id, topic, type, ts, payload: parsed };
 }

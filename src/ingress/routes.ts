@@ -2,7 +2,6 @@ import { Elysia, t } from 'elysia';
 import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import { createEvent, isJsonObject } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
-import { TopicError } from '../bus/topic.ts';
 import { AppError, describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -27,7 +26,9 @@ export function ingressRoutes({ authenticator, log, logger }: IngressRouteParts)
   return new Elysia({ name: 'ingress-routes' }).use(guard(authenticator, 'admin')).post(
     '/events',
     async ({ body, set }) => {
-      const event = toEvent(body);
+      const { topic, type, payload = {}, id } = body;
+      if (!isJsonObject(payload)) throw new AppError('invalid', 'payload must be a JSON object');
+      const event = createEvent(topic, type, payload, id);
       const [published] = await log.publish([{ event }]).catch((error: unknown) => {
         logger.warn('an event was refused: redis does not answer', { topic: event.topic, error: describeError(error) });
         throw new AppError('unavailable', 'The event log cannot be reached; publish again with the same id');
@@ -37,14 +38,4 @@ export function ingressRoutes({ authenticator, log, logger }: IngressRouteParts)
     },
     { body: publication },
   );
-}
-
-function toEvent({ topic, type, payload = {}, id }: typeof publication.static) {
-  if (!isJsonObject(payload)) throw new AppError('invalid', 'payload must be a JSON object');
-  try {
-    return createEvent(topic, type, payload, id);
-  } catch (error) {
-    if (error instanceof TopicError) throw new AppError('invalid', error.message);
-    throw error;
-  }
 }
