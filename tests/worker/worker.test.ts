@@ -114,7 +114,7 @@ describe('a worker', () => {
       tail = new Tail(
         connections.tail,
         new EventLog(connections.commands, DEFAULTS),
-        listeners([worker.listener, all]),
+        listeners([worker.listener, all], quiet),
         quiet,
       );
       tail.start();
