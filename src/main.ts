@@ -164,7 +164,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   });
   const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
   const workers = config.pipeline.workers ? [mutator, rotator, lifecycle, worker] : [];
-  const listener = listeners([watch, hub, ...workers.map((part) => part.listener)]);
+  const listener = listeners([watch, hub, ...workers.map((part) => part.listener)], log);
   const tail = new Tail(redis.openTail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
   const housekeeper = new Housekeeper(redis.commands, groups, log, config.bus);
 
