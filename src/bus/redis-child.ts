@@ -17,6 +17,8 @@ const TOLD_LINES = 20;
 
 /** Its stamp: `4711:M 21 Nov 2026 14:20:22.031 # `. A crash report has none and may hold data: it is not kept. */
 const STAMP = /^\d+:\w \d+ \w+ \d+ [\d:.]+ \W /;
+/** What it says at each start, and of kernel settings that matter to larger ones. */
+const GREETING = /^(oO0|Redis version=|Configuration loaded|Server initialized|WARNING Memory overcommit)/;
 
 // Waits for a line before it becomes redis-server: a parent that dies before it has recorded the process id closes the
 // pipe instead, and no server runs that nobody knows of.
@@ -30,7 +32,7 @@ export class RedisChild {
   readonly #lines: string[] = [];
   readonly #output: Promise<unknown>;
   #told = 0;
-  #state: 'starting' | 'running' | 'ending' = 'starting';
+  #isEnding = false;
 
   /** @param command path of redis-server */
   constructor(command: string, folder: string, socket: string, log: Log) {
@@ -88,7 +90,6 @@ export class RedisChild {
       }
       await Bun.sleep(10);
     }
-    if (this.#state === 'starting') this.#state = 'running';
   }
 
   /**
@@ -97,7 +98,7 @@ export class RedisChild {
    * @throws when even that does not end it
    */
   async end(graceMs = END_LIMIT_MS): Promise<void> {
-    this.#state = 'ending';
+    this.#isEnding = true;
     this.#process.kill('SIGTERM');
     if (await this.#endsWithin(graceMs)) return;
     this.#process.kill('SIGKILL');
@@ -124,12 +125,11 @@ export class RedisChild {
   }
 
   #heard(text: string): void {
+    if (GREETING.test(text)) return;
     this.#lines.push(text);
     if (this.#lines.length > KEPT_LINES) this.#lines.shift();
-    // While it starts and ends it greets; `!!!` is how it tells of damaged data.
-    if (this.#state !== 'running' && !text.includes('!!!')) return;
     this.#told += 1;
-    if (this.#told <= TOLD_LINES) this.#log.warn('embedded redis says', { pid: this.pid, text });
+    if (!this.#isEnding && this.#told <= TOLD_LINES) this.#log.warn('embedded redis says', { pid: this.pid, text });
   }
 }
 

@@ -61,7 +61,7 @@ function workingFolder(pid: number): Stats | undefined {
 }
 
 /** A zombie has ended: in a container nobody may ever collect it. */
-function hasEnded(pid: number): boolean {
+export function hasEnded(pid: number): boolean {
   if (process.platform !== 'linux') return /^(Z|$)/.test(ps(pid, 'stat=') ?? '');
   const stat = whenThere(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
   // The state follows the name, which is in brackets and may hold any character.
