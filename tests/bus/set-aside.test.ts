@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import type { KyselyPlugin } from 'kysely';
 import { createEvent, type Event } from '../../src/bus/event.ts';
-import { EventLog } from '../../src/bus/event-log.ts';
+import { EventLog, type Publication, type Published } from '../../src/bus/event-log.ts';
 import { keys } from '../../src/bus/keys.ts';
 import { appendToOutbox } from '../../src/bus/outbox.ts';
 import { OutboxPublisher } from '../../src/bus/outbox-publisher.ts';
@@ -182,6 +182,27 @@ for (const engine of ENGINES) {
       expect(await countSetAside(db)).toBe(0);
       await drain(publisher);
       expect(idsOf(await storedLog(bus.redis))).toEqual(['i1', 't1-1']);
+    });
+
+    test('a Redis that is well again at the last moment had no row at fault', async () => {
+      class RecoveringLog extends EventLog {
+        override async publish(publications: readonly Publication[]): Promise<Published[]> {
+          const isVerdict = publications.some(({ event }) => event.payload.set_aside === true);
+          if (isVerdict) await bus.redis.config('SET', 'maxmemory', '0');
+          return super.publish(publications);
+        }
+      }
+      await commit(identity(1));
+      await bus.redis.config('SET', 'maxmemory', '1');
+      const publisher = new OutboxPublisher(db, new RecoveringLog(connections.commands, DEFAULTS), quiet);
+      try {
+        for (let attempt = 0; attempt < 8; attempt += 1) await publisher.publishNext(FENCE).catch(() => {});
+      } finally {
+        await bus.redis.config('SET', 'maxmemory', '0');
+      }
+      expect(await countSetAside(db)).toBe(0);
+      await drain(publisher);
+      expect((await stored(bus.redis, 'identity')).map(({ data }) => JSON.parse(data).payload)).toEqual([{ n: 1 }]);
     });
 
     test('a Redis that is away has nothing set aside', async () => {
