@@ -2,6 +2,7 @@ import { Elysia, type ValidationError } from 'elysia';
 import { isJsonObject } from '../bus/event.ts';
 import { AppError, describeError, type ErrorCode } from '../errors.ts';
 import { type Log, redact } from '../telemetry/log.ts';
+import { backendFailure } from './backend-failures.ts';
 
 /** Which status each code becomes, and the headers that go with it. The only table of its kind. */
 const STATUS: Readonly<Record<ErrorCode, { status: number; headers?: Record<string, string> }>> = {
@@ -28,23 +29,6 @@ export function errorResponse(error: AppError): Response {
   return Response.json(body, { status, headers });
 }
 
-/** A database or a Redis that cannot be reached or is too busy is a 503: what its driver says of it. */
-const UNREACHABLE = new RegExp(
-  [
-    // The system, for both.
-    'ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENOTFOUND|EAI_AGAIN|connect ENOENT',
-    // ioredis
-    "Connection is closed|max retries per request|Stream isn't writeable|Command timed out",
-    // pg
-    'Connection terminated|connection timeout|timeout exceeded when trying to connect',
-    // PostgreSQL
-    'the database system is (?:starting up|shutting down)|terminating connection|too many clients',
-    // SQLite
-    'database is locked',
-  ].join('|'),
-  'i',
-);
-
 /**
  * Turns everything that a route throws into the answers of contract §5.3. Answers are `Response` objects: Elysia loses
  * the body of other forms when a response hook is present.
@@ -65,6 +49,7 @@ export function errorHandling(
     .onError({ as: 'global' }, ({ error, code, request }) => {
       if (error instanceof AppError) return errorResponse(error);
       if (code === 'NOT_FOUND') return notFound(methodsOf(new URL(request.url).pathname));
+      if (code === 'PARSE' && error.cause instanceof AppError) return errorResponse(error.cause);
       if (code === 'PARSE') return Response.json({ detail: INVALID }, { status: 422 });
       if (code === 'VALIDATION') return validationResponse(error, withoutObject.has(request));
       return unexpected(error, request, log, developer);
@@ -104,9 +89,14 @@ const STRUCTURAL_ISSUES = [
 function unexpected(error: unknown, request: Request, log: Log, developer: boolean): Response {
   const message = describeError(error);
   const fields = { method: request.method, path: new URL(request.url).pathname, error: message };
-  if (UNREACHABLE.test(message)) {
+  const cause = backendFailure(error);
+  if (cause === 'unavailable') {
     log.warn('a backing service is unreachable', fields);
-    return errorResponse(new AppError('unavailable', 'A backing service is unreachable; try again shortly'));
+    return errorResponse(new AppError(cause, 'A backing service is unreachable; try again shortly'));
+  }
+  if (cause === 'invalid') {
+    log.warn('the database cannot hold a value of a request', fields);
+    return errorResponse(new AppError(cause, 'A value is longer or larger than can be stored'));
   }
   const errorId = crypto.randomUUID().replaceAll('-', '');
   const stack = error instanceof Error ? error.stack : undefined;
