@@ -15,6 +15,7 @@ const STATUS: Readonly<Record<ErrorCode, { status: number; headers?: Record<stri
   invalid: { status: 422 },
   stream_limit: { status: 429, headers: { 'retry-after': '5' } },
   rate_limited: { status: 429 },
+  too_many_attempts: { status: 429, headers: { 'retry-after': '4' } },
   unavailable: { status: 503, headers: { 'retry-after': '2' } },
 };
 

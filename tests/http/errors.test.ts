@@ -19,6 +19,7 @@ const TABLE: readonly (readonly [code: ErrorCode, status: number, headers: Recor
   ['invalid', 422, {}],
   ['stream_limit', 429, { 'retry-after': '5' }],
   ['rate_limited', 429, {}],
+  ['too_many_attempts', 429, { 'retry-after': '4' }],
   ['unavailable', 503, { 'retry-after': '2' }],
 ];
 
