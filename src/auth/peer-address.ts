@@ -22,16 +22,20 @@ export function peerAddress(trustedProxies: readonly string[]): PeerAddress {
 
 function networkOf(address: string): string {
   if (!isIPv6(address)) return address;
-  // A dotted end is two groups; all of IPv4 is in one network of IPv6, ::ffff:0:0/96.
-  const [, dotted] = /:(\d+\.\d+\.\d+\.\d+)$/.exec(address) ?? [];
-  const groups = groupsOf(dotted === undefined ? address : address.replace(dotted, '0:0'));
-  if (dotted !== undefined && groups[5] === 0xffff) return dotted;
+  const groups = groupsOf(address);
+  // All of IPv4 is in one network of IPv6, ::ffff:0:0/96.
+  if (groups.slice(0, 6).join() === [0, 0, 0, 0, 0, 0xffff].join()) return dotted(groups.slice(6));
   const network = groups.slice(0, 4).map((group) => group.toString(16));
   return `${network.join(':')}::/64`;
 }
 
+/** The eight numbers of an IPv6 address (RFC 4291 §2.2). */
 function groupsOf(address: string): number[] {
-  const [left = [], right = []] = address.split('::').map((part) => (part === '' ? [] : part.split(':')));
+  const inHex = address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a, b, c, d) => `${hex(a, b)}:${hex(c, d)}`);
+  const [left = [], right = []] = inHex.split('::').map((part) => (part === '' ? [] : part.split(':')));
   const zeros = Array.from({ length: 8 - left.length - right.length }, () => '0');
   return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16));
 }
+
+const hex = (high: string, low: string) => (Number(high) * 256 + Number(low)).toString(16);
+const dotted = (groups: readonly number[]) => groups.flatMap((group) => [group >> 8, group & 255]).join('.');
