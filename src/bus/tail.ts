@@ -35,9 +35,6 @@ export const tailChecks: TailChecks = {
 
 const READ_COUNT = 2000;
 const RETRY_MS = 200;
-/** The longest pause between two reads; an event waits no more than this for others to travel with it. */
-const MOST_PAUSE_MS = 10;
-const SHORTEST_PAUSE_MS = 1;
 
 /**
  * The one blocking reader of a process. It reads the log from a concrete offset (never `$`, which loses what comes
@@ -124,14 +121,8 @@ export class Tail {
     if (this.#newConnection) return; // The loop adopts the server and reads again: nothing has been handed on.
     const entries = entriesOf(answer).map(parseLogEntry);
     if (entries.length === 0) return this.#verify();
-    const startedAt = performance.now();
     this.#handOn(entries);
-    const handedOnAt = performance.now();
-    if (entries.length < READ_COUNT) this.#caughtUpAt = handedOnAt;
-    // Events that came while others were handed on: the process is busy. A delivery costs a system call however many
-    // events it carries, so waiting half as long again for more saves a third of the work and leaves time for requests.
-    const pauseMs = Math.min(MOST_PAUSE_MS, (handedOnAt - startedAt) / 2);
-    if (entries.length > 1 && pauseMs >= SHORTEST_PAUSE_MS) await Bun.sleep(pauseMs);
+    if (entries.length < READ_COUNT) this.#caughtUpAt = performance.now();
   }
 
   async #adopt(): Promise<void> {
