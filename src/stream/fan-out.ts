@@ -1,8 +1,12 @@
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 
-/** How a member is told what there is for it. */
-export type Tell<Member> = (member: Member) => void;
+/** What there is for a member. */
+export interface Tell<Member> {
+  /** Of two that are due the one of the higher rank is told: it says what the other does, and more. */
+  readonly rank: number;
+  readonly to: (member: Member) => void;
+}
 
 /** A walk over the members of one audience, which may take many slices. */
 interface Round<Member> {
@@ -52,7 +56,7 @@ export class FanOut<Member> {
     if (members.size === 0) return;
     const round = this.#rounds.get(members);
     if (round === undefined) this.#begin(members, tell);
-    else round.next = tell;
+    else if (round.next === undefined || round.next.rank < tell.rank) round.next = tell;
   }
 
   /** The same, in place of what they have not been told yet. */
@@ -106,7 +110,7 @@ export class FanOut<Member> {
       const { done, value } = round.left.next();
       if (done) return false;
       try {
-        round.tell(value);
+        round.tell.to(value);
       } catch (error) {
         round.failures += 1;
         if (round.failures === 1) this.#logger.error('a stream could not be served', { error: describeError(error) });

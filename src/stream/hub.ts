@@ -2,7 +2,7 @@ import type { Batch } from '../bus/entry.ts';
 import type { TailListener } from '../bus/tail.ts';
 import { describeError } from '../errors.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
-import { FanOut } from './fan-out.ts';
+import { FanOut, type Tell } from './fan-out.ts';
 import type { View } from './view.ts';
 import { Window } from './window.ts';
 
@@ -16,6 +16,8 @@ export interface Member {
    * followed it; the window is empty from the moment of the break.
    */
   onBreak(epoch: string): void;
+  /** The tail reads on over a new connection, perhaps from another server. Must not throw. */
+  onReconnect(): void;
 }
 
 interface Audience {
@@ -28,7 +30,15 @@ interface Audience {
 /** How long a window outlives its last reader: a restart of a proxy brings them all back within seconds. */
 const LINGER_MS = 30_000;
 
-const tellBatch = (member: Member): void => member.onBatch();
+const tellBatch: Tell<Member> = { rank: 0, to: (member) => member.onBatch() };
+/** In place of a batch that came before it, too. */
+const tellReconnect: Tell<Member> = {
+  rank: 1,
+  to(member) {
+    member.onReconnect();
+    member.onBatch();
+  },
+};
 
 /** Fans what the tail reads out to the connections of this process: one window a view, encoded once. */
 export class Hub implements TailListener {
@@ -74,8 +84,8 @@ export class Hub implements TailListener {
     this.#epoch = batch.epoch;
     for (const { window, members } of this.#channels.get(batch.channel)?.values() ?? []) {
       try {
-        window.append(batch);
-        this.#fanOut.tell(members, tellBatch);
+        if (window.append(batch)) this.#fanOut.tell(members, tellBatch);
+        else this.#fanOut.tellInstead(members, this.#tellBreak);
       } catch (error) {
         // Its members get from the log what the window does not have.
         this.#logger.error('a batch could not be encoded', { error: describeError(error) });
@@ -95,8 +105,14 @@ export class Hub implements TailListener {
     }
   }
 
+  onReconnect(): void {
+    for (const audiences of this.#channels.values()) {
+      for (const { members } of audiences.values()) this.#fanOut.tell(members, tellReconnect);
+    }
+  }
+
   /** With the epoch of the moment: after two breaks in a row the first one says nothing. */
-  readonly #tellBreak = (member: Member): void => member.onBreak(this.#epoch);
+  readonly #tellBreak: Tell<Member> = { rank: 2, to: (member) => member.onBreak(this.#epoch) };
 
   /** Forgets windows that nobody has read for a while. */
   sweep(now = performance.now()): void {

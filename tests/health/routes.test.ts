@@ -4,12 +4,13 @@ import { EventLog } from '../../src/bus/event-log.ts';
 import { appendToOutbox } from '../../src/bus/outbox.ts';
 import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
 import { Relay } from '../../src/bus/relay.ts';
+import { setAside } from '../../src/bus/set-aside.ts';
 import { healthRoutes } from '../../src/health/routes.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
-import { startTestRedis, type TestRedis } from '../support/redis.ts';
+import { startTestRedis, type TestRedis, whenReady } from '../support/redis.ts';
 
-const CURSOR = { epoch: 'k3v9', offset: 41 };
+const CURSOR = { epoch: 'k3v9', offset: 41, proof: '0a1b2c3d', revision: 0 };
 const TIMEOUT_MS = 20_000;
 
 for (const engine of ENGINES) {
@@ -24,7 +25,7 @@ for (const engine of ENGINES) {
     beforeEach(async () => {
       lines = [];
       redis = connectRedis(server.url, quiet);
-      await redis.ready();
+      await whenReady(redis);
       await database.db.deleteFrom('outbox').execute();
     });
     afterEach(() => redis.close());
@@ -80,8 +81,8 @@ for (const engine of ENGINES) {
         checks: {
           database: { ok: true },
           redis: { ok: true },
-          tail: { ok: true, ...CURSOR, seconds_since_caught_up: 0 },
-          relay: { ok: true, waiting: 0, oldest_seconds: 0 },
+          tail: { ok: true, epoch: CURSOR.epoch, offset: CURSOR.offset, seconds_since_caught_up: 0 },
+          relay: { ok: true, waiting: 0, oldest_seconds: 0, set_aside: 0 },
           draining: { ok: true },
         },
       });
@@ -106,6 +107,16 @@ for (const engine of ENGINES) {
       expect(body.status).toBe('not ready');
     });
 
+    test('tells of events that were set aside, and is ready all the same: nothing waits for them', async () => {
+      await waiting(1);
+      const { seq } = await database.db.selectFrom('outbox').select('seq').executeTakeFirstOrThrow();
+      await setAside(database.db, { seq }, { tries: 5, error: 'refused', isSubstituted: false }, 0);
+      const { status, body } = await readiness();
+      expect(status).toBe(200);
+      expect(body.checks.relay).toMatchObject({ ok: true, waiting: 0, set_aside: 1 });
+      await database.db.deleteFrom('outbox_set_aside').execute();
+    });
+
     test('is not ready while it drains: new clients go elsewhere', async () => {
       expect(await readiness({ draining: true })).toMatchObject({ status: 503, failing: ['draining'] });
     });
@@ -126,7 +137,7 @@ for (const engine of ENGINES) {
         expect(body.checks.redis).toEqual({ ok: false });
         expect(JSON.parse(lines[0] ?? '')).toMatchObject({ level: 'warn', check: 'redis' });
         await server.up();
-        await redis.ready();
+        await whenReady(redis);
         expect((await readiness()).status).toBe(200);
       },
       TIMEOUT_MS,

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import type { Redis } from 'ioredis';
+import { NO_PROOF } from '../../src/bus/cursor.ts';
 import { createEvent } from '../../src/bus/event.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
 import { Groups } from '../../src/bus/groups.ts';
@@ -9,7 +10,8 @@ import { Tail } from '../../src/bus/tail.ts';
 import { AppError } from '../../src/errors.ts';
 import { Connection, type ConnectionParts, type Snapshot, type Subscription } from '../../src/stream/connection.ts';
 import { Hub } from '../../src/stream/hub.ts';
-import { type Request, recovery } from '../../src/stream/recovery.ts';
+import { type Resumption, recovery } from '../../src/stream/recovery.ts';
+import { SharedSnapshots } from '../../src/stream/shared-snapshots.ts';
 import type { View } from '../../src/stream/view.ts';
 import { quiet } from '../support/database.ts';
 import { startTestRedis, type TestRedis } from '../support/redis.ts';
@@ -42,8 +44,8 @@ describe('a connection', () => {
     log = new EventLog(connections.commands, { maxEvents: 10_000, idempotencyMs: 60_000 });
     const hub = new Hub(64 * 1024);
     const groups = new Groups('node', connections.commands, connections.replay, { leaseMs: 60_000 });
-    parts = { log, groups, hub, recovery, logger: quiet, retryMs: 1000 };
-    tail = new Tail(connections.tail, log, hub, quiet);
+    parts = { log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 };
+    tail = new Tail(connections.openTail, log, hub, quiet);
     tail.start();
     await publish('identity.formed');
   });
@@ -59,7 +61,7 @@ describe('a connection', () => {
   }
 
   async function connect(view: View, options: Partial<Subscription> = {}, paper = new Paper()) {
-    const request: Request = options.request ?? { kind: 'fresh' };
+    const request: Resumption = options.request ?? { kind: 'fresh' };
     const subscription: Subscription = { view, once: false, ...options, request };
     const connection = new Connection(crypto.randomUUID(), subscription, parts, paper, () => {});
     open.push(connection);
@@ -131,7 +133,7 @@ describe('a connection', () => {
         leave: (member) => hub.leave(member),
         join: (member) => {
           joined = member;
-          return hub.join({ view: member.view, onBatch: () => {}, onBreak: () => {} });
+          return hub.join({ view: member.view, onBatch: () => {}, onBreak: () => {}, onReconnect: () => {} });
         },
       },
       log: {
@@ -193,8 +195,8 @@ describe('a connection', () => {
 
   test('asked for once is not finished before it is complete: its client would take a part for all', async () => {
     await publish('identity.formed');
-    const start = await log.position('identity');
-    const request: Request = { kind: 'from', cursor: { epoch: start.epoch, offset: 0 } };
+    const { epoch } = await log.position('identity');
+    const request: Resumption = { kind: 'from', cursor: { epoch, offset: 0, proof: NO_PROOF, revision: 0 } };
     const full = new Paper();
     full.write = () => {
       full.writable = false;
@@ -209,7 +211,8 @@ describe('a connection', () => {
     await until('live', () => connection.state === 'live');
     connection.close('end');
     const after = paper.text;
-    connection.onBreak('another');
+    connection.onBreak();
+    connection.onReconnect();
     connection.onBatch();
     connection.groupGone();
     connection.tick(performance.now() + 60_000, 15_000);

@@ -17,6 +17,7 @@ function busyFor(ms: number): void {
 class Listener implements Member {
   readonly view: View;
   batches = 0;
+  reconnects = 0;
   readonly breaks: string[] = [];
   onTold = () => {};
 
@@ -34,11 +35,15 @@ class Listener implements Member {
     this.breaks.push(epoch);
     this.onTold();
   }
+
+  onReconnect(): void {
+    this.reconnects += 1;
+  }
 }
 
 describe('the hub', () => {
   test('forgets at once what a client put together for itself, and keeps what others may come back to', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const [own, common] = [new Listener(view({ key: 'own', filtered: true })), new Listener()];
     const windows = [hub.join(own), hub.join(common)];
     hub.leave(own);
@@ -48,7 +53,7 @@ describe('the hub', () => {
   });
 
   test('tells every member of a channel of its batches, and no other', async () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const [first, second] = [new Listener(), new Listener()];
     const elsewhere = new Listener(view({ channel: 'identity' }));
     for (const member of [first, second, elsewhere]) hub.join(member);
@@ -60,7 +65,7 @@ describe('the hub', () => {
   });
 
   test('has the batch in the window before anybody is told', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const member = new Listener();
     const window = hub.join(member);
     let seen: unknown;
@@ -83,7 +88,7 @@ describe('the hub', () => {
   });
 
   test('encodes once for each view, however many look through it', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const members = [new Listener(), new Listener(), new Listener(view({ key: 'other' }))];
     const [first, second, other] = members.map((member) => hub.join(member));
     expect(second === first).toBe(true);
@@ -99,7 +104,7 @@ describe('the hub', () => {
   });
 
   test('lets members leave while they are being told', async () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const members = Array.from({ length: 4 }, () => new Listener());
     const witness = new Listener(view({ channel: 'identity' }));
     hub.join(witness);
@@ -115,7 +120,7 @@ describe('the hub', () => {
   });
 
   test('a member that leaves twice, or never joined, disturbs nobody', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const [member, stranger] = [new Listener(), new Listener(view({ channel: 'identity' }))];
     hub.join(member);
     hub.leave(member);
@@ -128,7 +133,7 @@ describe('the hub', () => {
 
 describe('a break', () => {
   test('empties every window at once and reaches every member of every channel', async () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const members = [new Listener(), new Listener(view({ key: 'other' })), new Listener(view({ channel: 'identity' }))];
     const windows = members.map((member) => hub.join(member));
     hub.onBatch(batch(1, 3));
@@ -153,7 +158,7 @@ describe('a break', () => {
         busyFor(0.01);
         mine.push(`${member.batches} ${member.breaks.length}`);
         if (number === 0 && mine.length === 1) queueMicrotask(() => hub.onBreak('next'));
-        if (number === 10 && member.breaks.length === 1) queueMicrotask(() => hub.onBatch(batch(1, 1, 'next')));
+        if (number === 10 && mine.length === 2) queueMicrotask(() => hub.onBatch(batch(1, 1, 'next')));
       };
       hub.join(member);
     }
@@ -164,6 +169,20 @@ describe('a break', () => {
     // Either the first batch, the break, the second; or only the last two.
     for (const mine of told) expect(mine).toEqual(mine.length === 3 ? ['1 0', '1 1', '2 1'] : ['0 1', '1 1']);
     expect(told.some((mine) => mine.length === 2)).toBe(true);
+  });
+
+  test('of the connection is told to everyone before or with what follows it, and never lost', async () => {
+    const hub = new Hub(10_000);
+    const members = Array.from({ length: CROWD }, () => new Listener());
+    for (const member of members) {
+      hub.join(member);
+      member.onTold = () => busyFor(0.01);
+    }
+    hub.onBatch(batch(1, 1));
+    hub.onReconnect();
+    hub.onBatch(batch(2, 2));
+    await until('everyone', () => members.every(({ batches, reconnects }) => batches > 0 && reconnects > 0));
+    expect(members.every(({ reconnects }) => reconnects === 1)).toBe(true);
   });
 
   test('is told once with the newest epoch when another comes before everyone has heard of it', async () => {
@@ -181,7 +200,7 @@ describe('a break', () => {
   });
 
   test('the epoch is that of what came last', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     expect(hub.epoch).toBe('');
     hub.onBreak('first');
     expect(hub.epoch).toBe('first');
@@ -296,7 +315,7 @@ describe('a crowd on one channel', () => {
 
 describe('sweeping', () => {
   test('keeps a window for those who come back soon, and forgets it later', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const member = new Listener();
     const window = hub.join(member);
     hub.onBatch(batch(1, 3));
@@ -313,7 +332,7 @@ describe('sweeping', () => {
   });
 
   test('never takes the window of a member, however long it has been quiet', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const [gone, staying] = [new Listener(), new Listener()];
     hub.join(gone);
     const window = hub.join(staying);
