@@ -140,7 +140,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   const tickets = new Tickets(redis.commands, log);
   const limits = createRateLimits(redis.commands, config.auth.limiter);
 
-  const hub = new Hub(config.stream.windowBytes);
+  const hub = new Hub(config.stream.windowBytes, log);
   const streams = new Streams({
     connection: {
       log: eventLog,
