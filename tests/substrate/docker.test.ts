@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { createDockerSubstrate } from '../../src/substrate/docker.ts';
-import type { Substrate, SubstrateDecky, SubstrateNetwork } from '../../src/substrate/substrate.ts';
+import { createDockerSubstrate, type DockerSubstrateOptions } from '../../src/substrate/docker.ts';
+import type { SubstrateDecky, SubstrateNetwork } from '../../src/substrate/substrate.ts';
+import { under } from '../support/fence.ts';
 import { type FakeEngine, refusal, startFakeEngine } from './fake-engine.ts';
 
 const TOPOLOGY = '7ba5d3f0-1111-4222-8333-444455556666';
@@ -25,14 +26,19 @@ const WEB: SubstrateDecky = {
 };
 
 let engine: FakeEngine;
-let substrate: Substrate;
+let substrate: ReturnType<typeof under>;
+const connect = (changes: Partial<DockerSubstrateOptions> = {}) =>
+  under(
+    createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1', installation: 'install-1', ...changes }),
+  );
 
 beforeEach(async () => {
   engine = await startFakeEngine();
-  substrate = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1' });
+  substrate = connect();
 });
 afterEach(() => engine.stop());
 
+const OWN = { 'decnet.installation': 'install-1', 'decnet.fence': '1' };
 const networks = () => [...engine.networks.values()];
 const containers = () => [...engine.containers.values()];
 /** LAN name → address, as the engine has it. */
@@ -54,12 +60,13 @@ describe('networks of LANs', () => {
     expect(networks()).toEqual([
       {
         id: id ?? '',
-        name: 'decnet_7ba5d3f0_dmz',
+        name: 'decnet_install-_7ba5d3f0_dmz',
         subnet: '10.20.0.0/24',
         internal: false,
-        labels: { 'decnet.topology': TOPOLOGY, 'decnet.lan': 'lan-dmz', 'decnet.name': 'dmz' },
+        labels: { ...OWN, 'decnet.topology': TOPOLOGY, 'decnet.lan': 'lan-dmz', 'decnet.name': 'dmz' },
+        createdAt: expect.any(Number),
       },
-      expect.objectContaining({ name: 'decnet_7ba5d3f0_office', internal: true }),
+      expect.objectContaining({ name: 'decnet_install-_7ba5d3f0_office', internal: true }),
     ]);
   });
 
@@ -83,7 +90,7 @@ describe('networks of LANs', () => {
   });
 
   test('of two who make it at once both get the one that was made', async () => {
-    const rival = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1' });
+    const rival = connect();
     let rivals: string | null = null;
     engine.intercept = async (call) => {
       if (call !== 'POST /networks/create') return undefined;
@@ -127,11 +134,12 @@ describe('deckies', () => {
     await bringUp();
     expect(containers()).toEqual([
       expect.objectContaining({
-        name: 'decnet_7ba5d3f0_web-front',
+        name: 'decnet_install-_7ba5d3f0_web-front',
         image: 'decoy:1',
         env: ['DECNET_DECKY=web-front', 'DECNET_SERVICES=http,ssh'],
         sysctls: {},
         labels: {
+          ...OWN,
           'decnet.topology': TOPOLOGY,
           'decnet.decky': 'decky-web',
           'decnet.name': 'web-front',
@@ -208,7 +216,7 @@ describe('deckies', () => {
   test('of two who make it at once both succeed with one container', async () => {
     await substrate.ensureNetwork(DMZ);
     await substrate.ensureNetwork(OFFICE);
-    const rival = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1' });
+    const rival = connect();
     engine.intercept = async (call) => {
       if (call !== 'POST /containers/create') return undefined;
       engine.intercept = undefined;
@@ -220,7 +228,15 @@ describe('deckies', () => {
   });
 
   test('a name that a stranger has taken is refused in words', async () => {
-    const stranger = { id: 'x', name: 'decnet_7ba5d3f0_web-front', image: 'i', env: [], sysctls: {}, labels: {} };
+    const stranger = {
+      id: 'x',
+      name: 'decnet_install-_7ba5d3f0_web-front',
+      image: 'i',
+      env: [],
+      sysctls: {},
+      labels: {},
+      createdAt: 0,
+    };
     engine.containers.set('x', { ...stranger, addresses: new Map(), running: true });
     await expect(substrate.ensureDecky({ ...WEB, addresses: [] })).rejects.toThrow(/already in use by container "x"/);
   });
@@ -231,8 +247,8 @@ describe('deckies', () => {
     }
     const names = containers().map(({ name }) => name);
     expect(names).toEqual([
-      expect.stringMatching(/^decnet_7ba5d3f0_b-ro-1-[0-9a-f]{8}$/),
-      expect.stringMatching(/^decnet_7ba5d3f0_b-ro-1-[0-9a-f]{8}$/),
+      expect.stringMatching(/^decnet_install-_7ba5d3f0_b-ro-1-[0-9a-f]{8}$/),
+      expect.stringMatching(/^decnet_install-_7ba5d3f0_b-ro-1-[0-9a-f]{8}$/),
     ]);
     expect(new Set(names).size).toBe(2);
   });
@@ -262,7 +278,7 @@ describe('failures', () => {
   });
 
   test('an image that the engine does not have', async () => {
-    const other = createDockerSubstrate({ socketPath: engine.socketPath, image: 'missing:1' });
+    const other = connect({ image: 'missing:1' });
     await expect(other.ensureDecky({ ...WEB, addresses: [] })).rejects.toThrow(
       "docker could not run decky 'web-front': No such image: missing:1",
     );
@@ -277,7 +293,7 @@ describe('failures', () => {
 
   test('no engine: the socket is named', async () => {
     const socketPath = `${engine.socketPath}.none`;
-    const dead = createDockerSubstrate({ socketPath, image: 'decoy:1' });
+    const dead = connect({ socketPath });
     await expect(dead.ensureNetwork(DMZ)).rejects.toThrow(
       `docker could not make the network of LAN 'dmz': the engine does not answer on ${socketPath} (ENOENT)`,
     );
@@ -286,7 +302,7 @@ describe('failures', () => {
   test('an engine that hangs is given up', async () => {
     const never = Promise.withResolvers<undefined>();
     engine.intercept = () => never.promise;
-    const impatient = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1', timeoutMs: 50 });
+    const impatient = connect({ timeoutMs: 50 });
     await expect(impatient.removeDecky(WEB)).rejects.toThrow(/the engine does not answer/);
     never.resolve(undefined);
   });

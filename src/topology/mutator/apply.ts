@@ -1,9 +1,10 @@
 import { describeError } from '../../errors.ts';
-import { carryOut, type SubstrateAction } from '../../substrate/substrate.ts';
+import { fencedBy, SubstrateClaim, WAIT_MS } from '../../substrate/claim.ts';
+import { ClaimLost, carryOut, type Fence, type SubstrateAction } from '../../substrate/substrate.ts';
 import { LIVE_STATUSES } from '../model.ts';
 import { substrateActions } from '../ops/substrate-actions.ts';
 import { loadState, type TopologyState } from '../state.ts';
-import type { Claim } from './claim.ts';
+import { type Claim, renewClaim } from './claim.ts';
 import { attempt, type CarriedOut, fail } from './finish.ts';
 import { keepClaim } from './keep-claim.ts';
 import type { MutatorParts } from './parts.ts';
@@ -23,48 +24,110 @@ class SubstrateError extends Error {
 /**
  * Applies a claimed mutation or fails it. The substrate works outside of any transaction; since it is told states, not
  * steps, a successor of a mutator that died anywhere in here simply begins again.
+ * @throws {ClaimLost} when somebody else has claimed the topology meanwhile: nothing more has been done then
  * @throws when the database does not answer; the mutation is then taken up again once the claim has expired
  */
 export function applyMutation(parts: MutatorParts, claim: Claim): Promise<void> {
-  return keepClaim(parts, claim, async (isHeld) => {
-    let carriedOut: CarriedOut | undefined;
-    for (let plans = 0; plans <= MAX_PLANS; plans += 1) {
-      const step = await attempt(parts, claim, carriedOut);
-      if (step.is === 'applied') return parts.onCommitted();
-      if (step.is === 'lost') return;
-      if (step.is === 'refused') return giveUp(parts, claim, carriedOut?.state ?? step.state, step.reason);
-      const networkIds = new Map<string, string | null>();
-      carriedOut = { ...step, networkIds };
-      try {
-        for (const action of step.actions) {
-          if (!isHeld()) return;
-          await take(parts, action, networkIds);
-        }
-      } catch (error) {
-        // Whoever holds it now wants what this one failed to bring about: undoing it would be wrong.
-        if (!isHeld()) return;
-        return giveUp(parts, claim, step.state, reasonOf(new SubstrateError(error)));
-      }
+  return keepClaim(parts, claim, async () => {
+    const ground = new Ground(parts, claim);
+    try {
+      await work(parts, claim, ground);
+    } finally {
+      await ground.release();
     }
-    await giveUp(parts, claim, carriedOut?.state, reasonOf(new SubstrateError('the topology changed all the time')));
   });
 }
 
-async function take(parts: MutatorParts, action: SubstrateAction, networkIds: Map<string, string | null>) {
+async function work(parts: MutatorParts, claim: Claim, ground: Ground): Promise<void> {
+  let carriedOut: CarriedOut | undefined;
+  for (let plans = 0; plans <= MAX_PLANS; plans += 1) {
+    const step = await attempt(parts, claim, carriedOut, ground.claim);
+    if (step.is === 'applied') return parts.onCommitted();
+    if (step.is === 'lost') return;
+    if (step.is === 'refused') return giveUp(parts, claim, ground, carriedOut?.state ?? step.state, step.reason);
+    // Planned anew once nobody else changes what the plan is about.
+    if (ground.claim === undefined && step.actions.length > 0) {
+      await ground.take();
+      continue;
+    }
+    const networkIds = new Map<string, string | null>();
+    carriedOut = { ...step, networkIds };
+    try {
+      for (const action of step.actions) await take(parts, action, networkIds, await ground.take());
+    } catch (error) {
+      // Whoever holds it now wants what this one failed to bring about: undoing it would be wrong.
+      if (error instanceof ClaimLost) throw error;
+      return giveUp(parts, claim, ground, step.state, reasonOf(new SubstrateError(error)));
+    }
+  }
+  const reason = reasonOf(new SubstrateError('the topology changed all the time'));
+  await giveUp(parts, claim, ground, carriedOut?.state, reason);
+}
+
+/** The right to change what runs of the mutation's topology: taken when there is something to change, kept to the end. */
+class Ground {
+  readonly #parts: MutatorParts;
+  readonly #mutation: Claim;
+  #claim: SubstrateClaim | undefined;
+
+  constructor(parts: MutatorParts, mutation: Claim) {
+    this.#parts = parts;
+    this.#mutation = mutation;
+  }
+
+  get claim(): SubstrateClaim | undefined {
+    return this.#claim;
+  }
+
+  /** @throws when others change the topology all the time */
+  async take(): Promise<Fence> {
+    const { db, leaseMs, now } = this.#parts;
+    const { topologyId } = this.#mutation;
+    this.#claim ??= await SubstrateClaim.take(db, topologyId, { leaseMs, now, waitMs: WAIT_MS });
+    if (this.#claim === undefined) throw new Error(`others change topology ${topologyId}`);
+    return fencedBy(this.#claim, () => renewClaim(db, this.#mutation, now() + leaseMs));
+  }
+
+  async release(): Promise<void> {
+    await this.#claim?.release();
+  }
+}
+
+async function take(
+  { substrate }: MutatorParts,
+  action: SubstrateAction,
+  networkIds: Map<string, string | null>,
+  fence: Fence,
+): Promise<void> {
   if (action.do === 'ensureNetwork') {
-    networkIds.set(action.network.lanId, await parts.substrate.ensureNetwork(action.network));
-  } else await carryOut(parts.substrate, [action]);
+    networkIds.set(action.network.lanId, await substrate.ensureNetwork(action.network, fence));
+  } else await carryOut(substrate, [action], fence);
 }
 
 /** @param planned what the substrate may have brought about; `undefined` when nobody asked it for anything */
-async function giveUp(parts: MutatorParts, claim: Claim, planned: TopologyState | undefined, reason: string) {
-  const problems = planned === undefined ? [] : await undo(parts, claim, planned);
+async function giveUp(
+  parts: MutatorParts,
+  claim: Claim,
+  ground: Ground,
+  planned: TopologyState | undefined,
+  reason: string,
+): Promise<void> {
+  const problems = planned === undefined ? [] : await undo(parts, claim, planned, await ground.take());
   const whole = problems.length === 0 ? reason : `${reason}; not undone: ${problems.join('; ')}`;
   if (await fail(parts, claim, whole)) parts.onCommitted();
 }
 
-/** Has the substrate run again what the database says, as far as it can. @returns what went wrong */
-async function undo({ db, substrate, log }: MutatorParts, claim: Claim, planned: TopologyState): Promise<string[]> {
+/**
+ * Has the substrate run again what the database says, as far as it can.
+ * @returns what went wrong
+ * @throws {ClaimLost}
+ */
+async function undo(
+  { db, substrate, log }: MutatorParts,
+  claim: Claim,
+  planned: TopologyState,
+  fence: Fence,
+): Promise<string[]> {
   const actual = await db.transaction().execute((trx) => loadState(trx, claim.topologyId));
   if (actual === undefined) return [];
   // What is being torn down must not come back.
@@ -73,8 +136,9 @@ async function undo({ db, substrate, log }: MutatorParts, claim: Claim, planned:
   for (const action of substrateActions(planned, actual)) {
     if (!mayAdd && (action.do === 'ensureNetwork' || action.do === 'ensureDecky')) continue;
     try {
-      await carryOut(substrate, [action]);
+      await carryOut(substrate, [action], fence);
     } catch (error) {
+      if (error instanceof ClaimLost) throw error;
       log.warn('a failed mutation could not be undone', { mutation: claim.mutationId, error: describeError(error) });
       problems.push(describeError(error));
     }

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { recordSubstrate } from '../../../src/substrate/record.ts';
 import type { Substrate } from '../../../src/substrate/substrate.ts';
 
 /**
@@ -19,7 +20,7 @@ export function fileSubstrate(folder: string, step: () => void = () => {}): Subs
     step();
   };
   return {
-    name: 'record',
+    ...recordSubstrate,
     async ensureNetwork(network) {
       write(network.lanId, network);
       return null;
