@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createDockerSubstrate, type DockerSubstrateOptions } from '../../src/substrate/docker.ts';
-import type { SubstrateDecky, SubstrateNetwork } from '../../src/substrate/substrate.ts';
-import { under } from '../support/fence.ts';
+import { ClaimLost, type SubstrateDecky, type SubstrateNetwork } from '../../src/substrate/substrate.ts';
+import { openFence, under } from '../support/fence.ts';
 import { type FakeEngine, refusal, startFakeEngine } from './fake-engine.ts';
 
 const TOPOLOGY = '7ba5d3f0-1111-4222-8333-444455556666';
@@ -265,6 +265,122 @@ describe('deckies', () => {
     expect(containers()).toEqual([]);
     await substrate.removeDecky(WEB);
     await substrate.removeNetwork(DMZ);
+  });
+});
+
+describe('fences', () => {
+  const raw = () =>
+    createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1', installation: 'install-1' });
+
+  test('one is asked before each single change, and only then', async () => {
+    let asked = 0;
+    const admit = async () => {
+      asked += 1;
+      expect(engine.changes).toHaveLength(asked - 1);
+      return 60_000;
+    };
+    const counting = under(raw(), { token: 1, admit });
+    await counting.ensureNetwork(DMZ);
+    await counting.ensureNetwork(OFFICE);
+    await counting.ensureDecky(WEB);
+    await counting.ensureDecky({ ...WEB, addresses: WEB.addresses.slice(1) });
+    await counting.ensureDecky({ ...WEB, services: ['ftp'] });
+    await counting.removeDecky(WEB);
+    await counting.removeNetwork(DMZ);
+    expect(asked).toBe(engine.changes.length);
+    expect(new Set(engine.changes).size).toBe(7);
+  });
+
+  test('whoever loses its claim between two steps takes no other', async () => {
+    await bringUp();
+    for (let steps = 0; steps < 5; steps += 1) {
+      engine.changes.length = 0;
+      let left = steps;
+      const admit = async () => {
+        if (left === 0) throw new ClaimLost('somebody else is at it');
+        left -= 1;
+        return 60_000;
+      };
+      const loser = under(raw(), { token: 1, admit });
+      // Removed, made, connected, started: four steps.
+      const services = [`service-${steps}`];
+      const work = loser.ensureDecky({ ...WEB, services });
+      if (steps < 4) await expect(work).rejects.toThrow(ClaimLost);
+      else await work;
+      expect(engine.changes).toHaveLength(Math.min(steps, 4));
+      await substrate.ensureDecky(WEB);
+    }
+  });
+
+  test('what has been made under a later claim is neither replaced nor removed', async () => {
+    await substrate.ensureNetwork(DMZ);
+    const successor = under(raw(), openFence(2));
+    await successor.ensureNetwork(OFFICE);
+    await successor.ensureDecky(WEB);
+    engine.changes.length = 0;
+    for (const change of [
+      () => substrate.ensureDecky({ ...WEB, services: ['ftp'] }),
+      () => substrate.ensureDecky(WEB),
+      () => substrate.removeDecky(WEB),
+      () => substrate.ensureNetwork({ ...OFFICE, subnet: '10.99.0.0/24' }),
+      () => substrate.removeNetwork(OFFICE),
+      async () => {
+        for (const object of await raw().owned()) if (object.fence > 1) await raw().removeOwned(object, openFence(1));
+      },
+    ]) {
+      await expect(change()).rejects.toThrow(ClaimLost);
+    }
+    expect(engine.changes).toEqual([]);
+  });
+
+  test.each([
+    ['decky', 'POST /containers/create'],
+    ['network', 'POST /networks/create'],
+  ])('a %s that a predecessor has made at the last moment is replaced by the right one', async (kind, call) => {
+    const successor = under(raw(), openFence(2));
+    engine.intercept = async (asked) => {
+      if (asked !== call) return undefined;
+      engine.intercept = undefined;
+      // What the predecessor had asked for while it could, and the engine does only now.
+      if (kind === 'decky') await substrate.ensureDecky({ ...WEB, services: ['ftp'], addresses: [] });
+      else await substrate.ensureNetwork({ ...DMZ, subnet: '10.99.0.0/24' });
+      return undefined;
+    };
+    if (kind === 'decky') await successor.ensureDecky({ ...WEB, addresses: [] });
+    else await successor.ensureNetwork(DMZ);
+    expect([...containers(), ...networks()].map(({ labels }) => labels['decnet.fence'])).toEqual(['2']);
+    expect(containers().map(({ labels }) => labels['decnet.services'])).toEqual(kind === 'decky' ? ['http,ssh'] : []);
+    expect(networks().map(({ subnet }) => subnet)).toEqual(kind === 'decky' ? [] : [DMZ.subnet]);
+  });
+
+  test('a change takes no longer than it is admitted for', async () => {
+    const never = Promise.withResolvers<undefined>();
+    engine.intercept = (call) => (call.startsWith('GET') ? undefined : never.promise);
+    const impatient = under(raw(), { token: 1, admit: async () => 50 });
+    await expect(impatient.ensureNetwork(DMZ)).rejects.toThrow(/the engine does not answer/);
+    never.resolve(undefined);
+  });
+
+  test('what is there is listed for its installation, and for no other', async () => {
+    engine.now = () => Date.parse('2026-11-21T12:00:00.000Z');
+    await bringUp();
+    for (const container of containers()) container.running = false;
+    const other = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1', installation: 'another-1' });
+    await under(other).ensureDecky({ ...WEB, addresses: [] });
+    const common = { topologyId: TOPOLOGY, fence: 1, createdAt: engine.now() };
+    expect(await raw().owned()).toEqual([
+      { ...common, kind: 'decky', id: expect.any(String), of: 'decky-web', name: 'web-front', isRunning: false },
+      { ...common, kind: 'network', id: expect.any(String), of: 'lan-dmz', name: 'dmz', isRunning: true },
+      { ...common, kind: 'network', id: expect.any(String), of: 'lan-office', name: 'office', isRunning: true },
+    ]);
+  });
+
+  test('an object that is removed by its id takes nothing along that has come in its place', async () => {
+    await bringUp();
+    const [decky] = await raw().owned();
+    await substrate.ensureDecky({ ...WEB, services: ['ftp'] });
+    if (decky !== undefined) await raw().removeOwned(decky, openFence());
+    expect(containers()).toHaveLength(1);
   });
 });
 
