@@ -22,75 +22,42 @@ class SubstrateError extends Error {
 }
 
 /**
- * Applies a claimed mutation or fails it. The substrate works outside of any transaction; since it is told states, not
- * steps, a successor of a mutator that died anywhere in here simply begins again.
+ * Applies a claimed mutation or fails it, while nobody else changes what runs of the topology. The substrate works outside
+ * of any transaction; since it is told states, not steps, a successor of a mutator that died anywhere in here simply begins
+ * again.
  * @throws {ClaimLost} when somebody else has claimed the topology meanwhile: nothing more has been done then
- * @throws when the database does not answer; the mutation is then taken up again once the claim has expired
+ * @throws when others do not let go of the topology, or the database does not answer; the mutation is then taken up again
  */
 export function applyMutation(parts: MutatorParts, claim: Claim): Promise<void> {
+  const { db, leaseMs, now } = parts;
   return keepClaim(parts, claim, async () => {
-    const ground = new Ground(parts, claim);
-    try {
-      await work(parts, claim, ground);
-    } finally {
-      await ground.release();
-    }
+    const ground = await SubstrateClaim.take(db, claim.topologyId, { leaseMs, now, waitMs: WAIT_MS });
+    if (ground === undefined) throw new Error(`others are changing topology ${claim.topologyId}`);
+    await work(parts, claim, ground).finally(() => ground.release());
   });
 }
 
-async function work(parts: MutatorParts, claim: Claim, ground: Ground): Promise<void> {
+async function work(parts: MutatorParts, claim: Claim, ground: SubstrateClaim): Promise<void> {
+  const { db, leaseMs, now } = parts;
+  const fence = fencedBy(ground, () => renewClaim(db, claim, now() + leaseMs));
   let carriedOut: CarriedOut | undefined;
   for (let plans = 0; plans <= MAX_PLANS; plans += 1) {
-    const step = await attempt(parts, claim, carriedOut, ground.claim);
+    const step = await attempt(parts, claim, carriedOut, ground);
     if (step.is === 'applied') return parts.onCommitted();
     if (step.is === 'lost') return;
-    if (step.is === 'refused') return giveUp(parts, claim, ground, carriedOut?.state ?? step.state, step.reason);
-    // Planned anew once nobody else changes what the plan is about.
-    if (ground.claim === undefined && step.actions.length > 0) {
-      await ground.take();
-      continue;
-    }
+    if (step.is === 'refused') return giveUp(parts, claim, fence, carriedOut?.state ?? step.state, step.reason);
     const networkIds = new Map<string, string | null>();
     carriedOut = { ...step, networkIds };
     try {
-      for (const action of step.actions) await take(parts, action, networkIds, await ground.take());
+      for (const action of step.actions) await take(parts, action, networkIds, fence);
     } catch (error) {
       // Whoever holds it now wants what this one failed to bring about: undoing it would be wrong.
       if (error instanceof ClaimLost) throw error;
-      return giveUp(parts, claim, ground, step.state, reasonOf(new SubstrateError(error)));
+      return giveUp(parts, claim, fence, step.state, reasonOf(new SubstrateError(error)));
     }
   }
   const reason = reasonOf(new SubstrateError('the topology changed all the time'));
-  await giveUp(parts, claim, ground, carriedOut?.state, reason);
-}
-
-/** The right to change what runs of the mutation's topology: taken when there is something to change, kept to the end. */
-class Ground {
-  readonly #parts: MutatorParts;
-  readonly #mutation: Claim;
-  #claim: SubstrateClaim | undefined;
-
-  constructor(parts: MutatorParts, mutation: Claim) {
-    this.#parts = parts;
-    this.#mutation = mutation;
-  }
-
-  get claim(): SubstrateClaim | undefined {
-    return this.#claim;
-  }
-
-  /** @throws when others change the topology all the time */
-  async take(): Promise<Fence> {
-    const { db, leaseMs, now } = this.#parts;
-    const { topologyId } = this.#mutation;
-    this.#claim ??= await SubstrateClaim.take(db, topologyId, { leaseMs, now, waitMs: WAIT_MS });
-    if (this.#claim === undefined) throw new Error(`others change topology ${topologyId}`);
-    return fencedBy(this.#claim, () => renewClaim(db, this.#mutation, now() + leaseMs));
-  }
-
-  async release(): Promise<void> {
-    await this.#claim?.release();
-  }
+  await giveUp(parts, claim, fence, carriedOut?.state, reason);
 }
 
 async function take(
@@ -108,11 +75,11 @@ async function take(
 async function giveUp(
   parts: MutatorParts,
   claim: Claim,
-  ground: Ground,
+  fence: Fence,
   planned: TopologyState | undefined,
   reason: string,
 ): Promise<void> {
-  const problems = planned === undefined ? [] : await undo(parts, claim, planned, await ground.take());
+  const problems = planned === undefined ? [] : await undo(parts, claim, planned, fence);
   const whole = problems.length === 0 ? reason : `${reason}; not undone: ${problems.join('; ')}`;
   if (await fail(parts, claim, whole)) parts.onCommitted();
 }
