@@ -4,6 +4,8 @@ import { editServices } from '../../src/decky/live-services.ts';
 import { Rotator } from '../../src/decky/rotator.ts';
 import { addService, configureService } from '../../src/decky/service-edit.ts';
 import { ClaimLost, type Substrate } from '../../src/substrate/substrate.ts';
+import { requestTeardown } from '../../src/topology/lifecycle.ts';
+import { LifecycleWorker } from '../../src/topology/lifecycle-worker.ts';
 import { insertFleetDecky } from '../decky/support.ts';
 import { ENGINES, quiet } from '../support/database.ts';
 import { until } from '../support/until.ts';
@@ -255,6 +257,44 @@ for (const database of ENGINES) {
       expect(order).toEqual(['the edit removes', 'the edit makes anew', 'the mutation removes']);
       expect(await world.mutations()).toMatchObject([{ state: 'applied' }]);
       expect([await rowOf('web'), containersOf(engine, 'web')]).toEqual([undefined, []]);
+    });
+
+    test('a teardown waits for the mutation under way, and leaves nothing of it', async () => {
+      const sleep = pause();
+      const slow: Substrate = {
+        ...docker,
+        async ensureDecky(decky, fence) {
+          await sleep.here();
+          await docker.ensureDecky(decky, fence);
+        },
+      };
+      await world.enqueue('add_decky', { name: 'db', lan: 'dmz' });
+      const mutating = world.applyNext({ substrate: slow, now: Date.now });
+      await sleep.reached;
+      await requestTeardown(world.db, 't1');
+      const removals: string[] = [];
+      const noting: Substrate = {
+        ...docker,
+        async removeDecky(decky, fence) {
+          removals.push(decky.name);
+          await docker.removeDecky(decky, fence);
+        },
+      };
+      const common = { db: world.db, substrate: noting, logger: quiet, onCommitted: () => {} };
+      const worker = new LifecycleWorker({ ...common, pollMs: 20 });
+      worker.start();
+      try {
+        // Time enough for a teardown that would not wait.
+        for (let round = 0; round < 20; round += 1) await world.mutations();
+        expect(removals).toEqual([]);
+        sleep.wake();
+        await mutating;
+        await until('the teardown', async () => (await world.status()) === 'torn_down');
+      } finally {
+        await worker.stop();
+      }
+      expect([engine.containers.size, engine.networks.size]).toEqual([0, 0]);
+      expect(await world.mutations()).toMatchObject([{ state: 'failed' }]);
     });
 
     test.each(TELLINGS)('a rotator that rolls back: %s', async (_, isFenced) => {
