@@ -2,7 +2,7 @@ import { appendToOutbox } from '../bus/outbox.ts';
 import { TopicError } from '../bus/topic.ts';
 import { type Db, readConsistently, type Trx } from '../db/database.ts';
 import { AppError, describeError } from '../errors.ts';
-import { SubstrateClaim, WAIT_MS } from '../substrate/claim.ts';
+import { claimThing, type Hold, WAIT_MS } from '../substrate/claim.ts';
 import { ClaimLost, type Fence, type Substrate, type SubstrateDecky } from '../substrate/substrate.ts';
 import type { Log } from '../telemetry/log.ts';
 import { lockTopology } from '../topology/lock.ts';
@@ -55,7 +55,7 @@ export async function editServices(parts: LiveServiceParts, key: DeckyKey, edit:
 }
 
 async function editUnderClaim(parts: LiveServiceParts, key: DeckyKey, edit: ServiceEdit): Promise<DeckyState> {
-  const claim = await SubstrateClaim.take(parts.db, key.topologyId, { waitMs: WAIT_MS });
+  const claim = await claimThing(parts.substrate, parts.db, key.topologyId, { waitMs: WAIT_MS });
   if (claim === undefined) throw new AppError('conflict', 'The topology is being changed by others; try again');
   try {
     return await editUnder(claim, parts, key, edit).finally(() => claim.release());
@@ -67,7 +67,7 @@ async function editUnderClaim(parts: LiveServiceParts, key: DeckyKey, edit: Serv
 }
 
 async function editUnder(
-  claim: SubstrateClaim,
+  claim: Hold,
   { db, substrate, onCommitted }: LiveServiceParts,
   key: DeckyKey,
   edit: ServiceEdit,
@@ -141,7 +141,7 @@ function commitEdit(
   key: DeckyKey,
   edit: ServiceEdit,
   plan: Plan,
-  claim?: SubstrateClaim,
+  claim?: Hold,
 ): Promise<DeckyState | undefined> {
   return db.transaction().execute(async (trx) => {
     await lockTopology(trx, key.topologyId);
@@ -160,9 +160,9 @@ function commitEdit(
  */
 async function bringBack({ db, substrate, log }: LiveServiceParts, key: DeckyKey): Promise<void> {
   const fields = { topology: key.topologyId, decky: key.name };
-  let claim: SubstrateClaim | undefined;
+  let claim: Hold | undefined;
   try {
-    claim = await SubstrateClaim.take(db, key.topologyId, { waitMs: WAIT_MS });
+    claim = await claimThing(substrate, db, key.topologyId, { waitMs: WAIT_MS });
     if (claim === undefined) throw new Error('others change the topology');
     const recorded = await readConsistently(db, (trx) => recordedDecky(trx, key));
     if (recorded !== undefined) await substrate.ensureDecky(recorded, claim);

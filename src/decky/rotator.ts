@@ -6,7 +6,7 @@ import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
 import type { FleetDeckyRow } from '../db/schema.ts';
 import { describeError } from '../errors.ts';
-import { fencedBy, SubstrateClaim, WAIT_MS } from '../substrate/claim.ts';
+import { claimThing, fencedBy, WAIT_MS } from '../substrate/claim.ts';
 import {
   ClaimLost,
   type Fence,
@@ -181,10 +181,10 @@ export class Rotator {
   /** @returns `undefined` when the decky is somebody else's to change now: nothing more was done to it, and is to be told */
   async #applyUnderClaim(rotation: Rotation): Promise<Outcome | undefined> {
     const { claim, decky } = rotation;
-    const { log } = this.#options;
+    const { log, substrate } = this.#options;
     const fields = { decky: decky.name, claim };
     const terms = { leaseMs: this.#leaseMs, now: this.#now, waitMs: WAIT_MS };
-    const ground = await SubstrateClaim.take(this.#db, fleetThing(substrateId(decky)), terms);
+    const ground = await claimThing(substrate, this.#db, fleetThing(substrateId(decky)), terms);
     if (ground === undefined) {
       await renewClaim(this.#db, claim, this.#now(), 0);
       log.warn('a rotation has to wait: others change the decky', fields);

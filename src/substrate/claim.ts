@@ -1,6 +1,6 @@
 import type { Db, Trx } from '../db/database.ts';
 import { describeError } from '../errors.ts';
-import { ClaimLost, type Fence } from './substrate.ts';
+import { ClaimLost, type Fence, type Substrate } from './substrate.ts';
 
 export interface ClaimTerms {
   /** Milliseconds after which somebody else may claim the thing when this process is gone or asleep; default 30,000. */
@@ -21,11 +21,43 @@ const MAX_PAUSE_MS = 250;
 /** Of the lease: what is left is for clocks that differ, and for a change that the engine takes up late. */
 const SHARE_FOR_A_CHANGE = 2 / 3;
 
+/** The right to change a thing, for as long as it takes. */
+export interface Hold extends Fence {
+  /**
+   * Makes sure that it is still ours, and stays so until the transaction ends.
+   * @throws {ClaimLost}
+   */
+  holdIn(trx: Trx): Promise<void>;
+  /** Gives it back. Safe when it has been lost; what the database does not take runs out. */
+  release(): Promise<void>;
+}
+
+/** Where nothing runs there is nothing to fight for: rows are guarded by their own transactions. */
+const NOTHING: Hold = {
+  token: 0,
+  admit: async () => Number.POSITIVE_INFINITY,
+  holdIn: async () => {},
+  release: async () => {},
+};
+
+/**
+ * Claims a thing of this substrate in order to change it.
+ * @returns `undefined` when somebody else holds the thing all the time
+ */
+export async function claimThing(
+  substrate: Substrate,
+  db: Db,
+  thing: string,
+  terms: ClaimTerms,
+): Promise<Hold | undefined> {
+  return substrate.name === 'record' ? NOTHING : SubstrateClaim.take(db, thing, terms);
+}
+
 /**
  * The only right to change a thing of the substrate, whoever it is that changes it: a mutator, a deployment, an edit of
  * services, a rotation, the reconciler. Renewed until it is released, or until somebody else has it.
  */
-export class SubstrateClaim implements Fence {
+export class SubstrateClaim implements Hold {
   readonly token: number;
   readonly #db: Db;
   readonly #thing: string;
@@ -82,11 +114,7 @@ export class SubstrateClaim implements Fence {
     return leftMs;
   }
 
-  /**
-   * Makes sure that it is still ours, and stays so until the transaction ends: the row is locked, so that whoever finds it
-   * expired meanwhile waits for the commit.
-   * @throws {ClaimLost}
-   */
+  /** The row is locked, so that whoever finds it expired meanwhile waits for the commit. */
   async holdIn(trx: Trx): Promise<void> {
     const { numUpdatedRows } = await trx
       .updateTable('substrate_claims')
@@ -99,7 +127,6 @@ export class SubstrateClaim implements Fence {
     throw this.#lost();
   }
 
-  /** Gives it back. Safe when it has been lost; what the database does not take runs out. */
   async release(): Promise<void> {
     clearInterval(this.#timer);
     await this.#renewal;

@@ -20,6 +20,8 @@ export interface SpySubstrate extends Substrate {
 export function spySubstrate(): SpySubstrate {
   const spy: SpySubstrate = {
     ...recordSubstrate,
+    // Nobody fights for a record.
+    name: 'docker',
     calls: [],
     running: new Map(),
     beforeEnsure: () => {},

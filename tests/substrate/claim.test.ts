@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
-import { fencedBy, installationId, SubstrateClaim } from '../../src/substrate/claim.ts';
+import { claimThing, fencedBy, installationId, SubstrateClaim } from '../../src/substrate/claim.ts';
+import { recordSubstrate } from '../../src/substrate/record.ts';
 import { ClaimLost } from '../../src/substrate/substrate.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 import { openFence } from '../support/fence.ts';
@@ -148,6 +149,16 @@ for (const engine of ENGINES) {
       clock += LEASE_MS + 3_600_001;
       await take('t1');
       expect((await rows()).map(({ thing }) => thing)).toEqual(['t1']);
+    });
+
+    test('are free where nothing runs: nobody fights for a record', async () => {
+      const holds = await Promise.all([1, 2].map(() => claimThing(recordSubstrate, database.db, 't1', { now })));
+      expect(holds).toEqual([expect.anything(), expect.anything()]);
+      expect(await rows()).toEqual([]);
+      const docker = { ...recordSubstrate, name: 'docker' as const };
+      const hold = await claimThing(docker, database.db, 't1', { now });
+      expect(await claimThing(docker, database.db, 't1', { now })).toBeUndefined();
+      await hold?.release();
     });
 
     test('can depend on something else', async () => {

@@ -16,6 +16,8 @@ export function recordingSubstrate(hook: (call: string) => unknown = () => {}) {
   };
   const substrate: Substrate = {
     ...recordSubstrate,
+    // Nobody fights for a record.
+    name: 'docker',
     async ensureNetwork({ name }, fence) {
       await note(`ensureNetwork ${name}`, fence, () => running.add(`network ${name}`));
       return `id of ${name}`;

@@ -1,5 +1,5 @@
 import { describeError } from '../../errors.ts';
-import { fencedBy, SubstrateClaim, WAIT_MS } from '../../substrate/claim.ts';
+import { claimThing, fencedBy, type Hold, WAIT_MS } from '../../substrate/claim.ts';
 import { ClaimLost, carryOut, type Fence, type SubstrateAction } from '../../substrate/substrate.ts';
 import { LIVE_STATUSES } from '../model.ts';
 import { substrateActions } from '../ops/substrate-actions.ts';
@@ -29,15 +29,15 @@ class SubstrateError extends Error {
  * @throws when others do not let go of the topology, or the database does not answer; the mutation is then taken up again
  */
 export function applyMutation(parts: MutatorParts, claim: Claim): Promise<void> {
-  const { db, leaseMs, now } = parts;
+  const { db, substrate, leaseMs, now } = parts;
   return keepClaim(parts, claim, async () => {
-    const ground = await SubstrateClaim.take(db, claim.topologyId, { leaseMs, now, waitMs: WAIT_MS });
+    const ground = await claimThing(substrate, db, claim.topologyId, { leaseMs, now, waitMs: WAIT_MS });
     if (ground === undefined) throw new Error(`others are changing topology ${claim.topologyId}`);
     await work(parts, claim, ground).finally(() => ground.release());
   });
 }
 
-async function work(parts: MutatorParts, claim: Claim, ground: SubstrateClaim): Promise<void> {
+async function work(parts: MutatorParts, claim: Claim, ground: Hold): Promise<void> {
   const { db, leaseMs, now } = parts;
   const fence = fencedBy(ground, () => renewClaim(db, claim, now() + leaseMs));
   let carriedOut: CarriedOut | undefined;

@@ -2,7 +2,7 @@ import { createEvent, type Event, newEventId } from '../../bus/event.ts';
 import { appendToOutbox } from '../../bus/outbox.ts';
 import { topics } from '../../bus/topic.ts';
 import type { Trx } from '../../db/database.ts';
-import type { SubstrateClaim } from '../../substrate/claim.ts';
+import type { Hold } from '../../substrate/claim.ts';
 import type { SubstrateAction } from '../../substrate/substrate.ts';
 import { loadState, saveState, type TopologyState } from '../state.ts';
 import { transition } from '../status.ts';
@@ -41,7 +41,7 @@ export function attempt(
   { db, now }: MutatorParts,
   claim: Claim,
   carriedOut: CarriedOut | undefined,
-  ground: SubstrateClaim,
+  ground: Hold,
 ): Promise<Attempt> {
   return db.transaction().execute(async (trx): Promise<Attempt> => {
     const held = await lockClaim(trx, claim);

@@ -21,6 +21,8 @@ export function fileSubstrate(folder: string, step: () => void = () => {}): Subs
   };
   return {
     ...recordSubstrate,
+    // Nobody fights for a record.
+    name: 'docker',
     async ensureNetwork(network) {
       write(network.lanId, network);
       return null;

@@ -139,6 +139,8 @@ export function memorySubstrate(before: (asked: Asked) => unknown = () => {}) {
   };
   const substrate: Substrate = {
     ...recordSubstrate,
+    // Nobody fights for a record.
+    name: 'docker',
     async ensureNetwork(network, fence) {
       await step(`ensureNetwork ${network.name}`, fence, () => networks.set(network.lanId, JSON.stringify(network)));
       return `network of ${network.lanId}`;
