@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import type { App } from '../../src/main.ts';
 import { Clients, eventsOf, newTopology, newUser, offsetsOf, publishState, range } from '../integration/support.ts';
-import { createPlane, type Plane } from '../support/app.ts';
+import { call, createPlane, type Plane } from '../support/app.ts';
 import { until } from '../support/until.ts';
 import { launchChromium, numberIn, openTab, untilNumber, untilState } from './support.ts';
 
@@ -142,6 +142,43 @@ test(
     expect(await numberIn(first, 'count-resumes')).toBe(1);
     expect(offsetsOf(eventsOf(third.frames))).toEqual(range(2, 3));
     expect(await Promise.all([first, second].map(evictions))).toEqual([1, 0]);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a tab that is refused when it returns waits as well: it does not take a slot later that was given to another client',
+  async () => {
+    const { topology, tabs, user } = await openTabs(1);
+    const [tab] = tabs as [Page];
+    await untilState(tab, 'live');
+    const streamOf = (id: string) => clients.open(node, `/topologies/${id}/events`, { token: user.token });
+    // The network is gone for as long as it takes others to fill the house.
+    await context.route('**/events?*', (route) => route.abort());
+    await call(node.url, user.token, 'POST', '/streams/cut');
+    await untilState(tab, 'cut');
+    const elsewhere = await newTopology(plane);
+    const others = [await streamOf(elsewhere), await streamOf(elsewhere)];
+    expect(others.map(({ status }) => status)).toEqual([200, 200]);
+    const attempts = new Attempts(tab);
+    await context.unroute('**/events?*');
+    await untilWaiting(tab);
+
+    others[0]?.close();
+    const sibling = await until('a slot for a stream of the same topology', async () => {
+      const client = await streamOf(topology);
+      return client.status === 200 && client;
+    });
+    attempts.statuses.length = 0;
+    await attempts.untilRefused(tab, 2);
+    expect(sibling.ended).toBe(false);
+    expect(sibling.named('evicted')).toHaveLength(0);
+
+    await publishState(node, admin, topology, 'missed');
+    others[1]?.close();
+    await untilIn(tab);
+    await expectWhole(tab, 1);
+    expect(await numberIn(tab, 'count-resumes')).toBe(1);
   },
   LIMIT_MS,
 );
