@@ -28,9 +28,9 @@ const WHY: Readonly<Record<'connecting' | 'live' | 'cut', string>> = {
   cut: 'The connection is gone. Your browser reconnects by itself and says which id it saw last.',
 };
 
-const EVICTED = 'You have too many streams open: another one took the slot of this tab.';
-const REFUSED = 'You have too many streams open: there is no slot for this tab.';
-const REMEDY = 'Close another tab and this one gets in.';
+const EVICTED = 'You have too many streams open; another one took this tab’s slot.';
+const REFUSED = 'You have too many streams open; no slot is free for this tab.';
+const REMEDY = 'Close another tab to let this one in.';
 
 /**
  * One stream, kept open: by the native `EventSource` where that reconnects, and with a fresh ticket where it has given

@@ -21,7 +21,7 @@ const STATE_TEXTS: Readonly<Record<StreamState, string>> = {
   live: 'live',
   cut: 'cut, reconnecting…',
   reconnecting: 'reconnecting…',
-  refused: 'refused, waiting for a free slot…',
+  refused: 'refused, waiting…',
   ended: 'ended',
 };
 
@@ -179,7 +179,7 @@ export class StreamView {
     this.#verdict.dataset.verdict = broken ? 'broken' : waiting ? 'waiting' : 'complete';
     if (broken) this.#verdict.textContent = 'The stream is not what was promised: something is missing or came twice.';
     else if (waiting) this.#verdict.textContent = 'Waiting for the stream to say where it stands.';
-    else this.#verdict.textContent = `Complete: ${plural(events, 'event')}, none missing, none twice.`;
+    else this.#verdict.textContent = `Complete: ${plural(events, 'event')}, no gap, no repeat.`;
   }
 
   async #cutConnection(): Promise<void> {
