@@ -24,7 +24,8 @@ end
 redis.call('PEXPIRE', lock, ARGV[2])
 local too_old, most_kept = tonumber(ARGV[4]), tonumber(ARGV[5])
 local most_entries, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
-local now = tonumber(redis.call('TIME')[1])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
 local entries, bytes, trimmed, forgotten = 0, 0, 0, 0
 
 -- The time of an event stands before its payload, and inside a JSON string no quote stands without a backslash: the first
@@ -56,9 +57,9 @@ local function is_surplus(id, fields, head)
     and head.bytes - up_to_here + #data > most_kept then
     return true
   end
-  local time = time_of(data)
-  if too_old and time then
-    return time < too_old
+  local happened = time_of(data)
+  if too_old and happened then
+    return happened < too_old
   end
   if not too_old and up_to_here then
     return false
@@ -105,7 +106,7 @@ local function trim(channel)
   if is_done and too_old and string.sub(channel, 1, #ARGV[10]) == ARGV[10] and found[1] and is_unused(stream) then
     if tonumber(redis.call('HGET', meta, 'rooted') or '0') < too_old then
       local root = string.sub(redis.sha1hex(redis.call('HGET', meta, 'epoch') .. channel .. now), 1, 8)
-      redis.call('HSET', meta, 'root', root, 'rooted', now)
+      redis.call('HSET', meta, 'root', root, 'rooted', math.floor(now))
     end
     redis.call('UNLINK', stream)
     redis.call('HDEL', meta, 'offset:' .. channel, 'proof:' .. channel, 'bytes:' .. channel, 'revision:' .. channel)
