@@ -34,7 +34,7 @@ export interface Subscription {
 export interface ConnectionParts {
   readonly log: Pick<EventLog, 'position'>;
   readonly groups: Pick<Groups, 'open' | 'read' | 'moveTo' | 'close'>;
-  readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch'>;
+  readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch' | 'generation'>;
   readonly recovery: Recovery;
   readonly snapshots: Pick<SharedSnapshots, 'read'>;
   readonly logger: Log;
@@ -48,6 +48,8 @@ export interface Prepared {
   readonly standing: Standing | undefined;
   readonly opening: Opening | undefined;
   readonly snapshot: EncodedSnapshot | undefined;
+  /** That of the hub before the log was asked. */
+  readonly generation: number;
 }
 
 export type ConnectionState = 'opening' | 'replaying' | 'live' | 'closed';
@@ -73,7 +75,8 @@ export class Connection implements Member {
   readonly #group: GroupReader;
   #state: ConnectionState = 'opening';
   #window: Window | undefined;
-  #breaks = 0;
+  /** In this generation of the hub, or a later one, the log has said that it holds the place where the client stands. */
+  #provedIn = -1;
   #epoch = '';
   /** The newest event that is counted: sent, not shown, or contained in the snapshot. */
   #at: Place = START;
@@ -122,6 +125,7 @@ export class Connection implements Member {
   /** Reads what the stream opens with. Position first, then the snapshot (invariant 5). */
   static async prepare(subscription: Subscription, parts: ConnectionParts, request: Resumption): Promise<Prepared> {
     const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
+    const { generation } = parts.hub;
     const standing = await parts.log.position(subscription.view.channel, readerOffset).catch((error: unknown) => {
       parts.logger.debug('a stream opens without the bus', { error: describeError(error) });
       return undefined;
@@ -132,7 +136,7 @@ export class Connection implements Member {
     const wantsSnapshot = opening !== undefined && opening.kind !== 'resume';
     const { view, snapshot: read } = subscription;
     const snapshot = wantsSnapshot && read !== undefined ? await parts.snapshots.read(view.key, read) : undefined;
-    return { standing, opening, snapshot };
+    return { standing, opening, snapshot, generation };
   }
 
   /** Begins to write. The transport must be writable. */
@@ -155,7 +159,6 @@ export class Connection implements Member {
   }
 
   onBreak(epoch: string): void {
-    this.#breaks += 1;
     if (this.#state === 'closed' || this.#state === 'opening') return; // Opening asks where the channel stands anyway.
     if (epoch !== this.#epoch) void this.#reopen(this.#resumption());
     else this.#fallBack();
@@ -225,7 +228,7 @@ export class Connection implements Member {
   // --- opening -------------------------------------------------------------------------------------------------------
 
   /** Takes up the position that was read and says how the stream begins. */
-  #openWith({ standing, opening, snapshot }: Prepared): Uint8Array[] {
+  #openWith({ standing, opening, snapshot, generation }: Prepared): Uint8Array[] {
     const reset =
       opening?.kind === 'reset' ? [toBytes(encodeJsonFrame({ event: 'reset', data: { reason: opening.reason } }))] : [];
     // Without the bus there is no position: the snapshot goes out without an id, and again with one when it is back.
@@ -233,6 +236,7 @@ export class Connection implements Member {
     const { epoch, offset, proof } = standing;
     const position: Place = { offset, proof, revision: 0 };
     this.#epoch = epoch;
+    this.#provedIn = generation;
     this.#at = opening?.kind === 'resume' ? opening.place : { ...position, revision: snapshot?.revision ?? 0 };
     this.#sent = this.#at;
     // Within a channel revisions rise with offsets: once the log has reached that of the snapshot, no later event has
@@ -264,8 +268,10 @@ export class Connection implements Member {
       if (!this.#isOpening()) return;
       if (prepared?.standing !== undefined) {
         // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
-        if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#state = 'replaying';
-        else this.#write(this.#openWith(prepared));
+        if (this.#epoch !== '' && prepared.opening?.kind === 'resume') {
+          this.#provedIn = prepared.generation;
+          this.#state = 'replaying';
+        } else this.#write(this.#openWith(prepared));
         return this.#opened();
       }
       await Bun.sleep(jitter(delay));
@@ -316,7 +322,7 @@ export class Connection implements Member {
   }
 
   async #step(): Promise<void> {
-    const [epoch, at, breaks] = [this.#epoch, this.#at, this.#breaks];
+    const [epoch, at, { generation }] = [this.#epoch, this.#at, this.#parts.hub];
     await this.#group.open(at.offset);
     if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
     if (this.#dueNow() === 'memory') return this.#goLive();
@@ -324,8 +330,10 @@ export class Connection implements Member {
     // Reopened meanwhile: what was read belongs to another position. After a break an empty answer proves nothing: it
     // may be older than the events that the tail has missed.
     if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
-    if (this.#breaks !== breaks && entries.length === 0) return;
+    if (this.#parts.hub.generation !== generation && entries.length === 0) return;
     if (entries.length > 0) return this.#sendHistory(entries);
+    // Nothing comes after this place; perhaps because the log came back older and does not reach it any more.
+    if (this.#provedIn < generation && (await this.#isOver())) return;
     // Memory does not continue what the client has, nor does the log: one of the three is behind, and the log knows which.
     if (this.#dueNow() === 'history') {
       if (await this.#isOver()) return;
@@ -333,7 +341,7 @@ export class Connection implements Member {
     }
     if (this.#parts.hub.epoch !== this.#epoch && (await this.#isOver())) return;
     // The tail jumped while we asked: the empty answer is older than what it has missed.
-    if (this.#breaks !== breaks) return;
+    if (this.#parts.hub.generation !== generation) return;
     // No await since the check: no batch can come between it and the switch.
     if (this.#state === 'replaying' && this.#dueNow() !== 'history') this.#goLive();
   }
@@ -384,10 +392,13 @@ export class Connection implements Member {
 
   /** Asks the log whether the client's place is still good; opens again when it is not. */
   async #isOver(): Promise<boolean> {
-    const request = this.#resumption();
+    const [request, { generation }] = [this.#resumption(), this.#parts.hub];
     const standing = await this.#parts.log.position(this.view.channel, this.#at.offset);
     if (this.#state !== 'replaying') return true;
-    if (this.#parts.recovery.open(request, standing).kind === 'resume') return false;
+    if (this.#parts.recovery.open(request, standing).kind === 'resume') {
+      this.#provedIn = generation;
+      return false;
+    }
     void this.#reopen(request);
     return true;
   }

@@ -29,6 +29,7 @@ export class Hub implements TailListener {
   readonly #windowBytes: number;
   readonly #channels = new Map<string, Map<string, Audience>>();
   #epoch = '';
+  #generation = 0;
 
   /** @param windowBytes encoded bytes of recent frames to keep for each view */
   constructor(windowBytes: number) {
@@ -38,6 +39,14 @@ export class Hub implements TailListener {
   /** The epoch that the tail reads; empty before it has begun. */
   get epoch(): string {
     return this.#epoch;
+  }
+
+  /**
+   * Changes whenever what readers have from the log by themselves may be gone from it: the tail has a new connection, or
+   * what it reads is broken. What the log said in an earlier generation it has to say again.
+   */
+  get generation(): number {
+    return this.#generation;
   }
 
   /** From the return on, no batch of the member's channel is missed. */
@@ -64,6 +73,7 @@ export class Hub implements TailListener {
     this.#epoch = batch.epoch;
     for (const { window, members } of this.#channels.get(batch.channel)?.values() ?? []) {
       const continues = window.append(batch);
+      if (!continues) this.#generation += 1;
       for (const member of members) {
         if (continues) member.onBatch();
         else member.onBreak(batch.epoch);
@@ -73,6 +83,7 @@ export class Hub implements TailListener {
 
   onBreak(epoch: string): void {
     this.#epoch = epoch;
+    this.#generation += 1;
     for (const audiences of this.#channels.values()) {
       for (const { window, members } of audiences.values()) {
         window.clear();
@@ -82,6 +93,7 @@ export class Hub implements TailListener {
   }
 
   onReconnect(): void {
+    this.#generation += 1;
     for (const audiences of this.#channels.values()) {
       for (const { members } of audiences.values()) for (const member of members) member.onReconnect();
     }
