@@ -75,8 +75,7 @@ export class Connection implements Member {
   readonly #group: GroupReader;
   #state: ConnectionState = 'opening';
   #window: Window | undefined;
-  /** In this generation of the hub, or a later one, the log has said that it holds the place where the client stands. */
-  #provedIn = -1;
+  #reopenings = 0;
   #epoch = '';
   /** The newest event that is counted: sent, not shown, or contained in the snapshot. */
   #at: Place = START;
@@ -122,8 +121,16 @@ export class Connection implements Member {
     return this.#at.offset;
   }
 
-  /** Reads what the stream opens with. Position first, then the snapshot (invariant 5). */
-  static async prepare(subscription: Subscription, parts: ConnectionParts, request: Resumption): Promise<Prepared> {
+  /**
+   * Reads what the stream opens with. Position first, then the snapshot (invariant 5).
+   * @param isOpen true when the client is streaming already: without the bus there is nothing new to tell it
+   */
+  static async prepare(
+    subscription: Subscription,
+    parts: ConnectionParts,
+    request: Resumption,
+    isOpen = false,
+  ): Promise<Prepared> {
     const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
     const { generation } = parts.hub;
     const standing = await parts.log.position(subscription.view.channel, readerOffset).catch((error: unknown) => {
@@ -133,7 +140,7 @@ export class Connection implements Member {
     // With the bus down a fresh client gets its snapshot all the same, and one whose cursor is none is told so; a
     // returning one has its state already.
     const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);
-    const wantsSnapshot = opening !== undefined && opening.kind !== 'resume';
+    const wantsSnapshot = opening !== undefined && opening.kind !== 'resume' && !(isOpen && standing === undefined);
     const { view, snapshot: read } = subscription;
     const snapshot = wantsSnapshot && read !== undefined ? await parts.snapshots.read(view.key, read) : undefined;
     return { standing, opening, snapshot, generation };
@@ -146,7 +153,7 @@ export class Connection implements Member {
     this.#window = this.#parts.hub.join(this);
     const prelude = encodeRetry(jitter(this.#parts.retryMs));
     this.#write([toBytes(prelude), KEEPALIVE, ...this.#openWith(prepared)]);
-    if (prepared.standing !== undefined) return this.#opened();
+    if (prepared.standing !== undefined) return this.#isOfNow(prepared) ? this.#opened() : this.onBreak();
     // Once, with the bus down: the snapshot is all there is to have.
     if (this.subscription.once) return this.close('end');
     void this.#reopen(this.#resumption());
@@ -158,16 +165,16 @@ export class Connection implements Member {
     if (this.#isBehind()) this.#fallBack();
   }
 
-  onBreak(epoch: string): void {
+  onBreak(): void {
     if (this.#state === 'closed' || this.#state === 'opening') return; // Opening asks where the channel stands anyway.
-    if (epoch !== this.#epoch) void this.#reopen(this.#resumption());
-    else this.#fallBack();
+    // What it has read by itself may be ahead of what the tail saw, and lost with the rest: its place is to be proved.
+    void this.#reopen(this.#resumption());
   }
 
   onReconnect(): void {
     // What came through the window is proved by the tail, which has just proved its own place. What this connection
     // has read by itself may have been lost since.
-    if (this.#state === 'live' && !this.#isInWindow()) void this.#reopen(this.#resumption());
+    if (!this.#isInWindow()) this.onBreak();
   }
 
   /**
@@ -228,7 +235,7 @@ export class Connection implements Member {
   // --- opening -------------------------------------------------------------------------------------------------------
 
   /** Takes up the position that was read and says how the stream begins. */
-  #openWith({ standing, opening, snapshot, generation }: Prepared): Uint8Array[] {
+  #openWith({ standing, opening, snapshot }: Prepared): Uint8Array[] {
     const reset =
       opening?.kind === 'reset' ? [toBytes(encodeJsonFrame({ event: 'reset', data: { reason: opening.reason } }))] : [];
     // Without the bus there is no position: the snapshot goes out without an id, and again with one when it is back.
@@ -236,7 +243,6 @@ export class Connection implements Member {
     const { epoch, offset, proof } = standing;
     const position: Place = { offset, proof, revision: 0 };
     this.#epoch = epoch;
-    this.#provedIn = generation;
     this.#at = opening?.kind === 'resume' ? opening.place : { ...position, revision: snapshot?.revision ?? 0 };
     this.#sent = this.#at;
     // Within a channel revisions rise with offsets: once the log has reached that of the snapshot, no later event has
@@ -258,29 +264,40 @@ export class Connection implements Member {
     return [toBytes(encodeJsonFrame({ id, event: 'ready', data: { position: id } }))];
   }
 
-  /** Opens again on the same stream: after the bus was away, the epoch changed or history turned out to be gone. */
+  /**
+   * Opens again on the same stream: after the bus was away, the log was replaced or history turned out to be gone. Of
+   * several the newest counts, and none brings a closed connection back.
+   */
   async #reopen(request: Resumption): Promise<void> {
+    if (this.#state === 'closed') return;
     this.#state = 'opening';
-    for (let delay: number = RETRY_MS.first; this.#isOpening(); delay = Math.min(delay * 2, RETRY_MS.most)) {
+    this.#reopenings += 1;
+    const turn = this.#reopenings;
+    const isOver = () => this.#state !== 'opening' || this.#reopenings !== turn;
+    for (let delay: number = RETRY_MS.first; !isOver(); delay = Math.min(delay * 2, RETRY_MS.most)) {
       await this.#untilWritable();
-      if (!this.#isOpening()) return;
+      if (isOver()) return;
       const prepared = await this.#prepareAgain(request);
-      if (!this.#isOpening()) return;
+      if (isOver()) return;
+      if (prepared !== undefined && !this.#isOfNow(prepared)) continue;
       if (prepared?.standing !== undefined) {
         // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
-        if (this.#epoch !== '' && prepared.opening?.kind === 'resume') {
-          this.#provedIn = prepared.generation;
-          this.#state = 'replaying';
-        } else this.#write(this.#openWith(prepared));
+        if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#state = 'replaying';
+        else this.#write(this.#openWith(prepared));
         return this.#opened();
       }
       await Bun.sleep(jitter(delay));
     }
   }
 
+  /** The log was not replaced while it was asked: otherwise the answer may be of the one before. */
+  #isOfNow({ generation }: Prepared): boolean {
+    return generation === this.#parts.hub.generation;
+  }
+
   async #prepareAgain(request: Resumption): Promise<Prepared | undefined> {
     try {
-      return await Connection.prepare(this.subscription, this.#parts, request);
+      return await Connection.prepare(this.subscription, this.#parts, request, true);
     } catch (error) {
       // What it streams has been deleted: the client is told so when it comes back.
       if (error instanceof AppError && error.code === 'not_found') this.close('end');
@@ -332,8 +349,6 @@ export class Connection implements Member {
     if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
     if (this.#parts.hub.generation !== generation && entries.length === 0) return;
     if (entries.length > 0) return this.#sendHistory(entries);
-    // Nothing comes after this place; perhaps because the log came back older and does not reach it any more.
-    if (this.#provedIn < generation && (await this.#isOver())) return;
     // Memory does not continue what the client has, nor does the log: one of the three is behind, and the log knows which.
     if (this.#dueNow() === 'history') {
       if (await this.#isOver()) return;
@@ -392,13 +407,10 @@ export class Connection implements Member {
 
   /** Asks the log whether the client's place is still good; opens again when it is not. */
   async #isOver(): Promise<boolean> {
-    const [request, { generation }] = [this.#resumption(), this.#parts.hub];
+    const request = this.#resumption();
     const standing = await this.#parts.log.position(this.view.channel, this.#at.offset);
     if (this.#state !== 'replaying') return true;
-    if (this.#parts.recovery.open(request, standing).kind === 'resume') {
-      this.#provedIn = generation;
-      return false;
-    }
+    if (this.#parts.recovery.open(request, standing).kind === 'resume') return false;
     void this.#reopen(request);
     return true;
   }
@@ -480,11 +492,7 @@ export class Connection implements Member {
     return this.subscription.request.kind === 'malformed' ? { kind: 'fresh' } : this.subscription.request;
   }
 
-  // Methods, because the state changes during an await and the compiler would not believe it.
-  #isOpening(): boolean {
-    return this.#state === 'opening';
-  }
-
+  // A method, because the state changes during an await and the compiler would not believe it.
   #isClosed(): boolean {
     return this.#state === 'closed';
   }

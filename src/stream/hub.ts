@@ -42,8 +42,8 @@ export class Hub implements TailListener {
   }
 
   /**
-   * Changes whenever what readers have from the log by themselves may be gone from it: the tail has a new connection, or
-   * what it reads is broken. What the log said in an earlier generation it has to say again.
+   * Changes whenever the log may have been replaced: the tail has a new connection, or what it reads is broken. What the
+   * log said before it has to say again.
    */
   get generation(): number {
     return this.#generation;

@@ -124,8 +124,7 @@ describe('a connection', () => {
   test('reads again when the tail jumped while it asked which epoch is right', async () => {
     const { log, hub } = parts;
     let joined: Parameters<typeof hub.join>[0] | undefined;
-    let asked = 0;
-    let generation = 0;
+    let [asked, generation] = [0, 0];
     parts = {
       ...parts,
       // A tail that has not begun, and begins behind an event that is published while the connection asks.
