@@ -58,3 +58,8 @@ local function newer_term(meta, term)
   end
   return nil
 end
+
+-- Whether the log holds a place that the database knows to be published.
+local function holds(log, head, offset, proof)
+  return offset <= head.offset and (proof_at(log, head, offset)) == proof
+end

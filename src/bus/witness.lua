@@ -22,9 +22,8 @@ end
 local head = read_head(meta, 'log')
 local is_lost = false
 if epoch == ARGV[4] then
-  local offset = tonumber(ARGV[5])
   -- Where the log was trimmed past the witness nothing proves it: better a reset too many.
-  is_lost = offset > head.offset or proof_at(KEYS[2], head, offset) ~= ARGV[6]
+  is_lost = not holds(KEYS[2], head, tonumber(ARGV[5]), ARGV[6])
 else
   -- An epoch of long ago: a backup. One that nobody knows has just been minted, and nobody has cursors of before it.
   for index = 7, #ARGV do

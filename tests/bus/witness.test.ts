@@ -157,9 +157,10 @@ for (const engine of ENGINES) {
 
     test('refuses the older of two terms, in publishing and in testifying, and lets others be', async () => {
       const [older, newer] = [TERM, TERM + 1];
-      await bus.log.publish([publication()], older);
-      await bus.log.publish([publication()], newer);
-      await expect(bus.log.publish([publication()], older)).rejects.toBeInstanceOf(FencedOffError);
+      const first = await createWitness().testify(older);
+      const next = await bus.log.relay([publication()], older, first);
+      const last = await bus.log.relay([publication()], newer, next);
+      await expect(bus.log.relay([publication()], older, last)).rejects.toBeInstanceOf(FencedOffError);
       await expect(createWitness().testify(older)).rejects.toMatchObject({ newest: newer });
       await createWitness().testify(newer);
       await bus.log.publish([publication()]); // A producer without a row.
