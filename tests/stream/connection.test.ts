@@ -255,6 +255,7 @@ describe('a connection', () => {
         close: groups.close.bind(groups),
       },
     };
+    await until('the tail to have begun', () => tail.cursor.epoch !== '');
     const { connection } = await connect(EVERYTHING);
     connection.close('gone');
     expect(created).toBe(false);
