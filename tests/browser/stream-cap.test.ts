@@ -160,16 +160,18 @@ test(
     const elsewhere = await newTopology(plane);
     const others = [await streamOf(elsewhere), await streamOf(elsewhere)];
     expect(others.map(({ status }) => status)).toEqual([200, 200]);
-    const attempts = new Attempts(tab);
     await context.unroute('**/events?*');
     await untilWaiting(tab);
 
+    // Its next attempt waits for the clock: whoever comes meanwhile gets the slot.
+    await tab.clock.pauseAt((await tab.evaluate(() => Date.now())) + 100);
     others[0]?.close();
     const sibling = await until('a slot for a stream of the same topology', async () => {
       const client = await streamOf(topology);
       return client.status === 200 && client;
     });
-    attempts.statuses.length = 0;
+    await tab.clock.resume();
+    const attempts = new Attempts(tab);
     await attempts.untilRefused(tab, 2);
     expect(sibling.ended).toBe(false);
     expect(sibling.named('evicted')).toHaveLength(0);
