@@ -1,0 +1,119 @@
+import { LOG_CHANNEL } from '../../src/bus/channel.ts';
+import { entryId } from '../../src/bus/entry.ts';
+import { createEvent, type Event } from '../../src/bus/event.ts';
+import { keys } from '../../src/bus/keys.ts';
+import { until } from '../support/until.ts';
+import type { Stage } from './stage.ts';
+
+/** A stage without load, and how to wait for its clients. */
+export interface DrillStage extends Stage {
+  everyoneBack(): void;
+  /** Resolves when every client has what the log holds. */
+  current(): Promise<unknown>;
+}
+
+/**
+ * One for each protection: the smallest story in which it is needed. What the dice leave out is done here, and without the
+ * protection the story must end in a violation.
+ */
+export const DRILLS = {
+  /** The log is trimmed while all are away, and no node remembers what it held. */
+  'trimmed while away': (stage) =>
+    whileAway(stage, async () => {
+      await publish(stage, 30);
+      for (const node of stage.fleet.nodes) await stage.fleet.kill(node);
+      await Promise.all(stage.fleet.nodes.map((node) => stage.fleet.launch(node)));
+      await stage.archive.copy();
+      for (const channel of [...stage.channels, LOG_CHANNEL]) {
+        await stage.archive.trim(channel, stage.archive.newest(channel));
+      }
+      await publish(stage, 10);
+    }),
+
+  /** The log is flushed, and has more than before when they return. */
+  'flushed while away': (stage) =>
+    whileAway(stage, async () => {
+      await stage.archive.copy();
+      const before = new Map(stage.channels.map((channel) => [channel, stage.archive.newest(channel)]));
+      await stage.archive.flush();
+      const isLonger = async () => {
+        await publish(stage, 200);
+        await stage.archive.copy();
+        return stage.channels.every((channel) => stage.archive.newest(channel) > (before.get(channel) ?? 0));
+      };
+      await until('a longer log', isLonger);
+    }),
+
+  /** They fall behind what memory holds. */
+  'fallen behind': async (stage) => {
+    for (const client of stage.clients) client.stall();
+    await publish(stage, 520, 30_000);
+    await dispatched(stage);
+    stage.everyoneBack();
+    await publish(stage, 10);
+    await stage.current();
+  },
+
+  /** The log is flushed under their eyes, at a moment when only the tail can notice. */
+  'flushed under their eyes': async (stage) => {
+    await publish(stage, 10);
+    await stage.current();
+    await checkpointed(stage);
+    await stage.archive.flush();
+    await publish(stage, 5);
+  },
+} satisfies Record<string, (stage: DrillStage) => Promise<void>>;
+
+export type Drill = keyof typeof DRILLS;
+
+async function whileAway(stage: DrillStage, meanwhile: () => Promise<void>): Promise<void> {
+  await publish(stage, 20);
+  await stage.current();
+  for (const client of stage.clients) client.vanish();
+  await meanwhile();
+  stage.everyoneBack();
+  await publish(stage, 5);
+  await stage.current();
+}
+
+/** Publishes to every channel in turn, with the same ids again until Redis has said that it has them. */
+async function publish(stage: DrillStage, count: number, bytes = 20): Promise<void> {
+  const publications = Array.from({ length: count }, (_, index) => ({ event: numberedEvent(stage, index, bytes) }));
+  for (let index = 0; index < publications.length; index += 50) {
+    const some = publications.slice(index, index + 50);
+    const published = await until('redis', () => stage.log.publish(some).catch(() => undefined));
+    for (const { id } of published) stage.load.acknowledged.add(id);
+  }
+}
+
+function numberedEvent({ topologies }: DrillStage, index: number, bytes: number): Event {
+  const payload = { n: index, pad: 'x'.repeat(bytes) };
+  const topology = topologies[index % (topologies.length + 1)];
+  if (topology === undefined) return createEvent('identity.note', 'note', payload);
+  return createEvent(`topology.${topology}.note`, 'note', payload);
+}
+
+/** Every node has handed on all that the log holds. */
+async function dispatched({ log, fleet }: DrillStage): Promise<void> {
+  const { offset } = await log.position(LOG_CHANNEL);
+  for (const url of fleet.urls) {
+    await until('the tail of a node', async () => {
+      const health = await (await fetch(`${url}/readyz`)).text();
+      return Number(/"tail":\{[^}]*"offset":(\d+)/.exec(health)?.[1]) >= offset;
+    });
+  }
+}
+
+/**
+ * Every group stands where its connection does: the next checkpoint has nothing to say, and finds no group missing. Not
+ * those of the log, which the workers' own events move on all the time.
+ */
+async function checkpointed({ archive, channels, redis }: DrillStage): Promise<void> {
+  await archive.copy();
+  for (const channel of channels) {
+    await until('the checkpoints', async () => {
+      const groups = (await redis.client.xinfo('GROUPS', keys.stream(channel))) as string[][];
+      return groups.every((fields) => fields.includes(entryId(archive.newest(channel))));
+    });
+  }
+}
