@@ -162,7 +162,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
   const workers = config.pipeline.workers ? [mutator, rotator, lifecycle, worker] : [];
   const listener = listeners([watch, hub, ...workers.map((part) => part.listener)]);
-  const tail = new Tail(redis.tail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
+  const tail = new Tail(redis.openTail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
   const housekeeper = new Housekeeper(redis.commands, groups, log, config.bus);
 
   if (options.demo) {

@@ -2,7 +2,7 @@
 
 import { createEvent, newEventId } from '../../src/bus/event.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
-import { connectRedis } from '../../src/bus/redis.ts';
+import { connected, connectRedis } from '../../src/bus/redis.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { answerCommands } from './child.ts';
 import { type PublisherCommand, type PublisherReport, preciseNow } from './protocol.ts';
@@ -13,11 +13,12 @@ const MOST_AT_ONCE = 100;
 /** Calls without an answer yet; beyond it Redis is behind and more would only wait there. */
 const MOST_UNANSWERED = 32;
 const PAUSE_MS = 1;
+const READY_MS = 10_000;
 
 /** Publishes `rate` events in each second; falls behind rather than piling them up. */
 async function publish({ redis, maxEvents, topic, rate, seconds }: PublisherCommand): Promise<PublisherReport> {
   const connections = connectRedis(redis, createLog('error'));
-  await connections.ready();
+  await connected(connections.commands, READY_MS);
   const log = new EventLog(connections.commands, { maxEvents, idempotencyMs: IDEMPOTENCY_MS });
   const total = Math.round(rate * seconds);
   const unanswered = new Set<Promise<unknown>>();

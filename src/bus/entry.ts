@@ -1,6 +1,11 @@
+import { NO_PROOF } from './cursor.ts';
+
 /** A channel's event as a stream needs it: numbered, its frame data already encoded. */
 export interface Entry {
   readonly offset: number;
+  /** Proof of the place before this event, and of this one: whoever stands at the one may go on to the other. */
+  readonly before: string;
+  readonly proof: string;
   readonly id: string;
   readonly topic: string;
   /** The `data` of the live frame: one line of JSON, an object. */
@@ -25,35 +30,30 @@ export type RawEntry = [id: string, fields: string[]];
 /** An entry of the log: an event with its places in its other channels. */
 export interface LogEntry extends Entry {
   readonly epoch: string;
-  readonly places: readonly { channel: string; offset: number; revision: number }[];
+  readonly places: readonly (Pick<Entry, 'offset' | 'before' | 'proof' | 'revision'> & { readonly channel: string })[];
 }
 
 /** Reads an entry of a channel's stream. Missing fields read as empty: only a foreign writer leaves them out. */
 export function parseEntry([id, fields]: RawEntry): Entry {
-  const values = fieldsOf(fields);
-  return {
-    offset: offsetOf(id),
-    id: values.get('id') ?? '',
-    topic: values.get('topic') ?? '',
-    data: values.get('data') ?? '{}',
-    revision: Number(values.get('revision') || 0),
-  };
+  return toEntry(id, fieldsOf(fields));
 }
 
 /** Reads an entry of the log's stream. */
-export function parseLogEntry(raw: RawEntry): LogEntry {
-  const values = fieldsOf(raw[1]);
+export function parseLogEntry([id, fields]: RawEntry): LogEntry {
+  const values = fieldsOf(fields);
   const at = values.get('at') ?? '';
   const words = at === '' ? [] : at.split(' ');
   const places = [];
-  for (let index = 0; index + 2 < words.length; index += 3) {
+  for (let index = 0; index + 4 < words.length; index += 5) {
     places.push({
       channel: words[index] ?? '',
       offset: Number(words[index + 1]),
       revision: Number(words[index + 2]),
+      before: words[index + 3] ?? NO_PROOF,
+      proof: words[index + 4] ?? NO_PROOF,
     });
   }
-  return { ...parseEntry(raw), epoch: values.get('epoch') ?? '', places };
+  return { ...toEntry(id, values), epoch: values.get('epoch') ?? '', places };
 }
 
 /** The offset that an entry id `<offset>-0` carries. */
@@ -64,6 +64,19 @@ export function offsetOf(entryId: string): number {
 /** The entry id of an offset. */
 export function entryId(offset: number): string {
   return `${offset}-0`;
+}
+
+function toEntry(id: string, values: ReadonlyMap<string, string>): Entry {
+  const [before = NO_PROOF, proof = NO_PROOF] = (values.get('chain') ?? '').split(' ');
+  return {
+    offset: offsetOf(id),
+    before,
+    proof,
+    id: values.get('id') ?? '',
+    topic: values.get('topic') ?? '',
+    data: values.get('data') ?? '{}',
+    revision: Number(values.get('revision') || 0),
+  };
 }
 
 function fieldsOf(fields: readonly string[]): Map<string, string> {

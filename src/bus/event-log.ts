@@ -1,5 +1,4 @@
-import { type Redis, ReplyError } from 'ioredis';
-import adoptSource from './adopt.lua' with { type: 'text' };
+import type { Redis } from 'ioredis';
 import { channelsOf, LOG_CHANNEL } from './channel.ts';
 import type { Cursor } from './cursor.ts';
 import epochSource from './epoch.lua' with { type: 'text' };
@@ -8,10 +7,11 @@ import { keys } from './keys.ts';
 import positionSource from './position.lua' with { type: 'text' };
 import publishSource from './publish.lua' with { type: 'text' };
 import { asList, script } from './script.ts';
+import witnessSource from './witness.lua' with { type: 'text' };
 
 const publishScript = script(epochSource, publishSource);
 const positionScript = script(epochSource, positionSource);
-const adoptScript = script(epochSource, adoptSource);
+const witnessScript = script(epochSource, witnessSource);
 
 /** An event to publish, with what the outbox knows of it. */
 export interface Publication {
@@ -20,6 +20,13 @@ export interface Publication {
   readonly revisions?: Readonly<Record<string, number>>;
   /** How long the event id is remembered, in milliseconds; the log's default otherwise. */
   readonly rememberMs?: number;
+  /**
+   * What the event's body is known by, for producers that choose ids: the same id with another body is refused. Without
+   * the time of the event, which is new in each attempt.
+   */
+  readonly digest?: string;
+  /** A channel that is no more: its stream and its numbers go when this event is published. */
+  readonly forget?: string;
 }
 
 /** Where an event went. */
@@ -28,14 +35,35 @@ export interface Published {
   readonly epoch: string;
   /** True when this event id had been published before; the places are those of the first time. */
   readonly duplicate: boolean;
+  /** True when the id belongs to another event, whose places these are. Nothing was published. */
+  readonly conflict: boolean;
   /** Channel → offset; includes `log`. */
   readonly offsets: Readonly<Record<string, number>>;
 }
 
 /** Where a channel stands. */
 export interface Position extends Cursor {
+  /** The newest database revision among the channel's events. Nothing that is published later has a lower one. */
+  readonly revision: number;
   /** True when the event after the reader's offset is still kept. Only meaningful when an offset was asked about. */
   readonly nextKept: boolean;
+  /** Proof of the reader's offset in this log; empty when it is not known. */
+  readonly readerProof: string;
+}
+
+/** What the database knows to be published: the log has lost something if it does not hold this. */
+export interface Witness {
+  readonly newest: Pick<Cursor, 'epoch' | 'offset' | 'proof'> | undefined;
+  /** Epochs of before. */
+  readonly epochs: readonly string[];
+}
+
+/** Another relay leads; what this one wanted to publish it has published, or will. */
+export class FencedOffError extends Error {
+  constructor() {
+    super('another relay leads');
+    this.name = 'FencedOffError';
+  }
 }
 
 /** The durable log: numbering, publishing and positions. Reading is the tail's and the groups'. */
@@ -57,17 +85,21 @@ export class EventLog {
   /**
    * Publishes in order, each event once however often it is called with the same event id. When it throws, some of the
    * first events may have been published and none after them: call it again with the same events.
+   * @param term of the relay's leadership, when it is the relay that publishes
+   * @throws {FencedOffError} when a relay with a newer term has published
    */
-  async publish(publications: readonly Publication[]): Promise<Published[]> {
+  async publish(publications: readonly Publication[], term?: number): Promise<Published[]> {
     const names: string[] = [keys.meta, keys.stream(LOG_CHANNEL)];
-    const args: (string | number)[] = [newEpoch(), keys.allStreams, this.#maxEvents];
-    for (const { event, revisions, rememberMs } of publications) {
+    const args: (string | number)[] = [newEpoch(), keys.allStreams, this.#maxEvents, term ?? ''];
+    for (const { event, revisions, rememberMs, digest, forget } of publications) {
       const channels = channelsOf(event);
       names.push(keys.published(event.id), ...channels.map(keys.stream));
-      args.push(event.id, event.topic, wireData(event), rememberMs ?? this.#rememberMs, channels.length);
+      if (forget !== undefined) names.push(keys.stream(forget));
+      args.push(event.id, event.topic, wireData(event), rememberMs ?? this.#rememberMs);
+      args.push(digest ?? '', forget ?? '', channels.length);
       for (const channel of channels) args.push(channel, revisions?.[channel] ?? '');
     }
-    const [epoch, ...results] = asList(await publishScript.run(this.#redis, names, args));
+    const [epoch, ...results] = asList(await fenced(publishScript.run(this.#redis, names, args)));
     return publications.map(({ event }, index) => parsePublished(event.id, String(epoch), String(results[index])));
   }
 
@@ -78,64 +110,58 @@ export class EventLog {
 
   /**
    * The epoch and newest offset of a channel; mints the epoch of an empty Redis.
-   * @param readerOffset asks whether the event after it is still kept
+   * @param readerOffset asks whether the event after it is still kept, and for its proof
+   * @param redis the connection to ask over, when it matters which server answers
    */
-  async position(channel: string, readerOffset?: number): Promise<Position> {
+  async position(channel: string, readerOffset?: number, redis: Redis = this.#redis): Promise<Position> {
     const answer = await positionScript.run(
-      this.#redis,
+      redis,
       [keys.meta, keys.stream(channel)],
       [newEpoch(), keys.allStreams, channel, readerOffset ?? ''],
     );
-    const [epoch, offset, nextKept] = asList(answer);
-    return { epoch: String(epoch), offset: Number(offset), nextKept: Number(nextKept) > 0 };
+    const [epoch, offset, proof, revision, nextKept, readerProof] = asList(answer);
+    return {
+      epoch: String(epoch),
+      offset: Number(offset),
+      proof: String(proof),
+      revision: Number(revision),
+      nextKept: Number(nextKept) > 0,
+      readerProof: String(readerProof),
+    };
   }
 
   /**
-   * Recognises the server behind a new connection; rotates the epoch when it may hand out known offsets again.
-   * @param redis the new connection
-   * @param seen what the caller has read of the log, with the id of the event there
-   * @returns the epoch and the log's newest offset
+   * Compares the log with what the database knows to be published, and rotates the epoch when it is not the same: all
+   * clients are then reset.
+   * @param term of the relay's leadership
+   * @returns where the log stands: the next witness
+   * @throws {FencedOffError}
    */
-  async adopt(redis: Redis, seen: Cursor & { readonly eventId: string }): Promise<Cursor> {
-    const server = serverIdentity(await redis.info(), await fsyncPolicy(redis));
-    const answer = await adoptScript.run(
-      redis,
-      [keys.meta, keys.stream(LOG_CHANNEL)],
-      [newEpoch(), keys.allStreams, server.runId, server.afterRestart, seen.epoch, seen.offset, seen.eventId],
+  async testify(witness: Witness, term: number): Promise<Cursor & { readonly rotated: boolean }> {
+    const { newest, epochs } = witness;
+    const answer = await fenced(
+      witnessScript.run(
+        this.#redis,
+        [keys.meta, keys.stream(LOG_CHANNEL)],
+        [newEpoch(), keys.allStreams, term, newest?.epoch ?? '', newest?.offset ?? 0, newest?.proof ?? '', ...epochs],
+      ),
     );
-    const [epoch, offset] = asList(answer);
-    return { epoch: String(epoch), offset: Number(offset) };
+    const [epoch, offset, proof, rotated] = asList(answer);
+    return {
+      epoch: String(epoch),
+      offset: Number(offset),
+      proof: String(proof),
+      revision: 0,
+      rotated: Number(rotated) > 0,
+    };
   }
 }
 
-/**
- * What a server says of itself, and what becomes of acknowledged events when it is replaced by such a one.
- *
- * `lost`: one that was promoted from a replica (it has a second replication id) took over without the writes that had
- * not reached it; one without an append-only file restarts from a snapshot or from nothing. `unsure`: with an
- * append-only file that is not synced at each write a crash may lose the newest. `kept`: it is.
- * @param info answer of `INFO`
- * @param fsync the `appendfsync` setting; `undefined` when the server does not tell
- * @see https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
- */
-export function serverIdentity(
-  info: string,
-  fsync: string | undefined,
-): { readonly runId: string; readonly afterRestart: 'kept' | 'unsure' | 'lost' } {
-  const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
-  const isPromoted = !/^0*$/.test(field('master_replid2'));
-  const hasFile = field('aof_enabled') === '1';
-  const afterRestart = isPromoted || !hasFile ? 'lost' : fsync === 'always' ? 'kept' : 'unsure';
-  return { runId: field('run_id'), afterRestart };
-}
-
-/** Managed services forbid CONFIG; then nobody knows. */
-async function fsyncPolicy(redis: Redis): Promise<string | undefined> {
+async function fenced<T>(answer: Promise<T>): Promise<T> {
   try {
-    const answer = asList(await redis.call('CONFIG', 'GET', 'appendfsync'));
-    return answer[1] === undefined ? undefined : String(answer[1]);
+    return await answer;
   } catch (error) {
-    if (error instanceof ReplyError) return undefined;
+    if (error instanceof Error && error.message.startsWith('FENCED')) throw new FencedOffError();
     throw error;
   }
 }
@@ -147,10 +173,10 @@ function newEpoch(): string {
 }
 
 function parsePublished(id: string, epoch: string, text: string): Published {
-  const [duplicate, logOffset, ...places] = text.split(' ');
+  const [how, logOffset, ...places] = text.split(' ');
   const offsets: Record<string, number> = { [LOG_CHANNEL]: Number(logOffset) };
   for (let index = 0; index + 1 < places.length; index += 2) {
     offsets[places[index] ?? ''] = Number(places[index + 1]);
   }
-  return { id, epoch, duplicate: duplicate === '1', offsets };
+  return { id, epoch, duplicate: how === '1', conflict: how === '2', offsets };
 }

@@ -4,10 +4,12 @@ import { type Entry, entryId, parseEntry, type RawEntry } from './entry.ts';
 import expiredSource from './expired.lua' with { type: 'text' };
 import { keys } from './keys.ts';
 import leaseSource from './lease.lua' with { type: 'text' };
+import readSource from './read.lua' with { type: 'text' };
 import { asList, script } from './script.ts';
 
 const leaseScript = script(leaseSource);
 const expiredScript = script(expiredSource);
+const readScript = script(readSource);
 
 /** The consumer group of one connection, on the stream of its channel. */
 export interface Group {
@@ -66,15 +68,24 @@ export class Groups {
   }
 
   /**
-   * The next events of the group, at most `count`; empty when there is none. Never blocks.
+   * The next events of the group; empty when there is none. Never blocks.
+   * @param offset where the group stands
+   * @param most events, and bytes of their data, that one answer may hold; a single event may be larger
    * @throws {GroupGoneError}
    */
-  async read(group: Group, count: number): Promise<Entry[]> {
-    const stream = keys.stream(group.channel);
+  async read(
+    group: Group,
+    offset: number,
+    most: { readonly events: number; readonly bytes: number },
+  ): Promise<Entry[]> {
     const answer = await this.#orGone(group, () =>
-      this.#nextReplay().xreadgroup('GROUP', group.name, CONSUMER, 'COUNT', count, 'NOACK', 'STREAMS', stream, '>'),
+      readScript.run(
+        this.#nextReplay(),
+        [keys.stream(group.channel)],
+        [group.name, CONSUMER, offset, most.events, most.bytes],
+      ),
     );
-    return entriesOf(answer).map(parseEntry);
+    return toRawEntries(asList(answer)).map(parseEntry);
   }
 
   /**
@@ -180,11 +191,15 @@ function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && error.message.startsWith(code);
 }
 
-/** XREAD and XREADGROUP answer null or `[[stream, entries]]`; an entry that was deleted has null for its fields. */
+/** XREAD answers null or `[[stream, entries]]`. */
 export function entriesOf(answer: unknown): RawEntry[] {
   if (answer === null) return [];
   const [first] = asList(answer);
-  const entries = first === undefined ? [] : asList(asList(first)[1]);
+  return first === undefined ? [] : toRawEntries(asList(asList(first)[1]));
+}
+
+/** An entry that was deleted has null for its fields. */
+function toRawEntries(entries: readonly unknown[]): RawEntry[] {
   return entries.flatMap((raw): RawEntry[] => {
     const [id, fields] = asList(raw);
     return Array.isArray(fields) ? [[String(id), fields.map(String)]] : [];

@@ -3,7 +3,10 @@ const TAG = '{decnet}';
 
 /** Every Redis key of the bus. */
 export const keys = {
-  /** Hash: `epoch`, `server` (run id of the Redis that was last adopted), `offset:<channel>`. */
+  /**
+   * Hash: `epoch`, `life` (the epoch that was minted with it), `term` (of the newest relay), and for each channel
+   * `offset:<channel>`, `proof:<channel>`, `bytes:<channel>` (of all its events) and `revision:<channel>` (the newest).
+   */
   meta: `${TAG}:meta`,
   /** Stream of a channel; entry ids are `<offset>-0`. */
   stream: (channel: string) => `${TAG}:stream:${channel}`,

@@ -1,4 +1,4 @@
--- Where a channel stands, and whether a reader can continue from an offset. One atomic view of both.
+-- Where a channel stands, and what it says of a reader's place. One atomic view of both.
 --
 -- KEYS[1] meta
 -- KEYS[2] the channel's stream
@@ -7,12 +7,17 @@
 -- ARGV[3] the channel
 -- ARGV[4] the reader's offset, or an empty string
 --
--- Answers the epoch, the channel's newest offset, and 1 when the event after the reader's offset is still kept.
+-- Answers the epoch, the channel's newest offset, its proof, the newest database revision among its events, 1 when the
+-- event after the reader's offset is still kept, and the proof of the reader's offset in this log (empty: not known).
 local epoch = read_or_mint_epoch(KEYS[1], ARGV[1], ARGV[2])
-local offset = tonumber(redis.call('HGET', KEYS[1], 'offset:' .. ARGV[3]) or '0')
-local next_kept = 0
+local head = read_head(KEYS[1], ARGV[3])
+local revision = redis.call('HGET', KEYS[1], 'revision:' .. ARGV[3]) or '0'
+local next_kept, proof = 0, ''
 if ARGV[4] ~= '' then
-  local next_id = string.format('%.0f-0', tonumber(ARGV[4]) + 1)
-  next_kept = #redis.call('XRANGE', KEYS[2], next_id, next_id)
+  local is_known
+  proof, is_known = proof_at(KEYS[2], head, tonumber(ARGV[4]))
+  if is_known and tonumber(ARGV[4]) < head.offset then
+    next_kept = 1
+  end
 end
-return { epoch, offset, next_kept }
+return { epoch, head.offset, head.proof, revision, next_kept, proof }

@@ -1,5 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Log } from '../telemetry/log.ts';
+import { within } from './within.ts';
 
 /** The Redis connections of one process. Their number does not depend on how many clients are connected. */
 export interface RedisConnections {
@@ -7,14 +8,15 @@ export interface RedisConnections {
   readonly commands: Redis;
   /** Replay of history: large answers, kept apart so that nothing else waits behind them. */
   readonly replay: readonly Redis[];
-  /** The tail's blocking reads. Waits for Redis for ever. */
-  readonly tail: Redis;
-  /** Resolves when every connection is ready. */
-  ready(): Promise<void>;
+  /** A connection for the tail's blocking reads. It ends where it breaks: the tail opens another. */
+  openTail(): Redis;
   close(): void;
 }
 
-type RoleOptions = Pick<RedisOptions, 'maxRetriesPerRequest' | 'commandTimeout' | 'enableAutoPipelining'>;
+type RoleOptions = Pick<
+  RedisOptions,
+  'maxRetriesPerRequest' | 'commandTimeout' | 'enableAutoPipelining' | 'retryStrategy'
+>;
 
 const REPLAY_CONNECTIONS = 2;
 /** A publisher that hears nothing for so long gives up; publishing is idempotent, so it may try again. */
@@ -32,14 +34,16 @@ const SILENCE_MS = 6000;
  * @param url `redis://…`, `rediss://…` or the path of a UNIX socket
  */
 export function connectRedis(url: string, log: Log): RedisConnections {
-  const open = (role: string, options: RoleOptions) => {
-    const client = new Redis(url, {
+  const create = (role: string, options: RoleOptions) =>
+    new Redis(url, {
       connectionName: `decnet-${role}`,
       retryStrategy: reconnectDelay,
       connectTimeout: 3000,
       socketTimeout: SILENCE_MS,
       ...options,
     });
+  const open = (role: string, options: RoleOptions) => {
+    const client = create(role, options);
     logOutages(client, role, log);
     return client;
   };
@@ -51,18 +55,18 @@ export function connectRedis(url: string, log: Log): RedisConnections {
   const replay = Array.from({ length: REPLAY_CONNECTIONS }, () =>
     // No second try by itself: an XREADGROUP whose answer was lost has moved the group, and sent again it answers "nothing
     // more". The reader must hear of the failure to move the group back.
-    open('replay', { maxRetriesPerRequest: 0, enableAutoPipelining: true }),
+    open('replay', { maxRetriesPerRequest: 0, commandTimeout: COMMAND_TIMEOUT_MS, enableAutoPipelining: true }),
   );
-  const tail = open('tail', { maxRetriesPerRequest: null });
-  const all = [commands, ...replay, tail];
+  const all = [commands, ...replay];
   return {
     commands,
     replay,
-    tail,
-    async ready() {
-      await Promise.all(all.map(untilReady));
+    openTail: () => {
+      const tail = create('tail', { retryStrategy: () => null, maxRetriesPerRequest: 0 });
+      tail.on('error', () => {}); // The tail says it, once for all attempts.
+      return tail;
     },
-    // Not quit(): it would wait behind the tail's BLOCK.
+    // Not quit(): it would wait for a server that is away.
     close: () => {
       for (const client of all) client.disconnect();
     },
@@ -73,13 +77,29 @@ export function connectRedis(url: string, log: Log): RedisConnections {
  * Milliseconds before the nth attempt: quick at first, half a second at most, jittered so that nodes do not come at once.
  * A command given while Redis is down fails with the second attempt from then on, so this bounds how long callers wait.
  */
-function reconnectDelay(attempt: number): number {
+export function reconnectDelay(attempt: number): number {
   return Math.min(50 * 2 ** Math.min(attempt, 6), 500) * (0.5 + Math.random() / 2);
 }
 
-function untilReady(client: Redis): Promise<void> {
-  if (client.status === 'ready') return Promise.resolve();
-  return new Promise((resolve) => client.once('ready', () => resolve()));
+/**
+ * Waits until a connection may be used. Not by sending a command: one that is given before the connection is ready and
+ * meets its end may settle never (ioredis 6).
+ * @param ms milliseconds to wait
+ * @throws when it ends before, or is not ready in time
+ */
+export async function connected(client: Redis, ms: number): Promise<void> {
+  if (client.status === 'ready') return;
+  const ready = Promise.withResolvers<void>();
+  const onReady = () => ready.resolve();
+  const onEnd = () => ready.reject(new Error('the connection to Redis ended'));
+  client.once('ready', onReady);
+  client.once('end', onEnd);
+  try {
+    await within(ready.promise, ms, 'a connection to Redis');
+  } finally {
+    client.off('ready', onReady);
+    client.off('end', onEnd);
+  }
 }
 
 /** One line when a connection is lost and one when it is back, however often the attempts between fail. */

@@ -33,5 +33,8 @@ export function listeners(all: readonly TailListener[]): TailListener {
     onBreak: (epoch) => {
       for (const listener of all) listener.onBreak(epoch);
     },
+    onReconnect: () => {
+      for (const listener of all) listener.onReconnect?.();
+    },
   };
 }

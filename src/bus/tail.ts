@@ -2,12 +2,13 @@ import type { Redis } from 'ioredis';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { LOG_CHANNEL } from './channel.ts';
-import type { Cursor } from './cursor.ts';
+import { type Cursor, NO_PROOF } from './cursor.ts';
 import { type Batch, type Entry, entryId, type LogEntry, parseLogEntry } from './entry.ts';
-import type { EventLog } from './event-log.ts';
+import type { EventLog, Position } from './event-log.ts';
 import { entriesOf } from './groups.ts';
 import { keys } from './keys.ts';
-import { TAIL_BLOCK_MS } from './redis.ts';
+import { connected, reconnectDelay, TAIL_BLOCK_MS } from './redis.ts';
+import { within } from './within.ts';
 
 /** Who is told what the tail reads. Called synchronously, in order. */
 export interface TailListener {
@@ -18,6 +19,11 @@ export interface TailListener {
    * @param epoch the epoch from here on
    */
   onBreak(epoch: string): void;
+  /**
+   * The tail has a new connection, perhaps to another server, which holds all that was handed on. Whoever has read more
+   * by himself has to ask whether that is there, too.
+   */
+  onReconnect?(): void;
 }
 
 /** Which checks the tail makes on what it reads; a negative control switches one off. */
@@ -25,48 +31,60 @@ export interface TailChecks {
   /** True when an entry is the one that follows the cursor. */
   follows(entry: LogEntry, cursor: Cursor): boolean;
   /** True when the log, asked at an idle moment or after a reconnect, is no longer the one that the tail reads. */
-  replaced(now: Cursor, cursor: Cursor): boolean;
+  replaced(now: Position, cursor: Cursor): boolean;
 }
 
 export const tailChecks: TailChecks = {
-  follows: (entry, cursor) => entry.epoch === cursor.epoch && entry.offset === cursor.offset + 1,
-  replaced: (now, cursor) => now.epoch !== cursor.epoch || now.offset < cursor.offset,
+  follows: (entry, cursor) =>
+    entry.epoch === cursor.epoch && entry.offset === cursor.offset + 1 && entry.before === cursor.proof,
+  // An event that was trimmed proves nothing; that the next one does not follow will show when it is read.
+  replaced: (now, cursor) =>
+    now.epoch !== cursor.epoch ||
+    now.offset < cursor.offset ||
+    (now.readerProof !== '' && now.readerProof !== cursor.proof),
 };
 
-const READ_COUNT = 2000;
-const RETRY_MS = 200;
-/** The longest pause between two reads; an event waits no more than this for others to travel with it. */
-const MOST_PAUSE_MS = 10;
-const SHORTEST_PAUSE_MS = 1;
+/** Events of one read. Few, until it is known how large they are, or when nobody knows how many have piled up. */
+const READ_EVENTS = { first: 8, most: 2000 } as const;
+/** Bytes of data that a read aims at. */
+const READ_BYTES = 1024 * 1024;
+/** After so long without a read anything may have piled up. */
+const FRESH_MS = 100;
+/** No single answer takes longer: what is late is lost, and only a new connection is certain. */
+const ANSWER_MS = 5000;
 
 /**
  * The one blocking reader of a process. It reads the log from a concrete offset (never `$`, which loses what comes
- * between two reads), checks that every entry follows the one before, and hands them on by channel.
+ * between two reads), checks that every entry follows the one before, and hands them on by channel. Nothing that it waits
+ * for may last: whatever goes wrong ends in a new connection, on which the log has to prove that it is still the same.
  */
 export class Tail {
-  readonly #redis: Redis;
-  readonly #log: EventLog;
+  readonly #connect: () => Redis;
+  readonly #log: Pick<EventLog, 'position'>;
   readonly #listener: TailListener;
   readonly #logger: Log;
   readonly #checks: TailChecks;
-  #cursor: Cursor = { epoch: '', offset: 0 };
-  /** Id of the event at the cursor; empty before one was read. */
-  #eventId = '';
-  #newConnection = true;
+  #redis: Redis | undefined;
+  #cursor: Cursor = { epoch: '', offset: 0, proof: NO_PROOF, revision: 0 };
+  #count: number = READ_EVENTS.first;
+  #readAt = 0;
   #stopped = false;
-  #started = false;
+  #running: Promise<void> | undefined;
   #caughtUpAt = 0;
 
-  constructor(redis: Redis, log: EventLog, listener: TailListener, logger: Log, checks: TailChecks = tailChecks) {
-    this.#redis = redis;
+  /** @param connect a new connection to Redis, which does not reconnect by itself */
+  constructor(
+    connect: () => Redis,
+    log: Pick<EventLog, 'position'>,
+    listener: TailListener,
+    logger: Log,
+    checks: TailChecks = tailChecks,
+  ) {
+    this.#connect = connect;
     this.#log = log;
     this.#listener = listener;
     this.#logger = logger;
     this.#checks = checks;
-    // ioredis sends the interrupted read again on its own; its answer must not be believed before the server is known.
-    redis.on('ready', () => {
-      this.#newConnection = true;
-    });
   }
 
   /** The newest log entry that was handed on. */
@@ -81,91 +99,116 @@ export class Tail {
 
   /** Starts reading at the log's newest entry. */
   start(): void {
-    if (this.#started) return;
-    this.#started = true;
-    void this.#run();
+    this.#running ??= this.#run();
   }
 
   /**
-   * Stops reading: nothing is handed on from here. A read that is under way is not waited for: with Redis away it may
-   * take long to settle, and its answer is not looked at.
+   * Stops reading: nothing is handed on from here. A read that is under way is not waited for: its answer is not looked
+   * at.
    */
   stop(): void {
     this.#stopped = true;
-    this.#redis.disconnect();
+    this.#redis?.disconnect();
   }
 
   async #run(): Promise<void> {
+    let failures = 0;
     while (!this.#stopped) {
+      const redis = this.#connect();
+      this.#redis = redis;
       try {
-        if (this.#newConnection) await this.#adopt();
-        await this.#readOnce();
+        await this.#follow(redis, () => {
+          if (failures > 0) this.#logger.info('the log is read again');
+          failures = 0;
+        });
       } catch (error) {
         if (this.#stopped) return;
-        this.#logger.warn('reading the log failed; trying again', { error: describeError(error) });
-        // A read without an answer may still be in the pipe: only a new connection is certain.
-        if (this.#redis.status === 'ready') this.#redis.disconnect(true);
-        await Bun.sleep(RETRY_MS);
+        failures += 1;
+        if (failures === 1) {
+          this.#logger.warn('reading the log failed; trying again on a new connection', {
+            error: describeError(error),
+          });
+        }
+      } finally {
+        redis.disconnect();
       }
+      await Bun.sleep(reconnectDelay(failures));
     }
   }
 
-  async #readOnce(): Promise<void> {
-    const answer = await this.#redis.xread(
-      'COUNT',
-      READ_COUNT,
-      'BLOCK',
-      TAIL_BLOCK_MS,
-      'STREAMS',
-      keys.stream(LOG_CHANNEL),
-      entryId(this.#cursor.offset),
+  async #follow(redis: Redis, onRead: () => void): Promise<void> {
+    await connected(redis, ANSWER_MS);
+    const hadPlace = this.#cursor.epoch !== '';
+    const isSame = await this.#verify(redis);
+    if (isSame && hadPlace && !this.#stopped) this.#listener.onReconnect?.();
+    while (!this.#stopped) {
+      await this.#readOnce(redis);
+      onRead();
+    }
+  }
+
+  async #readOnce(redis: Redis): Promise<void> {
+    // What has piled up while nobody read may be of any size: the first look at it is a small one.
+    if (performance.now() - this.#readAt > FRESH_MS) this.#count = READ_EVENTS.first;
+    const count = this.#count;
+    const answer = await within(
+      redis.xread(
+        'COUNT',
+        count,
+        'BLOCK',
+        TAIL_BLOCK_MS,
+        'STREAMS',
+        keys.stream(LOG_CHANNEL),
+        entryId(this.#cursor.offset),
+      ),
+      ANSWER_MS,
+      'a read of the log',
     );
     if (this.#stopped) return;
-    if (this.#newConnection) return; // The loop adopts the server and reads again: nothing has been handed on.
     const entries = entriesOf(answer).map(parseLogEntry);
-    if (entries.length === 0) return this.#verify();
-    const startedAt = performance.now();
+    this.#readAt = performance.now();
+    if (entries.length === 0) {
+      await this.#verify(redis);
+      return;
+    }
+    this.#adaptTo(entries);
     this.#handOn(entries);
-    const handedOnAt = performance.now();
-    if (entries.length < READ_COUNT) this.#caughtUpAt = handedOnAt;
-    // Events that came while others were handed on: the process is busy. A delivery costs a system call however many
-    // events it carries, so waiting half as long again for more saves a third of the work and leaves time for requests.
-    const pauseMs = Math.min(MOST_PAUSE_MS, (handedOnAt - startedAt) / 2);
-    if (entries.length > 1 && pauseMs >= SHORTEST_PAUSE_MS) await Bun.sleep(pauseMs);
+    if (entries.length < count) this.#caughtUpAt = performance.now();
   }
 
-  async #adopt(): Promise<void> {
-    this.#newConnection = false;
-    const now = await this.#log.adopt(this.#redis, this.#seen()).catch((error) => {
-      this.#newConnection = true;
-      throw error;
-    });
-    if (this.#cursor.epoch === '' || this.#checks.replaced(now, this.#cursor)) this.#jumpTo(now);
+  #adaptTo(entries: readonly LogEntry[]): void {
+    const bytes = entries.reduce((sum, entry) => sum + entry.data.length, 0);
+    const fitting = Math.floor((READ_BYTES * entries.length) / Math.max(1, bytes));
+    // No more than four times what the guess rests on.
+    this.#count = Math.max(1, Math.min(READ_EVENTS.most, fitting, Math.max(READ_EVENTS.first, entries.length) * 4));
   }
 
-  /** A log that was deleted and begun again lower leaves an XREAD waiting for ever (Redis answers only higher ids). */
-  async #verify(): Promise<void> {
-    const now = await this.#log.position(LOG_CHANNEL);
-    if (this.#checks.replaced(now, this.#cursor)) {
-      // The same epoch with lower offsets: acknowledged events were lost. Adopting rotates the epoch.
-      this.#jumpTo(now.epoch === this.#cursor.epoch ? await this.#log.adopt(this.#redis, this.#seen()) : now);
-    } else if (now.offset === this.#cursor.offset) {
-      this.#caughtUpAt = performance.now();
+  /**
+   * Asks the server whether it still holds what was read. A log that was deleted and begun again lower leaves an XREAD
+   * waiting for ever (Redis answers only higher ids), and a new connection may lead to another server.
+   * @returns true when it does
+   */
+  async #verify(redis: Redis): Promise<boolean> {
+    const now = await within(
+      this.#log.position(LOG_CHANNEL, this.#cursor.offset, redis),
+      ANSWER_MS,
+      'the position of the log',
+    );
+    if (this.#stopped) return false;
+    if (this.#cursor.epoch === '' || this.#checks.replaced(now, this.#cursor)) {
+      this.#jumpTo(now);
+      return false;
     }
+    if (now.offset === this.#cursor.offset) this.#caughtUpAt = performance.now();
+    return true;
   }
 
-  #seen(): Cursor & { readonly eventId: string } {
-    return { ...this.#cursor, eventId: this.#eventId };
-  }
-
-  #jumpTo(cursor: Cursor): void {
-    if (this.#stopped) return;
+  #jumpTo({ epoch, offset, proof }: Position): void {
     if (this.#cursor.epoch !== '') {
-      this.#logger.warn('the log was replaced; connections reset', { epoch: cursor.epoch, was: this.#cursor.epoch });
+      this.#logger.warn('the log was replaced; connections ask where they stand', { epoch, was: this.#cursor.epoch });
     }
-    this.#cursor = { epoch: cursor.epoch, offset: cursor.offset };
-    this.#eventId = '';
-    this.#listener.onBreak(cursor.epoch);
+    this.#cursor = { epoch, offset, proof, revision: 0 };
+    this.#listener.onBreak(epoch);
   }
 
   #handOn(entries: readonly LogEntry[]): void {
@@ -181,8 +224,7 @@ export class Tail {
         this.#listener.onBreak(entry.epoch);
       }
       run.push(entry);
-      this.#cursor = { epoch: entry.epoch, offset: entry.offset };
-      this.#eventId = entry.id;
+      this.#cursor = { epoch: entry.epoch, offset: entry.offset, proof: entry.proof, revision: 0 };
     }
     this.#dispatch(run);
   }
@@ -192,8 +234,8 @@ export class Tail {
     if (head === undefined) return;
     const channels = new Map<string, Entry[]>([[LOG_CHANNEL, [...entries]]]);
     for (const entry of entries) {
-      for (const { channel, offset, revision } of entry.places) {
-        const numbered = { offset, id: entry.id, topic: entry.topic, data: entry.data, revision };
+      for (const { channel, ...place } of entry.places) {
+        const numbered = { ...place, id: entry.id, topic: entry.topic, data: entry.data };
         const list = channels.get(channel);
         if (list === undefined) channels.set(channel, [numbered]);
         else list.push(numbered);

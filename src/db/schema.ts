@@ -17,6 +17,7 @@ export interface Database {
   attackers: AttackersTable;
   outbox: OutboxTable;
   channel_revisions: ChannelRevisionsTable;
+  log_witness: LogWitnessTable;
   leases: LeasesTable;
   fleet_deckies: FleetDeckiesTable;
   decky_lifecycle: DeckyLifecycleTable;
@@ -197,6 +198,14 @@ export interface OutboxTable {
   payload: string;
   /** JSON object: channel → the revision that this event gave it. */
   revisions: string;
+}
+
+/** The newest event of the log that is known to be published, for each epoch; the newest epoch is that of the log. */
+export interface LogWitnessTable {
+  seq: Generated<number>;
+  epoch: string;
+  log_offset: number;
+  proof: string;
 }
 
 /** How many events the database has committed for a channel; a snapshot names the revision that it contains. */

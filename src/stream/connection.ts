@@ -1,4 +1,4 @@
-import { type Cursor, formatCursor } from '../bus/cursor.ts';
+import { formatCursor, NO_PROOF, type Place } from '../bus/cursor.ts';
 import type { Entry } from '../bus/entry.ts';
 import type { JsonObject } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
@@ -8,9 +8,9 @@ import type { Log } from '../telemetry/log.ts';
 import { encodeJsonFrame, encodeRetry, KEEPALIVE, toBytes } from './encoder.ts';
 import { type Checkpoint, GroupReader } from './group-reader.ts';
 import type { Hub, Member } from './hub.ts';
-import type { Opening, Recovery, Request, Standing } from './recovery.ts';
+import type { Opening, Recovery, Resumption, Standing } from './recovery.ts';
 import type { Transport } from './transport.ts';
-import { encodeEntries, type View } from './view.ts';
+import { type ChainState, encodeEntries, type View } from './view.ts';
 import type { Window } from './window.ts';
 
 /** What a database snapshot is for a stream: the state, and the newest revision of the channel that it contains. */
@@ -22,7 +22,7 @@ export interface Snapshot {
 /** What a client subscribed to. */
 export interface Subscription {
   readonly view: View;
-  readonly request: Request;
+  readonly request: Resumption;
   /** Reads the state that a fresh client starts from; absent on streams without one. */
   readonly snapshot?: () => Promise<Snapshot>;
   /** Ends after the snapshot or the missed events. */
@@ -53,6 +53,10 @@ export type ConnectionState = 'opening' | 'replaying' | 'live' | 'closed';
 /** Bytes handed to a client at once. One that then takes nothing costs the process no more than this. */
 const WRITE_BYTES = 64 * 1024;
 const RETRY_MS = { first: 100, most: 2000 } as const;
+/** Told to a client whose slot another one of the same user has taken. */
+const EVICTED = 'Another of your streams took this slot; close one to come back';
+/** Before anything is known of the channel. */
+const START: Place = { offset: 0, proof: NO_PROOF, revision: 0 };
 
 /**
  * The state machine of one client's stream, whatever carries it: `opening → replaying ⇄ live → closed`. It holds an offset
@@ -69,9 +73,12 @@ export class Connection implements Member {
   #window: Window | undefined;
   #breaks = 0;
   #epoch = '';
-  #offset = 0;
-  #sent = 0;
-  #revision = 0;
+  /** The newest event that is counted: sent, not shown, or contained in the snapshot. */
+  #at: Place = START;
+  /** The place that the id of the newest frame names. */
+  #sent: Place = START;
+  /** From this offset on no event is contained in the client's snapshot. */
+  #containedUntil = Number.POSITIVE_INFINITY;
   #onceUntil = 0;
   #running = false;
   #wroteAt = performance.now();
@@ -107,19 +114,20 @@ export class Connection implements Member {
 
   /** The newest event that this connection has sent or counted. */
   get offset(): number {
-    return this.#offset;
+    return this.#at.offset;
   }
 
   /** Reads what the stream opens with. Position first, then the snapshot (invariant 5). */
-  static async prepare(subscription: Subscription, parts: ConnectionParts, request: Request): Promise<Prepared> {
+  static async prepare(subscription: Subscription, parts: ConnectionParts, request: Resumption): Promise<Prepared> {
     const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
     const standing = await parts.log.position(subscription.view.channel, readerOffset).catch((error: unknown) => {
       parts.logger.debug('a stream opens without the bus', { error: describeError(error) });
       return undefined;
     });
-    const opening = standing && parts.recovery.open(request, standing);
-    // With the bus down a fresh client gets its snapshot all the same; a returning one has its state already.
-    const wantsSnapshot = opening === undefined ? request.kind !== 'from' : opening.kind !== 'resume';
+    // With the bus down a fresh client gets its snapshot all the same, and one whose cursor is none is told so; a
+    // returning one has its state already.
+    const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);
+    const wantsSnapshot = opening !== undefined && opening.kind !== 'resume';
     const snapshot = wantsSnapshot ? await subscription.snapshot?.() : undefined;
     return { standing, opening, snapshot };
   }
@@ -134,7 +142,7 @@ export class Connection implements Member {
     if (prepared.standing !== undefined) return this.#opened();
     // Once, with the bus down: the snapshot is all there is to have.
     if (this.subscription.once) return this.close('end');
-    void this.#reopen(this.subscription.request);
+    void this.#reopen(this.#resumption());
   }
 
   onBatch(): void {
@@ -146,8 +154,14 @@ export class Connection implements Member {
   onBreak(epoch: string): void {
     this.#breaks += 1;
     if (this.#state === 'closed' || this.#state === 'opening') return; // Opening asks where the channel stands anyway.
-    if (epoch !== this.#epoch) void this.#reopen(this.#position());
+    if (epoch !== this.#epoch) void this.#reopen(this.#resumption());
     else this.#fallBack();
+  }
+
+  onReconnect(): void {
+    // What came through the window is proved by the tail, which has just proved its own place. What this connection
+    // has read by itself may have been lost since.
+    if (this.#state === 'live' && !this.#isInWindow()) void this.#reopen(this.#resumption());
   }
 
   /**
@@ -168,13 +182,23 @@ export class Connection implements Member {
 
   /** Where the group of a live connection should stand; `undefined` when it stands there. */
   takeCheckpoint(): Checkpoint | undefined {
-    return this.#state === 'live' ? this.#group.takeCheckpoint(this.#offset) : undefined;
+    return this.#state === 'live' ? this.#group.takeCheckpoint(this.#at.offset) : undefined;
   }
 
   /** The group was found gone while nothing was read from it. */
   groupGone(): void {
     this.#group.gone();
-    if (this.#state === 'live') void this.#reopen(this.#position());
+    if (this.#state === 'live') void this.#reopen(this.#resumption());
+  }
+
+  /** Its slot went to another connection of the user: the client is told, and that it may not take one itself. */
+  evict(): void {
+    if (this.#state === 'closed') return;
+    // Whoever takes nothing is what it was taken for: half dead.
+    if (!this.#transport.writable) return this.close('abort');
+    const place = this.#epoch === '' ? {} : { id: formatCursor({ epoch: this.#epoch, ...this.#sent, evicted: true }) };
+    this.#write([toBytes(encodeJsonFrame({ ...place, event: 'evicted', data: { detail: EVICTED } }))]);
+    this.close('end');
   }
 
   /**
@@ -199,32 +223,36 @@ export class Connection implements Member {
 
   /** Takes up the position that was read and says how the stream begins. */
   #openWith({ standing, opening, snapshot }: Prepared): string {
+    const reset =
+      opening?.kind === 'reset' ? encodeJsonFrame({ event: 'reset', data: { reason: opening.reason } }) : '';
     // Without the bus there is no position: the snapshot goes out without an id, and again with one when it is back.
-    if (standing === undefined || opening === undefined) return this.#startFrame(undefined, snapshot);
-    this.#epoch = standing.epoch;
-    this.#offset = opening.kind === 'resume' ? opening.offset : standing.offset;
-    this.#sent = this.#offset;
-    this.#revision = snapshot?.revision ?? 0;
-    this.#onceUntil = standing.offset;
+    if (standing === undefined) return reset + this.#startFrame(undefined, snapshot);
+    const { epoch, offset, proof } = standing;
+    const position: Place = { offset, proof, revision: 0 };
+    this.#epoch = epoch;
+    this.#at = opening?.kind === 'resume' ? opening.place : { ...position, revision: snapshot?.revision ?? 0 };
+    this.#sent = this.#at;
+    // Within a channel revisions rise with offsets: once the log has reached that of the snapshot, no later event has
+    // one that the snapshot contains.
+    this.#containedUntil = standing.revision >= this.#at.revision ? offset : Number.POSITIVE_INFINITY;
+    this.#onceUntil = offset;
     this.#state = 'replaying';
-    const position = formatCursor(standing);
-    if (opening.kind === 'resume') {
-      return encodeJsonFrame({ id: formatCursor(this.#cursor()), event: 'resumed', data: { position } });
+    if (opening?.kind === 'resume') {
+      const data = { position: formatCursor({ epoch, ...position }) };
+      return encodeJsonFrame({ id: this.#id(), event: 'resumed', data });
     }
-    const start = this.#startFrame(position, snapshot);
-    if (opening.kind === 'snapshot') return start;
-    return encodeJsonFrame({ event: 'reset', data: { reason: opening.reason } }) + start;
+    return reset + this.#startFrame(this.#id(), snapshot);
   }
 
-  #startFrame(position: string | undefined, snapshot: Snapshot | undefined): string {
-    const id = position === undefined ? {} : { id: position };
-    if (snapshot !== undefined) return encodeJsonFrame({ ...id, event: 'snapshot', data: snapshot.data });
-    if (position === undefined) return '';
-    return encodeJsonFrame({ ...id, event: 'ready', data: { position } });
+  #startFrame(id: string | undefined, snapshot: Snapshot | undefined): string {
+    const place = id === undefined ? {} : { id };
+    if (snapshot !== undefined) return encodeJsonFrame({ ...place, event: 'snapshot', data: snapshot.data });
+    if (id === undefined) return '';
+    return encodeJsonFrame({ id, event: 'ready', data: { position: id } });
   }
 
   /** Opens again on the same stream: after the bus was away, the epoch changed or history turned out to be gone. */
-  async #reopen(request: Request): Promise<void> {
+  async #reopen(request: Resumption): Promise<void> {
     this.#state = 'opening';
     for (let delay: number = RETRY_MS.first; this.#isOpening(); delay = Math.min(delay * 2, RETRY_MS.most)) {
       await this.#untilWritable();
@@ -241,7 +269,7 @@ export class Connection implements Member {
     }
   }
 
-  async #prepareAgain(request: Request): Promise<Prepared | undefined> {
+  async #prepareAgain(request: Resumption): Promise<Prepared | undefined> {
     try {
       return await Connection.prepare(this.subscription, this.#parts, request);
     } catch (error) {
@@ -285,18 +313,22 @@ export class Connection implements Member {
   }
 
   async #step(): Promise<void> {
-    const [epoch, offset, breaks] = [this.#epoch, this.#offset, this.#breaks];
-    await this.#group.open(offset);
-    if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#offset !== offset) return;
+    const [epoch, at, breaks] = [this.#epoch, this.#at, this.#breaks];
+    await this.#group.open(at.offset);
+    if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
     if (this.#dueNow() === 'memory') return this.#goLive();
-    const entries = await this.#group.read(offset);
+    const entries = await this.#group.read(at.offset);
     // Reopened meanwhile: what was read belongs to another position. After a break an empty answer proves nothing: it
     // may be older than the events that the tail has missed.
-    if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#offset !== offset) return;
+    if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
     if (this.#breaks !== breaks && entries.length === 0) return;
     if (entries.length > 0) return this.#sendHistory(entries);
-    if (this.#dueNow() === 'history') return this.#historyGone();
-    if (this.#parts.hub.epoch !== this.#epoch && (await this.#epochIsOver())) return;
+    // Memory does not continue what the client has, nor does the log: one of the three is behind, and the log knows which.
+    if (this.#dueNow() === 'history') {
+      if (await this.#isOver()) return;
+      throw new Error('the tail has not noticed yet that the log was replaced');
+    }
+    if (this.#parts.hub.epoch !== this.#epoch && (await this.#isOver())) return;
     // The tail jumped while we asked: the empty answer is older than what it has missed.
     if (this.#breaks !== breaks) return;
     // No await since the check: no batch can come between it and the switch.
@@ -312,10 +344,8 @@ export class Connection implements Member {
   /** Writes what the window holds for this connection, as long as the client takes it. */
   #deliver(): void {
     while (this.#window !== undefined && this.#transport.writable && this.#dueNow() === 'memory') {
-      const state = { offset: this.#offset, sent: this.#sent, revision: this.#revision };
-      const due = this.#window.due(state, WRITE_BYTES);
-      this.#offset = due.state.offset;
-      this.#sent = due.state.sent;
+      const due = this.#window.due({ at: this.#at, sent: this.#sent }, WRITE_BYTES);
+      this.#moveTo(due.state);
       if (due.chunks.length > 0) this.#write(due.chunks);
     }
     this.#endIfOnceIsDone();
@@ -323,33 +353,39 @@ export class Connection implements Member {
 
   #sendHistory(entries: readonly Entry[]): void {
     const next: Entry[] = [];
-    let offset = this.#offset;
+    let at: Pick<Place, 'offset' | 'proof'> = this.#at;
     for (const entry of entries) {
-      const verdict = this.#parts.recovery.accept(offset, entry.offset);
+      const verdict = this.#parts.recovery.accept(at, entry);
       if (verdict === 'repeated') continue;
-      // The offsets in between have been trimmed. What came before the hole is good; what follows is not sent.
+      // The offsets in between have been trimmed, or the log was replaced by an older one. What came before the hole is
+      // good; what follows is not sent.
       if (verdict === 'gap') break;
       next.push(entry);
-      offset = entry.offset;
+      at = entry;
     }
-    const state = { offset: this.#offset, sent: this.#sent, revision: this.#revision };
-    const encoded = encodeEntries(this.view, this.#epoch, next, state);
-    this.#offset = encoded.state.offset;
-    this.#sent = encoded.state.sent;
+    const encoded = encodeEntries(this.view, this.#epoch, next, { at: this.#at, sent: this.#sent });
+    this.#moveTo(encoded.state);
     if (encoded.text !== '') this.#write([toBytes(encoded.text)]);
-    if (next.length === 0 || this.#offset < (entries.at(-1)?.offset ?? 0)) this.#historyGone();
+    if (next.length === 0 || this.#at.offset < (entries.at(-1)?.offset ?? 0)) this.#historyGone();
+  }
+
+  #moveTo({ at, sent }: ChainState): void {
+    this.#at = at.revision !== 0 && at.offset >= this.#containedUntil ? { ...at, revision: 0 } : at;
+    this.#sent = sent;
   }
 
   /** The log no longer has what comes next: ask where it stands, and be reset if that is so. */
   #historyGone(): void {
-    void this.#reopen(this.#position());
+    void this.#reopen(this.#resumption());
   }
 
-  /** The tail reads another epoch than this connection: one of the two is behind, and Redis knows which. */
-  async #epochIsOver(): Promise<boolean> {
-    const standing = await this.#parts.log.position(this.view.channel);
-    if (standing.epoch === this.#epoch || this.#state !== 'replaying') return this.#state !== 'replaying';
-    void this.#reopen(this.#position());
+  /** Asks the log whether the client's place is still good; opens again when it is not. */
+  async #isOver(): Promise<boolean> {
+    const request = this.#resumption();
+    const standing = await this.#parts.log.position(this.view.channel, this.#at.offset);
+    if (this.#state !== 'replaying') return true;
+    if (this.#parts.recovery.open(request, standing).kind === 'resume') return false;
+    void this.#reopen(request);
     return true;
   }
 
@@ -366,7 +402,17 @@ export class Connection implements Member {
   #dueNow(): ReturnType<Recovery['due']> {
     const window = this.#window;
     const range = window?.epoch === this.#epoch ? window.range : undefined;
-    return this.#parts.recovery.due(this.#offset, range);
+    const due = this.#parts.recovery.due(this.#at.offset, range);
+    if (due === 'history' || range === undefined || this.#at.offset > range.last) return due;
+    // Where the window does not continue what the client has, the log was replaced: its history says so.
+    return this.#isInWindow() ? due : 'history';
+  }
+
+  /** The window holds the place where the client stands. */
+  #isInWindow(): boolean {
+    const window = this.#window;
+    if (window === undefined || window.epoch !== this.#epoch) return false;
+    return this.#parts.recovery.proves(this.#at.proof, window.proofOf(this.#at.offset) ?? '');
   }
 
   #drained(): void {
@@ -377,7 +423,7 @@ export class Connection implements Member {
   }
 
   #endIfOnceIsDone(): void {
-    if (this.subscription.once && this.#state !== 'opening' && this.#offset >= this.#onceUntil) this.close('end');
+    if (this.subscription.once && this.#state !== 'opening' && this.#at.offset >= this.#onceUntil) this.close('end');
   }
 
   // --- writing -------------------------------------------------------------------------------------------------------
@@ -391,10 +437,10 @@ export class Connection implements Member {
 
   /** A keepalive; where events were counted that are not shown, the id moves on with a frame that clients remember. */
   #quietFrame(): Uint8Array {
-    if (this.#state === 'opening' || this.#offset === this.#sent) return KEEPALIVE;
-    const prev = formatCursor({ epoch: this.#epoch, offset: this.#sent });
-    this.#sent = this.#offset;
-    return toBytes(encodeJsonFrame({ id: formatCursor(this.#cursor()), event: 'position', data: { prev } }));
+    if (this.#state === 'opening' || this.#at.offset === this.#sent.offset) return KEEPALIVE;
+    const prev = formatCursor({ epoch: this.#epoch, ...this.#sent });
+    this.#sent = this.#at;
+    return toBytes(encodeJsonFrame({ id: this.#id(), event: 'position', data: { prev } }));
   }
 
   #onWritable: (() => void) | undefined;
@@ -408,13 +454,16 @@ export class Connection implements Member {
     }
   }
 
-  #cursor(): Cursor {
-    return { epoch: this.#epoch, offset: this.#offset };
+  #id(): string {
+    return formatCursor({ epoch: this.#epoch, ...this.#at });
   }
 
-  #position(): Request {
-    // Opened while the bus was down and never since: there is no position to continue from.
-    return this.#epoch === '' ? this.subscription.request : { kind: 'from', cursor: this.#cursor() };
+  /** What it continues from when it opens again. */
+  #resumption(): Resumption {
+    if (this.#epoch !== '') return { kind: 'from', cursor: { epoch: this.#epoch, ...this.#at } };
+    // Opened while the bus was down and never since: there is no position to continue from. That its cursor is none the
+    // client has been told.
+    return this.subscription.request.kind === 'malformed' ? { kind: 'fresh' } : this.subscription.request;
   }
 
   // Methods, because the state changes during an await and the compiler would not believe it.
@@ -425,6 +474,12 @@ export class Connection implements Member {
   #isClosed(): boolean {
     return this.#state === 'closed';
   }
+}
+
+/** What needs no position: the state, and that a cursor is none. `undefined`: nobody knows whether it is honoured. */
+function openingWithoutBus(request: Resumption): Opening | undefined {
+  if (request.kind === 'from') return undefined;
+  return request.kind === 'fresh' ? { kind: 'snapshot' } : { kind: 'reset', reason: 'malformed' };
 }
 
 /** 75 % to 125 % of a delay, so that what failed together does not come back together. */

@@ -11,7 +11,10 @@ export interface Checkpoint {
 
 /** Where the group stands is not known: an answer was lost, or it is not there yet. */
 const UNKNOWN = -1;
-/** Bytes that a read of history aims at; the number of events follows from the size of the last ones, and is small first. */
+/**
+ * Bytes that a read of history holds at most, unless a single event is larger. How many events that will be is guessed
+ * from the last ones, so that Redis need not look for the number; it is small first.
+ */
 const READ_BYTES = 64 * 1024;
 const READ_EVENTS = { first: 8, most: 1000 } as const;
 
@@ -24,7 +27,7 @@ export class GroupReader {
   #group: Group | undefined;
   #offset = UNKNOWN;
   /** The newest checkpoint: an idle connection has nothing to tell again. */
-  #told = UNKNOWN;
+  #checkpointed = UNKNOWN;
   #count: number = READ_EVENTS.first;
   #closed = false;
 
@@ -60,7 +63,7 @@ export class GroupReader {
     try {
       if (this.#offset !== offset) await this.#groups.moveTo(group, offset);
       this.#offset = UNKNOWN; // Reading moves it, also when the answer is lost.
-      const entries = await this.#groups.read(group, this.#count);
+      const entries = await this.#groups.read(group, offset, { events: this.#count, bytes: READ_BYTES });
       this.#offset = entries.at(-1)?.offset ?? offset;
       this.#adaptTo(entries);
       return entries;
@@ -72,16 +75,16 @@ export class GroupReader {
 
   /** The group was found gone; the next read creates it again. */
   gone(): void {
-    this.#told = UNKNOWN;
+    this.#checkpointed = UNKNOWN;
     this.#group = undefined;
   }
 
   /** What is to be told to Redis so that the group stands at the offset; `undefined` when it does. */
   takeCheckpoint(offset: number): Checkpoint | undefined {
-    if (this.#group === undefined || this.#offset === offset || this.#told === offset) return undefined;
+    if (this.#group === undefined || this.#offset === offset || this.#checkpointed === offset) return undefined;
     // Not known before Redis has answered; the next read moves it if it must.
     this.#offset = UNKNOWN;
-    this.#told = offset;
+    this.#checkpointed = offset;
     return { group: this.#group, offset };
   }
 

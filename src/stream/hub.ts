@@ -10,6 +10,8 @@ export interface Member {
   onBatch(): void;
   /** Batches were missed; `epoch` holds from here on. Must not throw. */
   onBreak(epoch: string): void;
+  /** The tail reads on over a new connection, perhaps from another server. Must not throw. */
+  onReconnect(): void;
 }
 
 interface Audience {
@@ -61,8 +63,11 @@ export class Hub implements TailListener {
   onBatch(batch: Batch): void {
     this.#epoch = batch.epoch;
     for (const { window, members } of this.#channels.get(batch.channel)?.values() ?? []) {
-      window.append(batch);
-      for (const member of members) member.onBatch();
+      const continues = window.append(batch);
+      for (const member of members) {
+        if (continues) member.onBatch();
+        else member.onBreak(batch.epoch);
+      }
     }
   }
 
@@ -73,6 +78,12 @@ export class Hub implements TailListener {
         window.clear();
         for (const member of members) member.onBreak(epoch);
       }
+    }
+  }
+
+  onReconnect(): void {
+    for (const audiences of this.#channels.values()) {
+      for (const { members } of audiences.values()) for (const member of members) member.onReconnect();
     }
   }
 

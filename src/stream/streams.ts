@@ -5,7 +5,7 @@ import type { Log } from '../telemetry/log.ts';
 import { Connection, type ConnectionParts, type Prepared, type Subscription } from './connection.ts';
 import type { Checkpoint } from './group-reader.ts';
 import type { Hub } from './hub.ts';
-import type { Request as Resumption } from './recovery.ts';
+import type { Resumption } from './recovery.ts';
 import type { Transport } from './transport.ts';
 import type { Slot, UserStreams } from './user-streams.ts';
 
@@ -84,8 +84,11 @@ export class Streams {
   async admit(client: Client): Promise<Admission> {
     const id = crypto.randomUUID().replaceAll('-', '').slice(0, 16);
     const { subscription, principal, stream } = client;
-    const isReturning = subscription.request.kind === 'from';
-    const slot = await this.#parts.slots.acquire(principal.userUuid, stream, id, isReturning);
+    const { request } = subscription;
+    const isReturning = request.kind === 'from';
+    // Who was told that another stream took its place waits for one: otherwise six tabs evict each other for ever.
+    const mayTakeOver = isReturning && !request.cursor.evicted;
+    const slot = await this.#parts.slots.acquire(principal.userUuid, stream, id, mayTakeOver);
     try {
       const prepared = await Connection.prepare(subscription, this.#parts.connection, subscription.request);
       if (prepared.standing === undefined && subscription.once && isReturning) {
@@ -188,7 +191,7 @@ export class Streams {
     try {
       for (const { member } of await this.#parts.slots.renew()) {
         const id = member.slice(member.lastIndexOf('|') + 1);
-        this.#open.get(id)?.connection.close('abort');
+        this.#open.get(id)?.connection.evict();
       }
     } catch (error) {
       this.#parts.logger.debug('stream slots could not be renewed', { error: describeError(error) });

@@ -43,10 +43,10 @@ export class UserStreams {
    *   half-dead predecessor, instead of being refused
    * @throws {AppError} `stream_limit`
    */
-  async acquire(userUuid: string, stream: string, connection: string, isReturning: boolean): Promise<Slot> {
+  async acquire(userUuid: string, stream: string, connection: string, mayTakeOver: boolean): Promise<Slot> {
     const start = Date.now().toString().padStart(15, '0');
     const slot: Slot = { userUuid, member: `${stream}|${start}|${this.#node}|${connection}` };
-    if (!(await this.#isGranted(slot, stream, isReturning))) {
+    if (!(await this.#isGranted(slot, stream, mayTakeOver))) {
       throw new AppError('stream_limit', `SSE connection limit (${this.#max}) reached; close another stream first`);
     }
     this.#own.set(slot.member, slot);
@@ -76,12 +76,12 @@ export class UserStreams {
     return lost.flat().flatMap((member) => this.#own.get(String(member)) ?? []);
   }
 
-  async #isGranted(slot: Slot, stream: string, isReturning: boolean): Promise<boolean> {
+  async #isGranted(slot: Slot, stream: string, mayTakeOver: boolean): Promise<boolean> {
     try {
       const answer = await acquireScript.run(
         this.#redis,
         [keys.userStreams(slot.userUuid)],
-        [slot.member, this.#leaseMs, this.#max, isReturning ? `${stream}|` : ''],
+        [slot.member, this.#leaseMs, this.#max, mayTakeOver ? `${stream}|` : ''],
       );
       return Number(answer) === 1;
     } catch (error) {

@@ -1,4 +1,4 @@
-import { type Cursor, formatCursor } from '../bus/cursor.ts';
+import { formatCursor, type Place } from '../bus/cursor.ts';
 import type { Entry } from '../bus/entry.ts';
 import { encodeFrame, withPrevious } from './encoder.ts';
 
@@ -17,15 +17,13 @@ export interface View {
 
 /** A place in the chain of a connection's frames. */
 export interface ChainState {
-  /** The newest event that is counted: sent, or not shown. */
-  readonly offset: number;
-  /** The newest offset that a frame's id has carried. */
-  readonly sent: number;
-  /** Events up to this database revision are in the client's snapshot; 0: none are. */
-  readonly revision: number;
+  /** The newest event that is counted: sent, not shown, or contained in the snapshot. */
+  readonly at: Place;
+  /** The place that the id of the newest frame names. */
+  readonly sent: Place;
 }
 
-/** Whether an entry becomes a frame for a connection. */
+/** Whether an entry becomes a frame for a connection whose snapshot contains the events up to a revision. */
 export function isSent(view: View, entry: Entry, revision: number): boolean {
   // Invariant 5: what the snapshot contains is not told again.
   const inSnapshot = entry.revision !== 0 && entry.revision <= revision;
@@ -33,16 +31,30 @@ export function isSent(view: View, entry: Entry, revision: number): boolean {
 }
 
 /**
- * One live frame.
- * @param sent offset of the connection's previous frame
+ * The place that an entry leads to. The revision of the snapshot goes on with it until an event has reached it: within a
+ * channel revisions rise, so nothing after that one is contained.
  */
-export function liveFrame(view: View, epoch: string, entry: Entry, sent: number): string {
-  const cursor: Cursor = { epoch, offset: entry.offset };
-  const isChained = !view.filtered && sent === entry.offset - 1;
+export function placeAfter({ revision: contained }: Place, { offset, proof, revision }: Entry): Place {
+  return { offset, proof, revision: revision >= contained ? 0 : contained };
+}
+
+/** True when a client can tell from the numbers alone that nothing is between the two: the frame needs no `prev`. */
+export function isConsecutive(view: View, sent: Place, offset: number): boolean {
+  return !view.filtered && sent.offset === offset - 1;
+}
+
+/**
+ * One live frame.
+ * @param at the place that its event leads to
+ * @param sent the place that the connection's previous frame named
+ */
+export function liveFrame(view: View, epoch: string, entry: Entry, at: Place, sent: Place): string {
   return encodeFrame({
-    id: formatCursor(cursor),
+    id: formatCursor({ epoch, ...at }),
     event: view.eventName(entry.topic),
-    data: isChained ? entry.data : withPrevious(entry.data, formatCursor({ epoch, offset: sent })),
+    data: isConsecutive(view, sent, entry.offset)
+      ? entry.data
+      : withPrevious(entry.data, formatCursor({ epoch, ...sent })),
   });
 }
 
@@ -53,13 +65,14 @@ export function encodeEntries(
   entries: readonly Entry[],
   from: ChainState,
 ): { readonly text: string; readonly state: ChainState } {
-  let { offset, sent } = from;
+  let { at, sent } = from;
   let text = '';
   for (const entry of entries) {
-    offset = entry.offset;
-    if (!isSent(view, entry, from.revision)) continue;
-    text += liveFrame(view, epoch, entry, sent);
-    sent = entry.offset;
+    const isShown = isSent(view, entry, at.revision);
+    at = placeAfter(at, entry);
+    if (!isShown) continue;
+    text += liveFrame(view, epoch, entry, at, sent);
+    sent = at;
   }
-  return { text, state: { offset, sent, revision: from.revision } };
+  return { text, state: { at, sent } };
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
+import { NO_PROOF } from '../../src/bus/cursor.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
 import { keys } from '../../src/bus/keys.ts';
 import { seeded } from '../support/random.ts';
@@ -68,8 +69,8 @@ describe('publishing', () => {
     await bus.log.publish([{ event, revisions: { decky: 7, 'topology.t1': 3 } }]);
     const [entry] = await storedLog(bus.redis);
     expect(entry?.places).toEqual([
-      { channel: 'decky', offset: 1, revision: 7 },
-      { channel: 'topology.t1', offset: 1, revision: 3 },
+      { channel: 'decky', offset: 1, revision: 7, before: NO_PROOF, proof: expect.stringMatching(/^[0-9a-f]{8}$/) },
+      { channel: 'topology.t1', offset: 1, revision: 3, before: NO_PROOF, proof: expect.any(String) },
     ]);
     expect((await stored(bus.redis, 'topology.t1'))[0]?.revision).toBe(3);
     expect((await stored(bus.redis, 'decky'))[0]?.revision).toBe(7);
@@ -176,7 +177,7 @@ describe('the epoch', () => {
     expect((await bus.log.position('identity')).epoch).toMatch(/^[0-9a-z]{8}$/);
   });
 
-  test.each(['publish', 'position', 'adopt'] as const)(
+  test.each(['publish', 'position', 'testify'] as const)(
     'minted by %s, takes streams with it that outlived their meta key',
     async (how) => {
       await bus.log.publish([...publications(5), publication('topology.t1.status')]);
@@ -185,7 +186,7 @@ describe('the epoch', () => {
       await bus.redis.del(keys.meta);
       if (how === 'publish') await bus.log.publish([publication('attacker.observed')]);
       if (how === 'position') await bus.log.position('identity');
-      if (how === 'adopt') await bus.log.adopt(bus.redis, { epoch: '', offset: 0, eventId: '' });
+      if (how === 'testify') await bus.log.testify({ newest: undefined, epochs: [] }, 1);
       expect(await bus.redis.exists(keys.stream('identity'), keys.stream('topology.t1'))).toBe(0);
       expect(await storedLog(bus.redis)).toHaveLength(how === 'publish' ? 1 : 0);
       expect(await bus.redis.get(foreign)).toBe('kept');

@@ -6,6 +6,7 @@ import { appendToOutbox } from '../../src/bus/outbox.ts';
 import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
 import { Relay } from '../../src/bus/relay.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
+import { whenReady } from '../support/redis.ts';
 import { until } from '../support/until.ts';
 import { type Bus, createBus, DEFAULTS, idsOf, offsetsOf, stored, storedLog, upTo } from './support.ts';
 
@@ -36,7 +37,7 @@ for (const engine of ENGINES) {
       }
       relays = [];
       connections = connectRedis(bus.server.url, quiet);
-      await connections.ready();
+      await whenReady(connections);
     });
     afterEach(async () => {
       await Promise.all(relays.map((relay) => relay.stop()));
@@ -103,7 +104,7 @@ for (const engine of ENGINES) {
         ts: 1234.567,
         payload: event.payload,
       });
-      expect(entry?.places).toEqual([
+      expect(entry?.places).toMatchObject([
         { channel: 'decky', offset: 1, revision: 1 },
         { channel: 'topology.t1', offset: 1, revision: 1 },
       ]);

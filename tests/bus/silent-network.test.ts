@@ -10,6 +10,7 @@ import { Relay } from '../../src/bus/relay.ts';
 import { Tail } from '../../src/bus/tail.ts';
 import { UserStreams } from '../../src/stream/user-streams.ts';
 import { createTestDatabase, quiet } from '../support/database.ts';
+import { whenReady } from '../support/redis.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
 import { type Bus, createBus, DEFAULTS, publication, stored } from './support.ts';
@@ -25,7 +26,7 @@ describe('a network that goes silent or away', () => {
     bus = await createBus();
     proxy = await startTcpProxy({ path: bus.server.url });
     far = connectRedis(`redis://127.0.0.1:${proxy.port}`, quiet);
-    await far.ready();
+    await whenReady(far);
   });
   afterEach(async () => {
     far.close();
@@ -36,7 +37,7 @@ describe('a network that goes silent or away', () => {
   test('connections that are dropped without a word are opened again, and the tail misses nothing', async () => {
     const batches: Batch[] = [];
     const log = new EventLog(far.commands, DEFAULTS);
-    const tail = new Tail(far.tail, log, { onBatch: (batch) => batches.push(batch), onBreak: () => {} }, quiet);
+    const tail = new Tail(far.openTail, log, { onBatch: (batch) => batches.push(batch), onBreak: () => {} }, quiet);
     tail.start();
     await until('the tail to have begun', () => tail.cursor.epoch !== '');
     proxy.freeze();
@@ -52,7 +53,7 @@ describe('a network that goes silent or away', () => {
     await bus.log.publish([publication(), publication()]);
     const group = await groups.open('c1', 'identity', 0);
     proxy.freeze(); // The command may or may not have arrived.
-    const lost = groups.read(group, 10).then(
+    const lost = groups.read(group, 0, { events: 10, bytes: 1_000_000 }).then(
       () => 'answered',
       () => 'told',
     );
@@ -67,7 +68,11 @@ describe('a network that goes silent or away', () => {
       PATIENCE_MS,
     );
     expect(again).toBe(true);
-    const entries = await until('the replay', () => groups.read(group, 10).catch(() => undefined), PATIENCE_MS);
+    const entries = await until(
+      'the replay',
+      () => groups.read(group, 0, { events: 10, bytes: 1_000_000 }).catch(() => undefined),
+      PATIENCE_MS,
+    );
     expect(entries.map(({ offset }) => offset)).toEqual([1, 2]);
   });
 

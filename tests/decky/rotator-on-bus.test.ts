@@ -33,7 +33,7 @@ for (const engine of ENGINES) {
         onCommitted: () => relay.wake(),
         pollMs: 3_600_000,
       });
-      const tail = new Tail(bus.server.client(), bus.log, rotator.listener, quiet);
+      const tail = new Tail(() => bus.server.client(), bus.log, rotator.listener, quiet);
       tail.start();
       relay.start();
       rotator.start();

@@ -5,6 +5,7 @@ import { listLifecycle, requestRotation, setMutateInterval } from '../../src/dec
 import { claimRotation, finishRotation } from '../../src/decky/rotation-claim.ts';
 import { Rotator, type RotatorOptions } from '../../src/decky/rotator.ts';
 import { createLog } from '../../src/telemetry/log.ts';
+import { FIRST } from '../stream/support.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { insertFleetDecky, NOON, type SpySubstrate, spySubstrate, told } from './support.ts';
@@ -65,7 +66,14 @@ for (const engine of ENGINES) {
       (await told(database.db)).filter(({ type }) => type === 'mutation').map(({ payload }) => payload);
     /** Lets a rotator hear an event of the log. */
     const hear = (made: Rotator, topic: string, id: string = crypto.randomUUID(), payload: JsonObject = {}) => {
-      const entry = { offset: 1, id, topic, data: JSON.stringify({ topic, type: '', ts: 1, payload }), revision: 0 };
+      const entry = {
+        offset: 1,
+        ...FIRST,
+        id,
+        topic,
+        data: JSON.stringify({ topic, type: '', ts: 1, payload }),
+        revision: 0,
+      };
       made.listener.onBatch({ epoch: 'e', channel: LOG_CHANNEL, first: 1, last: 1, entries: [entry] });
     };
 

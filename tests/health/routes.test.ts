@@ -7,9 +7,9 @@ import { Relay } from '../../src/bus/relay.ts';
 import { healthRoutes } from '../../src/health/routes.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
-import { startTestRedis, type TestRedis } from '../support/redis.ts';
+import { startTestRedis, type TestRedis, whenReady } from '../support/redis.ts';
 
-const CURSOR = { epoch: 'k3v9', offset: 41 };
+const CURSOR = { epoch: 'k3v9', offset: 41, proof: '0a1b2c3d', revision: 0 };
 const TIMEOUT_MS = 20_000;
 
 for (const engine of ENGINES) {
@@ -24,7 +24,7 @@ for (const engine of ENGINES) {
     beforeEach(async () => {
       lines = [];
       redis = connectRedis(server.url, quiet);
-      await redis.ready();
+      await whenReady(redis);
       await database.db.deleteFrom('outbox').execute();
     });
     afterEach(() => redis.close());
@@ -80,7 +80,7 @@ for (const engine of ENGINES) {
         checks: {
           database: { ok: true },
           redis: { ok: true },
-          tail: { ok: true, ...CURSOR, seconds_since_caught_up: 0 },
+          tail: { ok: true, epoch: CURSOR.epoch, offset: CURSOR.offset, seconds_since_caught_up: 0 },
           relay: { ok: true, waiting: 0, oldest_seconds: 0 },
           draining: { ok: true },
         },
@@ -126,7 +126,7 @@ for (const engine of ENGINES) {
         expect(body.checks.redis).toEqual({ ok: false });
         expect(JSON.parse(lines[0] ?? '')).toMatchObject({ level: 'warn', check: 'redis' });
         await server.up();
-        await redis.ready();
+        await whenReady(redis);
         expect((await readiness()).status).toBe(200);
       },
       TIMEOUT_MS,

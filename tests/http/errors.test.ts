@@ -5,7 +5,7 @@ import { openDatabase } from '../../src/db/database.ts';
 import { AppError, type ErrorCode } from '../../src/errors.ts';
 import { errorResponse } from '../../src/http/errors.ts';
 import { quiet } from '../support/database.ts';
-import { startTestRedis } from '../support/redis.ts';
+import { startTestRedis, whenReady } from '../support/redis.ts';
 import { createShell, listen } from './support.ts';
 
 /** Every code: its status and the headers that clients act on. */
@@ -184,7 +184,7 @@ describe('a backing service that cannot be reached is a 503 that says when to co
   test('Redis that has gone', async () => {
     const server = await startTestRedis();
     const redis = connectRedis(server.url, quiet);
-    await redis.ready();
+    await whenReady(redis);
     await server.down();
     await expectUnavailable(await failureOf(() => redis.commands.ping()));
     redis.close();

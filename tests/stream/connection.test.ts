@@ -9,7 +9,7 @@ import { Tail } from '../../src/bus/tail.ts';
 import { AppError } from '../../src/errors.ts';
 import { Connection, type ConnectionParts, type Snapshot, type Subscription } from '../../src/stream/connection.ts';
 import { Hub } from '../../src/stream/hub.ts';
-import { type Request, recovery } from '../../src/stream/recovery.ts';
+import { type Resumption, recovery } from '../../src/stream/recovery.ts';
 import type { View } from '../../src/stream/view.ts';
 import { quiet } from '../support/database.ts';
 import { startTestRedis, type TestRedis } from '../support/redis.ts';
@@ -43,7 +43,7 @@ describe('a connection', () => {
     const hub = new Hub(64 * 1024);
     const groups = new Groups('node', connections.commands, connections.replay, { leaseMs: 60_000 });
     parts = { log, groups, hub, recovery, logger: quiet, retryMs: 1000 };
-    tail = new Tail(connections.tail, log, hub, quiet);
+    tail = new Tail(connections.openTail, log, hub, quiet);
     tail.start();
     await publish('identity.formed');
   });
@@ -59,7 +59,7 @@ describe('a connection', () => {
   }
 
   async function connect(view: View, options: Partial<Subscription> = {}) {
-    const request: Request = options.request ?? { kind: 'fresh' };
+    const request: Resumption = options.request ?? { kind: 'fresh' };
     const subscription: Subscription = { view, once: false, ...options, request };
     const paper = new Paper();
     const connection = new Connection(crypto.randomUUID(), subscription, parts, paper, () => {});
@@ -132,7 +132,7 @@ describe('a connection', () => {
         leave: (member) => hub.leave(member),
         join: (member) => {
           joined = member;
-          return hub.join({ view: member.view, onBatch: () => {}, onBreak: () => {} });
+          return hub.join({ view: member.view, onBatch: () => {}, onBreak: () => {}, onReconnect: () => {} });
         },
       },
       log: {

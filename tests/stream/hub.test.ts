@@ -9,6 +9,7 @@ const LINGER_MS = 30_000;
 class Listener implements Member {
   readonly view: View;
   batches = 0;
+  reconnects = 0;
   readonly breaks: string[] = [];
   onTold = () => {};
 
@@ -25,11 +26,15 @@ class Listener implements Member {
     this.breaks.push(epoch);
     this.onTold();
   }
+
+  onReconnect(): void {
+    this.reconnects += 1;
+  }
 }
 
 describe('the hub', () => {
   test('forgets at once what a client put together for itself, and keeps what others may come back to', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const [own, common] = [new Listener(view({ key: 'own', filtered: true })), new Listener()];
     const windows = [hub.join(own), hub.join(common)];
     hub.leave(own);
@@ -39,7 +44,7 @@ describe('the hub', () => {
   });
 
   test('tells every member of a channel of its batches, and no other', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const [first, second] = [new Listener(), new Listener()];
     const elsewhere = new Listener(view({ channel: 'identity' }));
     for (const member of [first, second, elsewhere]) hub.join(member);
@@ -49,7 +54,7 @@ describe('the hub', () => {
   });
 
   test('has the batch in the window before anybody is told', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const member = new Listener();
     const window = hub.join(member);
     let seen: unknown;
@@ -72,7 +77,7 @@ describe('the hub', () => {
   });
 
   test('encodes once for each view, however many look through it', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const members = [new Listener(), new Listener(), new Listener(view({ key: 'other' }))];
     const [first, second, other] = members.map((member) => hub.join(member));
     expect(second === first).toBe(true);
@@ -88,7 +93,7 @@ describe('the hub', () => {
   });
 
   test('lets members leave while they are being told', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const members = Array.from({ length: 4 }, () => new Listener());
     for (const member of members) {
       hub.join(member);
@@ -100,7 +105,7 @@ describe('the hub', () => {
   });
 
   test('a member that leaves twice, or never joined, disturbs nobody', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const [member, stranger] = [new Listener(), new Listener(view({ channel: 'identity' }))];
     hub.join(member);
     hub.leave(member);
@@ -113,7 +118,7 @@ describe('the hub', () => {
 
 describe('a break', () => {
   test('empties every window and reaches every member of every channel', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const members = [new Listener(), new Listener(view({ key: 'other' })), new Listener(view({ channel: 'identity' }))];
     const windows = members.map((member) => hub.join(member));
     hub.onBatch(batch(1, 3));
@@ -127,7 +132,7 @@ describe('a break', () => {
   });
 
   test('the epoch is that of what came last', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     expect(hub.epoch).toBe('');
     hub.onBreak('first');
     expect(hub.epoch).toBe('first');
@@ -138,7 +143,7 @@ describe('a break', () => {
 
 describe('sweeping', () => {
   test('keeps a window for those who come back soon, and forgets it later', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const member = new Listener();
     const window = hub.join(member);
     hub.onBatch(batch(1, 3));
@@ -155,7 +160,7 @@ describe('sweeping', () => {
   });
 
   test('never takes the window of a member, however long it has been quiet', () => {
-    const hub = new Hub(1000);
+    const hub = new Hub(10_000);
     const [gone, staying] = [new Listener(), new Listener()];
     hub.join(gone);
     const window = hub.join(staying);

@@ -8,7 +8,7 @@ import { Tail } from '../../src/bus/tail.ts';
 import { Connection, type ConnectionParts, type Prepared, type Subscription } from '../../src/stream/connection.ts';
 import { subscriptionTo } from '../../src/stream/declaration.ts';
 import { Hub } from '../../src/stream/hub.ts';
-import { type Request, recovery } from '../../src/stream/recovery.ts';
+import { type Resumption, recovery } from '../../src/stream/recovery.ts';
 import { enqueueMutation } from '../../src/topology/enqueue.ts';
 import { topologyStream } from '../../src/topology/stream.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
@@ -53,7 +53,7 @@ for (const engine of ENGINES) {
       const groups = new Groups('node', connections.commands, connections.replay, { leaseMs: 60_000 });
       parts = { log, groups, hub, recovery, logger: quiet, retryMs: 1000 };
       relay = new Relay(database.db, log, 'node', quiet);
-      tail = new Tail(connections.tail, log, hub, quiet);
+      tail = new Tail(connections.openTail, log, hub, quiet);
       tail.start();
       relay.start();
       const now = new Date().toISOString();
@@ -99,7 +99,7 @@ for (const engine of ENGINES) {
       };
       const snapshot = plain.snapshot;
       if (snapshot === undefined) throw new Error('the stream has a snapshot');
-      const request: Request = { kind: 'fresh' };
+      const request: Resumption = { kind: 'fresh' };
       const subscription: Subscription = { ...plain, request, snapshot: () => raced(snapshot) };
       const racedParts = {
         ...parts,
@@ -129,7 +129,7 @@ for (const engine of ENGINES) {
       const { paper, mutationId } = await race(Connection.prepare);
       expect(told(paper, mutationId)).toEqual({ inSnapshot: 1, asEvent: 0 });
       // The id that was left out is named, so that the chain stays checkable.
-      expect(paper.text).toMatch(/id: (\w+)\.2\nevent: mutation\.enqueued\ndata: \{"prev":"\1\.0",/);
+      expect(paper.text).toMatch(/id: (\w+)\.2\.\w{8}\nevent: mutation\.enqueued\ndata: \{"prev":"\1\.0\.0\.1",/);
     });
 
     test('negative control: is lost when the snapshot is read first', async () => {

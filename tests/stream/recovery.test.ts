@@ -1,11 +1,27 @@
 import { describe, expect, test } from 'bun:test';
-import { type Range, type Request, recovery, type Standing } from '../../src/stream/recovery.ts';
+import { type OffsetRange, type Resumption, recovery, type Standing } from '../../src/stream/recovery.ts';
 import { seeded } from '../support/random.ts';
+import { placeOf, proofOf } from './support.ts';
 
 const EPOCH = 'k3v9';
-const from = (offset: number, epoch = EPOCH): Request => ({ kind: 'from', cursor: { epoch, offset } });
-const standing = (offset: number, nextKept: boolean): Standing => ({ epoch: EPOCH, offset, nextKept });
-const resume = (offset: number) => ({ kind: 'resume', offset }) as const;
+const from = (offset: number, epoch = EPOCH, proof = proofOf(offset)): Resumption => ({
+  kind: 'from',
+  cursor: { epoch, ...placeOf(offset), proof },
+});
+/** Where the channel stands; what it says of the reader's place is added when it is asked about one. */
+const standing = (offset: number, nextKept: boolean): Omit<Standing, 'readerProof'> => ({
+  epoch: EPOCH,
+  ...placeOf(offset),
+  nextKept,
+});
+
+/** What the log answers to a request, as `position.lua` does: it knows the proof of its end, and of what it has kept the next event of. */
+function asked(request: Resumption, where: Omit<Standing, 'readerProof'>): Standing {
+  const offset = request.kind === 'from' ? request.cursor.offset : -1;
+  const isKnown = offset === where.offset || (offset >= 0 && offset < where.offset && where.nextKept);
+  return { ...where, readerProof: isKnown ? proofOf(offset) : '' };
+}
+const resume = (offset: number) => ({ kind: 'resume', place: placeOf(offset) }) as const;
 const reset = (reason: 'trimmed' | 'epoch' | 'ahead' | 'malformed') => ({ kind: 'reset', reason }) as const;
 
 describe('how a stream opens', () => {
@@ -22,11 +38,19 @@ describe('how a stream opens', () => {
     ['one ahead', from(10), standing(9, false), reset('ahead')],
     ['far ahead', from(Number.MAX_SAFE_INTEGER), standing(9, false), reset('ahead')],
     ['ahead of an empty channel', from(1), standing(0, false), reset('ahead')],
+    [
+      'at the newest number, which another event has now',
+      from(9, EPOCH, 'deadbeef'),
+      standing(9, false),
+      reset('ahead'),
+    ],
+    ['behind, where history was another one', from(4, EPOCH, 'deadbeef'), standing(9, true), reset('ahead')],
+    ['at the start, which proves itself', from(0, EPOCH, '0'), standing(9, true), resume(0)],
     ['of another epoch, behind', from(1, 'other'), standing(9, true), reset('epoch')],
     ['of another epoch, at the same offset', from(9, 'other'), standing(9, false), reset('epoch')],
     ['of another epoch, ahead: the epoch is why', from(99, 'other'), standing(9, false), reset('epoch')],
   ] as const)('%s', (_when, request, where, opening) => {
-    expect(recovery.open(request, where)).toEqual(opening);
+    expect(recovery.open(request, asked(request, where))).toEqual(opening);
   });
 
   test('never resumes where a later event is missing, and never resets where all are there', () => {
@@ -35,12 +59,13 @@ describe('how a stream opens', () => {
       const newest = random.between(0, 12);
       const oldest = random.between(1, newest + 1); // Kept: oldest…newest; trimmed from the front only.
       const epoch = random.pick([EPOCH, EPOCH, EPOCH, 'other']);
-      const cursor = { epoch, offset: random.between(0, 14) };
+      const cursor = { epoch, ...placeOf(random.between(0, 14)) };
+      const request: Resumption = { kind: 'from', cursor };
       const nextKept = cursor.offset + 1 >= oldest && cursor.offset + 1 <= newest;
-      const opening = recovery.open({ kind: 'from', cursor }, standing(newest, nextKept));
+      const opening = recovery.open(request, asked(request, standing(newest, nextKept)));
       const isComplete = epoch === EPOCH && cursor.offset <= newest && cursor.offset >= oldest - 1;
       expect({ seed, opening: opening.kind }).toEqual({ seed, opening: isComplete ? 'resume' : 'reset' });
-      if (opening.kind === 'resume') expect(opening.offset).toBe(cursor.offset);
+      if (opening.kind === 'resume') expect(opening.place).toEqual(placeOf(cursor.offset));
     }
   });
 });
@@ -56,7 +81,11 @@ describe('an event that is read from history', () => {
     [0, 1, 'next'],
     [0, 2, 'gap'],
   ] as const)('for a connection at %i, event %i: %s', (offset, found, verdict) => {
-    expect(recovery.accept(offset, found)).toBe(verdict);
+    expect(recovery.accept(placeOf(offset), { offset: found, before: proofOf(found - 1) })).toBe(verdict);
+  });
+
+  test('that has the next number in a history that is another one: gap', () => {
+    expect(recovery.accept(placeOf(5), { offset: 6, before: 'deadbeef' })).toBe('gap');
   });
 
   test('sent only when it is next gives every event once, however often and in whatever portions it is read', () => {
@@ -68,7 +97,8 @@ describe('an event that is read from history', () => {
         // A read that begins anywhere at or before the place: repeated after a lost answer, or moved back.
         const begin = random.between(0, offset) + 1;
         for (let found = begin; found <= Math.min(30, begin + random.between(0, 12)); found += 1) {
-          if (recovery.accept(offset, found) !== 'next') continue;
+          const event = { offset: found, before: proofOf(found - 1) };
+          if (recovery.accept(placeOf(offset), event) !== 'next') continue;
           sent.push(found);
           offset = found;
         }
@@ -79,7 +109,7 @@ describe('an event that is read from history', () => {
 });
 
 describe('what memory holds for a connection', () => {
-  const range: Range = { first: 10, last: 20 };
+  const range: OffsetRange = { first: 10, last: 20 };
 
   test.each([
     ['two before the first event: one is missing in between', 8, 'history'],

@@ -1,13 +1,37 @@
+import { formatCursor, NO_PROOF, type Place } from '../../src/bus/cursor.ts';
 import type { Batch, Entry } from '../../src/bus/entry.ts';
 import type { View } from '../../src/stream/view.ts';
 
 export const CHANNEL = 'topology.t1';
 export const EPOCH = 'k3v9';
 
+/** The proof of an offset in the one history that these tests have. */
+export const proofOf = (offset: number): string => (offset <= 0 ? NO_PROOF : offset.toString(16).padStart(8, '0'));
+
+/** A place in that history. */
+export const placeOf = (offset: number, revision = 0): Place => ({ offset, proof: proofOf(offset), revision });
+
+/** The id that names it. */
+export const idOf = (offset: number, epoch = EPOCH, revision = 0): string =>
+  formatCursor({ epoch, ...placeOf(offset, revision) });
+
+/** What proves the first event of a channel. */
+export const FIRST = { before: NO_PROOF, proof: '00000001' } as const;
+
 /** An event of the channel; its data says its number. */
 export function entry(offset: number, overrides: Partial<Entry> = {}): Entry {
   const topic = overrides.topic ?? 'topology.t1.status';
-  return { offset, id: `id-${offset}`, topic, data: JSON.stringify({ topic, n: offset }), revision: 0, ...overrides };
+  const [before, proof] = [proofOf(offset - 1), proofOf(offset)];
+  return {
+    offset,
+    before,
+    proof,
+    id: `id-${offset}`,
+    topic,
+    data: JSON.stringify({ topic, n: offset }),
+    revision: 0,
+    ...overrides,
+  };
 }
 
 /** Consecutive events as the tail hands them on. At least one. */

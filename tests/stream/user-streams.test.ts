@@ -4,7 +4,7 @@ import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
 import { AppError } from '../../src/errors.ts';
 import { type Slot, UserStreams } from '../../src/stream/user-streams.ts';
 import { quiet } from '../support/database.ts';
-import { startTestRedis, type TestRedis } from '../support/redis.ts';
+import { startTestRedis, type TestRedis, whenReady } from '../support/redis.ts';
 import { until } from '../support/until.ts';
 
 const LONG_MS = 60_000;
@@ -24,7 +24,7 @@ afterEach(async () => {
 async function node(name: string, { maxPerUser = 2, leaseMs = LONG_MS } = {}) {
   const redis = connectRedis(server.url, quiet);
   connections.push(redis);
-  await redis.ready();
+  await whenReady(redis);
   const streams = new UserStreams(redis.commands, name, quiet, { maxPerUser, leaseMs });
   let connection = 0;
   return {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { encodeEntries, isSent, liveFrame } from '../../src/stream/view.ts';
-import { EPOCH, entry, parseStream, view } from './support.ts';
+import { EPOCH, entry, idOf, parseStream, placeOf, view } from './support.ts';
 
 describe('whether an event becomes a frame', () => {
   test.each([
@@ -24,28 +24,29 @@ describe('a live frame', () => {
   const data = (text: string) => JSON.parse(parseStream(text).frames[0]?.data ?? '');
 
   test('carries its id, its name and what was published', () => {
-    const text = liveFrame(view({ eventName: (topic) => topic.slice(12) }), EPOCH, entry(7), 6);
-    expect(parseStream(text).frames).toEqual([{ id: 'k3v9.7', event: 'status', data: entry(7).data }]);
+    const text = liveFrame(view({ eventName: (topic) => topic.slice(12) }), EPOCH, entry(7), placeOf(7), placeOf(6));
+    expect(parseStream(text).frames).toEqual([{ id: idOf(7), event: 'status', data: entry(7).data }]);
   });
 
   test('has no name where the view gives none', () => {
-    expect(parseStream(liveFrame(view({ eventName: () => undefined }), EPOCH, entry(7), 6)).frames[0]?.event).toBe(
-      undefined,
-    );
+    expect(
+      parseStream(liveFrame(view({ eventName: () => undefined }), EPOCH, entry(7), placeOf(7), placeOf(6))).frames[0]
+        ?.event,
+    ).toBe(undefined);
   });
 
   test('says what came before when its id alone does not: after something that was not shown', () => {
-    expect(data(liveFrame(view(), EPOCH, entry(7), 6)).prev).toBeUndefined();
-    expect(data(liveFrame(view(), EPOCH, entry(7), 4)).prev).toBe('k3v9.4');
+    expect(data(liveFrame(view(), EPOCH, entry(7), placeOf(7), placeOf(6))).prev).toBeUndefined();
+    expect(data(liveFrame(view(), EPOCH, entry(7), placeOf(7), placeOf(4))).prev).toBe(idOf(4));
   });
 
   test('says it always on a filtered stream', () => {
-    expect(data(liveFrame(view({ filtered: true }), EPOCH, entry(7), 6)).prev).toBe('k3v9.6');
+    expect(data(liveFrame(view({ filtered: true }), EPOCH, entry(7), placeOf(7), placeOf(6))).prev).toBe(idOf(6));
   });
 });
 
 describe('encoding for one connection', () => {
-  const start = { offset: 2, sent: 2, revision: 5 };
+  const start = { at: placeOf(2, 5), sent: placeOf(2, 5) };
 
   test('nothing leaves it where it is', () => {
     expect(encodeEntries(view(), EPOCH, [], start)).toEqual({ text: '', state: start });
@@ -62,8 +63,8 @@ describe('encoding for one connection', () => {
     const { text, state } = encodeEntries(shown, EPOCH, entries, start);
     const [frame, ...more] = parseStream(text).frames;
     expect(more).toEqual([]);
-    expect(frame?.id).toBe('k3v9.5');
-    expect(JSON.parse(frame?.data ?? '').prev).toBe('k3v9.2');
-    expect(state).toEqual({ offset: 6, sent: 5, revision: 5 });
+    expect(frame?.id).toBe(idOf(5));
+    expect(JSON.parse(frame?.data ?? '').prev).toBe(idOf(2, EPOCH, 5));
+    expect(state).toEqual({ at: placeOf(6), sent: placeOf(5) });
   });
 });

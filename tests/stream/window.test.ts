@@ -3,11 +3,14 @@ import type { Batch, Entry } from '../../src/bus/entry.ts';
 import { type ChainState, liveFrame, type View } from '../../src/stream/view.ts';
 import { type Due, Window } from '../../src/stream/window.ts';
 import { type Random, seeded } from '../support/random.ts';
-import { batch, batchOf, EPOCH, entry, parseStream, textOf, view } from './support.ts';
+import { batch, batchOf, EPOCH, entry, idOf, parseStream, placeOf, textOf, view } from './support.ts';
 
 const PLENTY = 1_000_000;
 
-const at = (offset: number, sent = offset, revision = 0): ChainState => ({ offset, sent, revision });
+const at = (offset: number, sent = offset, revision = 0): ChainState => ({
+  at: placeOf(offset, revision),
+  sent: placeOf(sent),
+});
 
 /** A window with these batches in it. */
 function windowWith(shown: View, maxBytes: number, ...batches: readonly Batch[]): Window {
@@ -20,9 +23,9 @@ function windowWith(shown: View, maxBytes: number, ...batches: readonly Batch[])
 function drain(window: Window, from: ChainState, maxBytes: () => number) {
   const rounds: Due[] = [];
   let state = from;
-  while (state.offset < (window.range?.last ?? 0)) {
+  while (state.at.offset < (window.range?.last ?? 0)) {
     const due = window.due(state, maxBytes());
-    expect(due.state.offset).toBeGreaterThan(state.offset); // Or it would ask for ever.
+    expect(due.state.at.offset).toBeGreaterThan(state.at.offset); // Or it would ask for ever.
     state = due.state;
     rounds.push(due);
   }
@@ -31,17 +34,20 @@ function drain(window: Window, from: ChainState, maxBytes: () => number) {
 
 /** What a connection is due, by the plainest way: frame after frame for every event that it may see. */
 function oracle(shown: View, entries: readonly Entry[], from: ChainState) {
-  let { offset, sent } = from;
+  let { at: place, sent } = from;
   let text = '';
   for (const each of entries) {
-    if (each.offset <= offset) continue;
-    offset = each.offset;
-    const inSnapshot = each.revision > 0 && each.revision <= from.revision;
+    if (each.offset <= place.offset) continue;
+    const contained = place.revision;
+    const inSnapshot = each.revision > 0 && each.revision <= contained;
+    // What is not shown to this view is not kept for it either: it does not tell that the snapshot has been reached.
+    const isReached = shown.shows(each.topic) && each.revision >= contained;
+    place = placeOf(each.offset, isReached ? 0 : contained);
     if (inSnapshot || !shown.shows(each.topic)) continue;
-    text += liveFrame(shown, EPOCH, each, sent);
-    sent = offset;
+    text += liveFrame(shown, EPOCH, each, place, sent);
+    sent = place;
   }
-  return { text, state: { offset, sent, revision: from.revision } };
+  return { text, state: { at: place, sent } };
 }
 
 const TOPICS = ['topology.t1.status', 'topology.t1.mutation.applied', 'decky.web.state'] as const;
@@ -129,7 +135,7 @@ describe('the chain of a filtered stream', () => {
       const batches = randomBatches(random);
       const window = windowWith(shown, PLENTY, ...batches.map((entries) => batchOf(entries)));
       const from = at((window.range?.first ?? 1) - 1 + random.between(0, 3));
-      let previous = `${EPOCH}.${from.sent}`;
+      let previous = idOf(from.sent.offset);
       for (const { id, data } of parseStream(drain(window, from, () => random.between(1, 900)).text).frames) {
         expect({ seed, prev: JSON.parse(data ?? '').prev }).toEqual({ seed, prev: previous });
         previous = id ?? '';
@@ -158,7 +164,7 @@ describe('what is due', () => {
   });
 
   test('comes in whole frames within the limit, and at least one where a single frame is larger', () => {
-    const frame = liveFrame(view(), EPOCH, entry(1), 0).length;
+    const frame = liveFrame(view(), EPOCH, entry(1), placeOf(1), placeOf(0)).length;
     for (const [limit, frames] of [
       [1, 1],
       [frame, 1],
@@ -168,7 +174,7 @@ describe('what is due', () => {
     ] as const) {
       const due = five().due(at(0), limit);
       expect(parseStream(textOf(due.chunks))).toMatchObject({ rest: '' });
-      expect({ limit, offset: due.state.offset }).toEqual({ limit, offset: frames });
+      expect({ limit, offset: due.state.at.offset }).toEqual({ limit, offset: frames });
     }
   });
 
@@ -184,8 +190,8 @@ describe('what is due', () => {
   test('leaves out what the snapshot contains, and tells the rest, also of an event without database state', () => {
     const entries = [1, 2, 0, 3, 4].map((revision, index) => entry(index + 1, { revision }));
     const { text, state } = drain(windowWith(view(), PLENTY, batchOf(entries)), at(0, 0, 3), () => PLENTY);
-    expect(parseStream(text).frames.map(({ id }) => id)).toEqual([`${EPOCH}.3`, `${EPOCH}.5`]);
-    expect(state).toEqual(at(5, 5, 3));
+    expect(parseStream(text).frames.map(({ id }) => id)).toEqual([idOf(3, EPOCH, 3), idOf(5)]);
+    expect(state).toEqual(at(5));
   });
 });
 
@@ -206,7 +212,7 @@ describe('a batch', () => {
     expect(window.epoch).toBe(other.epoch);
     const { text } = drain(window, at(other.first - 1), () => PLENTY);
     const ids = parseStream(text).frames.map(({ id }) => id);
-    expect(ids).toEqual(other.entries.map(({ offset }) => `${other.epoch}.${offset}`));
+    expect(ids).toEqual(other.entries.map(({ offset }) => idOf(offset, other.epoch)));
   });
 
   test('after a clear is all there is', () => {
@@ -227,15 +233,16 @@ describe('a batch', () => {
       window.append(batchOf([entry(index + 1, { topic })]));
     });
     const frames = parseStream(drain(window, at(0), () => PLENTY).text).frames;
-    expect(frames.map(({ data }) => JSON.parse(data ?? '').prev)).toEqual([`${EPOCH}.0`, `${EPOCH}.1`]);
+    expect(frames.map(({ data }) => JSON.parse(data ?? '').prev)).toEqual([idOf(0), idOf(1)]);
   });
 });
 
 describe('memory', () => {
-  const frame = liveFrame(view(), EPOCH, entry(10), 9).length;
+  /** What a batch of two events costs. */
+  const pair = windowWith(view(), PLENTY, batch(10, 11)).cost;
 
   test('holds the newest events up to its limit, in whole batches', () => {
-    const window = new Window(view(), 10 * frame);
+    const window = new Window(view(), 5 * pair);
     for (let offset = 10; offset < 60; offset += 2) window.append(batch(offset, offset + 1));
     expect(window.range).toEqual({ first: 50, last: 59 });
   });
@@ -247,7 +254,7 @@ describe('memory', () => {
   });
 
   test('counts anew after it was cleared or replaced', () => {
-    const window = new Window(view(), 10 * frame);
+    const window = new Window(view(), 5 * pair);
     for (const epoch of ['one1', 'two2', 'six6']) {
       for (let offset = 10; offset < 60; offset += 2) window.append(batch(offset, offset + 1, epoch));
       expect(window.range).toEqual({ first: 50, last: 59 });

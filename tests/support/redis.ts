@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { startEmbeddedRedis } from '../../src/bus/embedded-redis.ts';
+import { connected, type RedisConnections } from '../../src/bus/redis.ts';
 import { quiet } from './database.ts';
 
 export interface TestRedis {
@@ -15,6 +16,11 @@ export interface TestRedis {
   /** Starts it again on the same data and socket. */
   up(): Promise<void>;
   stop(): Promise<void>;
+}
+
+/** Every connection is there. */
+export async function whenReady({ commands, replay }: RedisConnections): Promise<void> {
+  await Promise.all([commands, ...replay].map((client) => connected(client, 20_000)));
 }
 
 /** A private redis-server with an append-only file, in a folder of its own. */

@@ -3,6 +3,7 @@ import { LOG_CHANNEL } from '../../src/bus/channel.ts';
 import { takeLease } from '../../src/db/leases.ts';
 import { LifecycleWorker } from '../../src/topology/lifecycle-worker.ts';
 import { STATUSES } from '../../src/topology/status.ts';
+import { FIRST } from '../stream/support.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { recordingSubstrate } from './recording-substrate.ts';
@@ -374,7 +375,7 @@ for (const engine of ENGINES) {
     test('is woken by a status event, by a break of the log and by hand', async () => {
       const recorded = recordingSubstrate();
       const worker = work(recorded, { pollMs: 3_600_000 });
-      const entry = (topic: string) => ({ offset: 1, id: 'e', topic, data: '{}', revision: 0 });
+      const entry = (topic: string) => ({ offset: 1, ...FIRST, id: 'e', topic, data: '{}', revision: 0 });
       const batch = (topic: string) => ({
         epoch: 'e',
         channel: LOG_CHANNEL,

@@ -8,6 +8,7 @@ import { createLog } from '../../src/telemetry/log.ts';
 import { Worker, type WorkerOptions } from '../../src/worker/worker.ts';
 import { type Bus, createBus, DEFAULTS, publication, stored } from '../bus/support.ts';
 import { quiet } from '../support/database.ts';
+import { whenReady } from '../support/redis.ts';
 import { until } from '../support/until.ts';
 
 const NOW = 1_795_231_317_125;
@@ -23,7 +24,7 @@ describe('a worker', () => {
     await bus.redis.flushall();
     workers = [];
     connections = connectRedis(bus.server.url, quiet);
-    await connections.ready();
+    await whenReady(connections);
   });
   afterEach(async () => {
     await Promise.all(workers.map((worker) => worker.stop()));
@@ -112,7 +113,7 @@ describe('a worker', () => {
         () => {},
       );
       tail = new Tail(
-        connections.tail,
+        connections.openTail,
         new EventLog(connections.commands, DEFAULTS),
         listeners([worker.listener, all]),
         quiet,

@@ -6,6 +6,7 @@ import { identities } from './003-identities.ts';
 import { outbox } from './004-outbox.ts';
 import { mutationClaims } from './005-mutation-claims.ts';
 import { deckyFleet } from './006-decky-fleet.ts';
+import { logWitness } from './009-log-witness.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -16,5 +17,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '004-outbox': outbox(engine),
     '005-mutation-claims': mutationClaims,
     '006-decky-fleet': deckyFleet,
+    '009-log-witness': logWitness(engine),
   };
 }

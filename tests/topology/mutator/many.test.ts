@@ -9,6 +9,7 @@ import { openDatabase } from '../../../src/db/database.ts';
 import type { MutationOp } from '../../../src/topology/model.ts';
 import { type Bus, createBus, DEFAULTS, offsetsOf, stored, upTo } from '../../bus/support.ts';
 import { ENGINES, quiet } from '../../support/database.ts';
+import { whenReady } from '../../support/redis.ts';
 import { until } from '../../support/until.ts';
 import { createWorld, memorySubstrate, type World } from './support.ts';
 
@@ -41,7 +42,7 @@ let connections: RedisConnections;
 beforeAll(async () => {
   bus = await createBus();
   connections = connectRedis(bus.server.url, quiet);
-  await connections.ready();
+  await whenReady(connections);
 });
 afterAll(async () => {
   connections.close();
@@ -83,7 +84,7 @@ for (const engine of ENGINES) {
             pollMs: 100,
           }),
         );
-        const tail = new Tail(connections.tail, log, listeners(mutators.map(({ listener }) => listener)), quiet);
+        const tail = new Tail(connections.openTail, log, listeners(mutators.map(({ listener }) => listener)), quiet);
         tail.start();
         relay.start();
         try {

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import { LOG_CHANNEL } from '../../../src/bus/channel.ts';
+import { FIRST } from '../../stream/support.ts';
 import { ENGINES } from '../../support/database.ts';
 import { until } from '../../support/until.ts';
 import { createWorld, memorySubstrate, type World } from './support.ts';
@@ -40,7 +41,7 @@ for (const engine of ENGINES) {
       const mutator = world.mutator();
       await untilDone();
       await world.enqueue('add_lan', { name: 'lab' });
-      const entry = { offset: 1, id: 'e1', topic: 'topology.t1.mutation.enqueued', data: '{}', revision: 0 };
+      const entry = { offset: 1, ...FIRST, id: 'e1', topic: 'topology.t1.mutation.enqueued', data: '{}', revision: 0 };
       mutator.listener.onBatch({ epoch: 'e', channel: LOG_CHANNEL, first: 1, last: 1, entries: [entry] });
       expect((await untilDone()).map(({ state }) => state)).toEqual(['applied']);
     });

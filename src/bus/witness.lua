@@ -1,0 +1,38 @@
+-- Is this the log that the database knows? If it lost what the database knows to be published, its epoch is rotated, so
+-- that every client is reset: no cursor of before is honoured again, on any channel. The streams stay, and what they
+-- hold is read on under the new epoch.
+--
+-- KEYS[1] meta
+-- KEYS[2] the log's stream
+-- ARGV[1] epoch to use if one must be minted, or if it is rotated
+-- ARGV[2] pattern of all streams
+-- ARGV[3] term of the relay that asks
+-- ARGV[4] epoch of the witness; empty when there is none
+-- ARGV[5] its offset in the log
+-- ARGV[6] its proof
+-- ARGV[7…] epochs that the database has known before
+--
+-- Answers the epoch, the log's newest offset, its proof, and 1 when the epoch was rotated.
+local meta = KEYS[1]
+local epoch = read_or_mint_epoch(meta, ARGV[1], ARGV[2])
+if is_fenced_off(meta, ARGV[3]) then
+  return redis.error_reply('FENCED another relay leads')
+end
+local head = read_head(meta, 'log')
+local is_lost = false
+if epoch == ARGV[4] then
+  local offset = tonumber(ARGV[5])
+  -- Where the log was trimmed past the witness nothing proves it: better a reset too many.
+  is_lost = offset > head.offset or proof_at(KEYS[2], head, offset) ~= ARGV[6]
+else
+  -- An epoch of long ago: a backup. One that nobody knows has just been minted, and nobody has cursors of before it.
+  for index = 7, #ARGV do
+    is_lost = is_lost or ARGV[index] == epoch
+  end
+end
+if is_lost then
+  redis.call('HSETNX', meta, 'life', epoch)
+  epoch = ARGV[1]
+  redis.call('HSET', meta, 'epoch', epoch)
+end
+return { epoch, head.offset, head.proof, is_lost and 1 or 0 }
