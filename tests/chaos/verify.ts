@@ -87,11 +87,8 @@ export class Reader {
   #start(event: string, place: Place): string | undefined {
     const [at, reset] = [this.#at, this.#reset];
     this.#reset = undefined;
-    // Until cursors prove themselves: without a proof the id says no revision either.
-    this.#revision = place.revision ?? (place.proof === '' ? Number.POSITIVE_INFINITY : 0);
+    this.#revision = place.revision;
     if (at !== undefined) return `${event} at ${nameOf(place)} though ${nameOf(at)} was reached, without a reset`;
-    if (this.#watch.hasState && place.proof !== '' && place.revision === undefined)
-      return `snapshot at ${nameOf(place)} without a revision`;
     if (!this.#past.epochs.has(place.epoch)) return `${event} of an epoch that never was: ${place.epoch}`;
     if (reset?.from === undefined) return undefined;
     return this.#mayReset(reset.from, reset.reason, place);
@@ -135,8 +132,7 @@ export class Reader {
       const name = `${place.epoch}.${kept.offset} (${kept.topic})`;
       if (isDue && !isSent) return `${name} was left out`;
       if (isSent && !this.#watch.shows(kept.topic)) return `${name} is nothing that this stream shows`;
-      if (isSent && !isDue && this.#revision !== Number.POSITIVE_INFINITY)
-        return `${name} was told though the snapshot contained it`;
+      if (isSent && !isDue) return `${name} was told though the snapshot contained it`;
     }
     if (!isEvent || last === undefined) return undefined;
     return Bun.deepEquals(rest, JSON.parse(last.data)) ? undefined : `${nameOf(place)} carries another event`;
