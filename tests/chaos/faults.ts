@@ -21,12 +21,12 @@ export interface World {
   readonly haste: number;
 }
 
-/** Two faults at once are of two families: what one breaks the other does not need. */
-export type Family = 'node' | 'redis' | 'link' | 'database';
+/** What a fault breaks. Two at once break different things. */
+export type Part = 'node' | 'redis' | 'link' | 'database';
 
 export interface Fault {
   readonly kind: string;
-  readonly family: Family;
+  readonly parts: readonly Part[];
   /** How often, compared to the others. */
   readonly weight: number;
   readonly isPossible?: (world: World) => boolean;
@@ -35,34 +35,40 @@ export interface Fault {
 }
 
 export const FAULTS: readonly Fault[] = [
-  { kind: 'node killed', family: 'node', weight: 4, strike: (world) => replace(world, 'kill') },
-  { kind: 'node restarted', family: 'node', weight: 2, strike: (world) => replace(world, 'end') },
-  { kind: 'node frozen', family: 'node', weight: 4, strike: freezeNode },
-  { kind: 'all nodes killed', family: 'node', weight: 1, strike: replaceAll },
-  { kind: 'redis killed', family: 'redis', weight: 3, strike: killRedis },
-  { kind: 'redis frozen', family: 'redis', weight: 3, strike: freezeRedis },
-  { kind: 'redis restored', family: 'redis', weight: 3, isPossible: hasBackup, strike: (world) => restore(world, []) },
-  { kind: 'redis restored, nodes killed', family: 'redis', weight: 2, isPossible: hasBackup, strike: restoreToNew },
-  { kind: 'redis lost its tail', family: 'redis', weight: 3, strike: (world) => loseTail(world, []) },
-  { kind: 'redis lost its tail, node killed', family: 'redis', weight: 2, strike: loseTailWithNode },
-  { kind: 'redis flushed', family: 'redis', weight: 2, strike: ({ archive }) => archive.flush() },
-  { kind: 'channel trimmed', family: 'redis', weight: 4, strike: trim },
-  { kind: 'stream deleted', family: 'redis', weight: 2, strike: deleteStream },
-  { kind: 'groups deleted', family: 'redis', weight: 2, strike: deleteGroups },
-  { kind: 'link cut', family: 'link', weight: 3, strike: (world) => cut(world, [anyNode(world)]) },
-  { kind: 'all links cut', family: 'link', weight: 2, strike: (world) => cut(world, world.fleet.nodes) },
-  { kind: 'link black-holed', family: 'link', weight: 3, strike: blackHole },
+  { kind: 'node killed', parts: ['node'], weight: 4, strike: (world) => replace(world, 'kill') },
+  { kind: 'node restarted', parts: ['node'], weight: 2, strike: (world) => replace(world, 'end') },
+  { kind: 'node frozen', parts: ['node'], weight: 4, strike: freezeNode },
+  { kind: 'all nodes killed', parts: ['node'], weight: 1, strike: replaceAll },
+  { kind: 'redis killed', parts: ['redis'], weight: 3, strike: killRedis },
+  { kind: 'redis frozen', parts: ['redis'], weight: 3, strike: freezeRedis },
+  { kind: 'redis restored', parts: ['redis'], weight: 3, isPossible: hasBackup, strike: (world) => restore(world, []) },
   {
-    ...{ kind: 'postgres restarted', family: 'database', weight: 3 },
+    kind: 'redis restored, nodes killed',
+    parts: ['redis', 'node'],
+    weight: 2,
+    isPossible: hasBackup,
+    strike: restoreToNew,
+  },
+  { kind: 'redis lost its tail', parts: ['redis'], weight: 3, strike: (world) => loseTail(world, []) },
+  { kind: 'redis lost its tail, node killed', parts: ['redis', 'node'], weight: 2, strike: loseTailWithNode },
+  { kind: 'redis flushed', parts: ['redis'], weight: 2, strike: ({ archive }) => archive.flush() },
+  { kind: 'channel trimmed', parts: ['redis'], weight: 4, strike: trim },
+  { kind: 'stream deleted', parts: ['redis'], weight: 2, strike: deleteStream },
+  { kind: 'groups deleted', parts: ['redis'], weight: 2, strike: deleteGroups },
+  { kind: 'link cut', parts: ['link'], weight: 3, strike: (world) => cut(world, [anyNode(world)]) },
+  { kind: 'all links cut', parts: ['link'], weight: 2, strike: (world) => cut(world, world.fleet.nodes) },
+  { kind: 'link black-holed', parts: ['link'], weight: 3, strike: blackHole },
+  {
+    ...{ kind: 'postgres restarted', parts: ['database'], weight: 3 },
     isPossible: ({ postgres }) => postgres !== undefined,
     strike: async ({ postgres }) => postgres?.restart(),
   },
 ];
 
-/** Chooses by weight among those that are possible. */
-export function chooseFault(world: World, families?: readonly Family[]): Fault {
+/** Chooses by weight among those that are possible, beside another. */
+export function chooseFault(world: World, beside?: Fault): Fault {
   const possible = FAULTS.filter(
-    ({ family, isPossible }) => (families?.includes(family) ?? true) && (isPossible?.(world) ?? true),
+    ({ parts, isPossible }) => !parts.some((part) => beside?.parts.includes(part)) && (isPossible?.(world) ?? true),
   );
   let dice = world.random.next() * possible.reduce((sum, { weight }) => sum + weight, 0);
   const chosen = possible.find(({ weight }) => {
@@ -87,11 +93,12 @@ async function replaceAll({ fleet }: World): Promise<void> {
 }
 
 async function freezeNode(world: World): Promise<void> {
-  const pid = anyNode(world).child?.pid;
-  if (pid === undefined) return;
-  process.kill(pid, 'SIGSTOP');
+  const node = anyNode(world);
+  const { child } = node;
+  if (child === undefined) return;
+  process.kill(child.pid, 'SIGSTOP');
   await hold(world, 500, 8000);
-  process.kill(pid, 'SIGCONT');
+  if (node.child === child) process.kill(child.pid, 'SIGCONT');
 }
 
 // --- redis -----------------------------------------------------------------------------------------------------------

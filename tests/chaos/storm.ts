@@ -135,9 +135,7 @@ export class Storm {
 
   async #strike(stage: Stage, world: World): Promise<void> {
     const first = chooseFault(world);
-    const others: Family[] = (['node', 'redis', 'link', 'database'] as const).filter((one) => one !== first.family);
-    if (world.postgres === undefined) others.pop();
-    const faults: Fault[] = [first, ...(this.#random.chance(TWO_AT_ONCE) ? [chooseFault(world, others)] : [])];
+    const faults: Fault[] = [first, ...(this.#random.chance(TWO_AT_ONCE) ? [chooseFault(world, first)] : [])];
     const kinds = faults.map(({ kind }) => kind).join(' + ');
     this.#did(kinds);
     const mischief = this.#mischief(stage);
