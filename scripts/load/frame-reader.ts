@@ -18,7 +18,7 @@ export interface FrameListener {
 /** Chunks that were parsed already. */
 const MOST_REMEMBERED = 64;
 const POSITION_EVENTS: ReadonlySet<string> = new Set(['snapshot', 'ready', 'resumed', 'position']);
-const ID = /^id: ([0-9a-z]+)\.([0-9]+)$/m;
+const ID = /^id: ([0-9a-z]+)\.([0-9]+)\./m;
 const EVENT = /^event: (.*)$/m;
 const MADE_AT = /"ts":([0-9.e+]+)/;
 const CR_LF = 2;

@@ -22,8 +22,11 @@ export interface Cursor extends Place {
 /** Where every channel's chain begins. */
 export const NO_PROOF = '0';
 
+/** What a cursor that was written by hand, or by an earlier version, proves. No place has this proof. */
+export const UNPROVEN = '?';
+
 // Lower-case letters, digits and a dot only: safe in a header, a query and an SSE id (no NUL, no newline).
-const CURSOR = /^([0-9a-z]{1,32})\.(0|[1-9][0-9]{0,15})\.([0-9a-f]{8}|0)(?:\.([1-9][0-9]{0,15}))?(\.e)?$/;
+const CURSOR = /^([0-9a-z]{1,32})\.(0|[1-9][0-9]{0,15})(?:\.([0-9a-f]{8}|0)(?:\.([1-9][0-9]{0,15}))?(\.e)?)?$/;
 
 /** `<epoch>.<offset>.<proof>`, `.<revision>` behind it where there is one: the SSE `id` and `Last-Event-ID`. */
 export function formatCursor({ epoch, offset, proof, revision, evicted }: Cursor): string {
@@ -35,9 +38,10 @@ export function formatCursor({ epoch, offset, proof, revision, evicted }: Cursor
 export function parseCursor(text: string): Cursor | undefined {
   const match = CURSOR.exec(text);
   if (match === null) return undefined;
-  const [, epoch = '', digits = '', proof = '', snapshot = '0', mark] = match;
+  const [, epoch = '', digits = '', chained, snapshot = '0', mark] = match;
   const [offset, revision] = [Number(digits), Number(snapshot)];
   if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(revision)) return undefined;
+  const proof = chained ?? (offset === 0 ? NO_PROOF : UNPROVEN);
   const cursor = { epoch, offset, proof, revision };
   return mark === undefined ? cursor : { ...cursor, evicted: true };
 }

@@ -1,4 +1,4 @@
-import type { Cursor, Place } from '../bus/cursor.ts';
+import { type Cursor, type Place, UNPROVEN } from '../bus/cursor.ts';
 import type { Entry } from '../bus/entry.ts';
 import type { Position } from '../bus/event-log.ts';
 
@@ -57,6 +57,7 @@ export const recovery: Recovery = {
     if (offset > standing.offset) return { kind: 'reset', reason: 'ahead' };
     // Streams are trimmed from the front only: when the next event is there, all later ones are.
     if (offset < standing.offset && !standing.nextKept) return { kind: 'reset', reason: 'trimmed' };
+    if (proof === UNPROVEN) return { kind: 'reset', reason: 'malformed' };
     // The number is there, but it was given to another event, or what came before it was: the log lost some and went on.
     if (!this.proves(proof, standing.readerProof)) return { kind: 'reset', reason: 'ahead' };
     return { kind: 'resume', place: { offset, proof, revision: this.contained(revision) } };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { formatCursor, parseCursor } from '../../src/bus/cursor.ts';
+import { formatCursor, NO_PROOF, parseCursor, UNPROVEN } from '../../src/bus/cursor.ts';
 
 describe('a cursor', () => {
   test.each([
@@ -18,6 +18,11 @@ describe('a cursor', () => {
     expect(formatCursor(cursor)).toBe(text);
   });
 
+  test('without a proof names its place all the same, so that the reset can say what is wrong with it', () => {
+    expect(parseCursor('k3v9.41')).toEqual({ epoch: 'k3v9', offset: 41, proof: UNPROVEN, revision: 0 });
+    expect(parseCursor('k3v9.0')).toEqual({ epoch: 'k3v9', offset: 0, proof: NO_PROOF, revision: 0 });
+  });
+
   // A cursor comes from a header or a query of anybody: what is not exactly one is none.
   test.each([
     ['nothing', ''],
@@ -25,7 +30,6 @@ describe('a cursor', () => {
     ['an empty offset', 'k3v9.'],
     ['an empty epoch', '.41'],
     ['only the dot', '.'],
-    ['no proof', 'k3v9.41'],
     ['an empty proof', 'k3v9.41.'],
     ['a proof of seven digits', 'k3v9.41.0a1b2c3'],
     ['a proof of nine digits', 'k3v9.41.0a1b2c3d4'],

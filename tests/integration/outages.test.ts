@@ -53,7 +53,10 @@ async function watched(count: number) {
   return { id, client };
 }
 
-const cursorAt = ({ lastId }: SseClient, offset: number) => `${lastId.split('.')[0]}.${offset}`;
+const cursorAt = ({ frames, lastId }: SseClient, offset: number): string => {
+  const [epoch] = lastId.split('.');
+  return frames.findLast(({ id }) => id.startsWith(`${epoch}.${offset}.`))?.id ?? '';
+};
 const namesOf = (frames: readonly ReceivedFrame[]) =>
   eventsOf(frames).map(({ data }) => JSON.parse(data).payload.payload.name);
 const readiness = async () => (await fetch(`${node.url}/readyz`)).status;

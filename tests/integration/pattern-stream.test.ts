@@ -47,7 +47,7 @@ test('opens with its position, so that nothing after it can be missed', async ()
   const client = await open('attacker.>');
   const ready = await client.untilEvent('ready');
   expect(client.frames).toHaveLength(1);
-  expect(ready.id).toMatch(/^[0-9a-z]+\.[0-9]+$/);
+  expect(ready.id).toMatch(/^[0-9a-z]+\.[0-9]+\.[0-9a-f]{8}$/);
   expect(offsetsOf([ready])).toEqual([newest]);
   expect(JSON.parse(ready.data)).toEqual({ position: ready.id });
 });
@@ -149,7 +149,7 @@ test('shows no family that nobody has listed, not even to an administrator', asy
 });
 
 test('answers a cursor of another epoch by reset and its position', async () => {
-  const client = await open('attacker.>', admin, 'zzzzzzzz.7');
+  const client = await open('attacker.>', admin, 'zzzzzzzz.7.0a1b2c3d');
   const ready = await client.untilEvent('ready');
   expect(client.frames.map(({ event }) => event)).toEqual(['reset', 'ready']);
   expect(JSON.parse(client.frames[0]?.data ?? '')).toEqual({ reason: 'epoch' });

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test';
 import type { Redis } from 'ioredis';
+import { formatCursor } from '../../src/bus/cursor.ts';
 import { createEvent } from '../../src/bus/event.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
 import { createPlane, type Plane } from '../support/app.ts';
@@ -100,7 +101,8 @@ test(
     expect(seen).toBeLessThanOrEqual(EVENTS);
     expect(slow.offsets).toEqual(range(0, seen - 1));
 
-    const lastId = `${(await log.position(`topology.${id}`)).epoch}.${seen - 1}`;
+    const { epoch, readerProof } = await log.position(`topology.${id}`, seen - 1);
+    const lastId = formatCursor({ epoch, offset: seen - 1, proof: readerProof, revision: 0 });
     const back = await clients.open(node, `/topologies/${id}/events`, { token, lastId });
     await back.untilFrames(1 + EVENTS - (seen - 1));
     expect(offsetsOf(eventsOf(back.frames))).toEqual(range(seen, EVENTS));

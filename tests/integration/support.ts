@@ -105,7 +105,7 @@ export function eventsOf(frames: readonly ReceivedFrame[]): ReceivedFrame[] {
 
 /** The offsets in the ids of frames. */
 export function offsetsOf(frames: readonly ReceivedFrame[]): number[] {
-  return frames.map(({ id }) => Number(id.slice(id.indexOf('.') + 1)));
+  return frames.map(({ id }) => Number(id.split('.')[1]));
 }
 
 /** `from` to `to`, both included. */

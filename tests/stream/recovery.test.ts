@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import { UNPROVEN } from '../../src/bus/cursor.ts';
 import { type OffsetRange, type Resumption, recovery, type Standing } from '../../src/stream/recovery.ts';
 import { seeded } from '../support/random.ts';
 import { placeOf, proofOf } from './support.ts';
@@ -45,6 +46,8 @@ describe('how a stream opens', () => {
       reset('ahead'),
     ],
     ['behind, where history was another one', from(4, EPOCH, 'deadbeef'), standing(9, true), reset('ahead')],
+    ['without a proof', from(9, EPOCH, UNPROVEN), standing(9, false), reset('malformed')],
+    ['without a proof, and of another epoch', from(9, 'other', UNPROVEN), standing(9, false), reset('epoch')],
     ['at the start, which proves itself', from(0, EPOCH, '0'), standing(9, true), resume(0)],
     ['of another epoch, behind', from(1, 'other'), standing(9, true), reset('epoch')],
     ['of another epoch, at the same offset', from(9, 'other'), standing(9, false), reset('epoch')],

@@ -91,7 +91,7 @@ export class RawClient {
     for (;;) {
       const end = this.#frames.indexOf(FRAME_END, start);
       if (end === -1) break;
-      const id = /^id: \w+\.(\d+)\n/.exec(this.#frames.toString('latin1', start, Math.min(end, start + 64)));
+      const id = /^id: \w+\.(\d+)[.\n]/.exec(this.#frames.toString('latin1', start, Math.min(end, start + 64)));
       if (id !== null) this.offsets.push(Number(id[1]));
       start = end + FRAME_END.length;
     }

@@ -5,12 +5,15 @@ import { type Frame, readFrame } from '../../src/web/app/frame.ts';
 const EPOCH = 'k3v9';
 const NOTHING: Counters = { events: 0, duplicates: 0, gaps: 0, resumes: 0, resets: 0 };
 
+/** An id as the server writes it. */
+const idOf = (offset: number, epoch = EPOCH): string => `${epoch}.${offset}.${String(offset).padStart(8, '0')}`;
+
 /** `[name, offset or id, prev offset]`, as a stream would deliver it. */
 type Step = readonly [name: string, at: number | string, prev?: number];
 
 function frame([name, at, prev]: Step): Frame {
-  const id = typeof at === 'number' ? `${EPOCH}.${at}` : at;
-  return readFrame(name, id, JSON.stringify(prev === undefined ? {} : { prev: `${EPOCH}.${prev}` }));
+  const id = typeof at === 'number' ? idOf(at) : at;
+  return readFrame(name, id, JSON.stringify(prev === undefined ? {} : { prev: idOf(prev) }));
 }
 
 /** Runs the steps and tells what each was found to be. */
@@ -25,7 +28,7 @@ describe('an unbroken stream', () => {
     const { verdicts, counters, position } = run(['snapshot', 41], ['mutation.enqueued', 42], ['mutation.applied', 43]);
     expect(verdicts).toEqual(['opened', 'next', 'next']);
     expect(counters).toEqual({ ...NOTHING, events: 2 });
-    expect(position).toBe(`${EPOCH}.43`);
+    expect(position).toBe(idOf(43));
   });
 
   test('starts from an empty channel', () => {
@@ -51,9 +54,9 @@ describe('an unbroken stream', () => {
   test('may be broken by a reset, which is followed by a fresh snapshot', () => {
     const { verdicts, counters } = run(
       ['snapshot', 5],
-      ['reset', 'other.90'],
-      ['snapshot', 'other.90'],
-      ['status', 'other.91'],
+      ['reset', idOf(90, 'other')],
+      ['snapshot', idOf(90, 'other')],
+      ['status', idOf(91, 'other')],
     );
     expect(verdicts).toEqual(['opened', 'opened', 'opened', 'next']);
     expect(counters).toEqual({ ...NOTHING, events: 1, resets: 1 });
@@ -68,7 +71,7 @@ describe('an unbroken stream', () => {
     expect(fresh).toEqual({
       verdicts: ['opened', 'opened', 'next'],
       counters: { ...NOTHING, events: 1 },
-      position: 'k3v9.6',
+      position: idOf(6),
     });
     expect(run(['snapshot', 5], ['snapshot', ''], ['resumed', 5], ['status', 6]).counters.gaps).toBe(0);
   });
@@ -76,7 +79,7 @@ describe('an unbroken stream', () => {
   test('may be reset to an earlier offset of the same epoch', () => {
     const { counters, position } = run(['snapshot', 50], ['reset', ''], ['snapshot', 3], ['status', 4]);
     expect(counters).toEqual({ ...NOTHING, events: 1, resets: 1 });
-    expect(position).toBe(`${EPOCH}.4`);
+    expect(position).toBe(idOf(4));
   });
 });
 
@@ -105,7 +108,7 @@ describe('a filtered stream', () => {
   test('does not let a position move back', () => {
     const { verdicts, position } = run(['ready', 10], ['position', 8], ['message', 11]);
     expect(verdicts).toEqual(['opened', 'moved', 'next']);
-    expect(position).toBe(`${EPOCH}.11`);
+    expect(position).toBe(idOf(11));
   });
 });
 
@@ -119,7 +122,7 @@ describe('a broken stream', () => {
   test('shows duplicates and does not move back for them', () => {
     const { verdicts, position } = run(['snapshot', 1], ['status', 2], ['status', 2], ['status', 1], ['status', 3]);
     expect(verdicts).toEqual(['opened', 'next', 'duplicate', 'duplicate', 'next']);
-    expect(position).toBe(`${EPOCH}.3`);
+    expect(position).toBe(idOf(3));
   });
 
   test('shows an event that comes twice on a filtered stream', () => {
@@ -138,21 +141,21 @@ describe('a broken stream', () => {
       'a resume in another epoch',
       [
         ['snapshot', 1],
-        ['resumed', 'other.1'],
+        ['resumed', idOf(1, 'other')],
       ],
     ],
     [
       'another epoch without a reset',
       [
         ['snapshot', 1],
-        ['status', 'other.2'],
+        ['status', idOf(2, 'other')],
       ],
     ],
     [
       'a position in another epoch',
       [
         ['snapshot', 1],
-        ['position', 'other.2'],
+        ['position', idOf(2, 'other')],
       ],
     ],
     [

@@ -35,7 +35,7 @@ describe('streamUrl', () => {
 
 describe('readFrame', () => {
   test('tells events from control frames', () => {
-    expect(readFrame('reset', 'e.1', '{"reason":"epoch"}').control).toBe('reset');
+    expect(readFrame('reset', 'e.1.0a1b2c3d', '{"reason":"epoch"}').control).toBe('reset');
     expect(readFrame('status', 'e.2', '{}').control).toBeUndefined();
   });
 
