@@ -88,6 +88,7 @@ function prepare(order: Order): Storm {
     goesOn: (round) => round < rounds && performance.now() < end,
     faultsPerRound: 6,
     recoveryMs: 60_000,
+    mostViolations: 20,
     drills: Object.keys(DRILLS) as Drill[],
     say: (line) => {
       if (verbose || line.startsWith('VIOLATION')) console.log(line);

@@ -13,6 +13,8 @@ const ALL_DRILLS = Object.keys(DRILLS) as Drill[];
 const GUILT: Readonly<Record<Sabotage, readonly [Drill, RegExp]>> = {
   'gap check': ['trimmed while away', /was left out/],
   'epoch check': ['flushed while away', /instead of|is not in the log|does not continue|of another epoch/],
+  'proof check': ['restored while away', /does not continue|is not in the log|stands at/],
+  'revision in the cursor': ['snapshot ahead of the log', /though the snapshot contained it/],
   'window check': ['fallen behind', /was left out/],
   'tail check': ['flushed under their eyes', /stands at/],
 };
@@ -21,7 +23,7 @@ const GUILT: Readonly<Record<Sabotage, readonly [Drill, RegExp]>> = {
 async function storm(options: Partial<StormOptions>): Promise<Report> {
   const run = new Storm({
     ...{ seed: SEED, database: 'sqlite', nodes: 3, clients: 12, goesOn: (round) => round < 2, faultsPerRound: 5 },
-    ...{ haste: 5, recoveryMs: 30_000, drills: [] },
+    ...{ haste: 5, recoveryMs: 30_000, mostViolations: 5, drills: [] },
     ...options,
   });
   try {
@@ -48,7 +50,7 @@ describe('chaos', () => {
     async (without, [drill, guilt]) => {
       const { violations } = await storm({
         ...{ without: without as Sabotage, drills: [drill], goesOn: () => false },
-        ...{ nodes: 2, clients: 10, recoveryMs: 5000 },
+        ...{ nodes: 2, clients: 10, recoveryMs: 5000, mostViolations: 1 },
       });
       expect(violations.join('; ')).toMatch(guilt);
     },

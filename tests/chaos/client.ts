@@ -90,6 +90,12 @@ export class StormClient {
     this.#raw?.vanish();
   }
 
+  /** Gone for good; who takes its place has never had an id. */
+  startOver(): void {
+    this.vanish();
+    this.#lastId = '';
+  }
+
   /** What it has lived through since the last time; to be looked at once the log has been copied. */
   takeLived(): readonly Lived[] {
     const lived = this.#lived;

@@ -3,6 +3,8 @@ import { entryId } from '../../src/bus/entry.ts';
 import { createEvent, type Event } from '../../src/bus/event.ts';
 import { keys } from '../../src/bus/keys.ts';
 import { until } from '../support/until.ts';
+import { comeBackAs } from './faults.ts';
+import type { Moment } from './redis-server.ts';
 import type { Stage } from './stage.ts';
 
 /** A stage without load, and how to wait for its clients. */
@@ -44,6 +46,36 @@ export const DRILLS = {
       await until('a longer log', isLonger);
     }),
 
+  /** The log comes back without what all have seen, to nodes that never saw it, and goes on past where they stood. */
+  'restored while away': (stage) =>
+    withoutRelay(stage, async () => {
+      let backup: Moment | undefined;
+      await whileAway(
+        stage,
+        async () => {
+          if (backup !== undefined) await comeBackAs(stage, backup, 'always', stage.fleet.nodes);
+          await publish(stage, 60);
+        },
+        async () => {
+          backup = await stage.redis.moment();
+          await publish(stage, 20);
+        },
+      );
+    }),
+
+  /** Snapshots are ahead of the log, because nobody relays; their clients come back before it has followed. */
+  'snapshot ahead of the log': async (stage) => {
+    await withoutRelay(stage, async () => {
+      for (const client of stage.clients) client.startOver();
+      for (let count = 0; count < 5; count += 1) await stage.load.identify();
+      stage.everyoneBack();
+      await until('a position for everybody', () => stage.clients.every(({ at }) => at !== undefined));
+      for (const client of stage.clients) client.vanish();
+      stage.everyoneBack();
+    });
+    await stage.current();
+  },
+
   /** They fall behind what memory holds. */
   'fallen behind': async (stage) => {
     for (const client of stage.clients) client.stall();
@@ -66,14 +98,33 @@ export const DRILLS = {
 
 export type Drill = keyof typeof DRILLS;
 
-async function whileAway(stage: DrillStage, meanwhile: () => Promise<void>): Promise<void> {
+/** @param before what they still see */
+async function whileAway(stage: DrillStage, meanwhile: () => Promise<void>, before = async () => {}): Promise<void> {
   await publish(stage, 20);
+  await before();
   await stage.current();
   for (const client of stage.clients) client.vanish();
   await meanwhile();
   stage.everyoneBack();
   await publish(stage, 5);
   await stage.current();
+}
+
+/** The database's lease says that another leads: events wait in the outbox, and nobody compares the witness. */
+async function withoutRelay({ db, fleet }: DrillStage, act: () => Promise<void>): Promise<void> {
+  const lease = { holder: 'storm', expires_at: Date.now() + 120_000 };
+  for (const node of fleet.nodes) await fleet.kill(node);
+  await db
+    .insertInto('leases')
+    .values({ name: 'relay', ...lease })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet(lease))
+    .execute();
+  try {
+    await Promise.all(fleet.nodes.map((node) => fleet.launch(node)));
+    await act();
+  } finally {
+    await db.deleteFrom('leases').where('holder', '=', 'storm').execute();
+  }
 }
 
 /** Publishes to every channel in turn, with the same ids again until Redis has said that it has them. */

@@ -143,8 +143,12 @@ function loseTailWithNode(world: World): Promise<void> {
 }
 
 /** Redis crashes, and comes back with what it had at an earlier moment. */
-export async function comeBackAs(world: World, moment: Moment, fsync: Fsync, nodes: readonly Node[]): Promise<void> {
-  const { archive, fleet, redis } = world;
+export async function comeBackAs(
+  { archive, fleet, redis }: Pick<World, 'archive' | 'fleet' | 'redis'>,
+  moment: Moment,
+  fsync: Fsync,
+  nodes: readonly Node[],
+): Promise<void> {
   await archive.freeze();
   await redis.kill();
   await Promise.all(nodes.map((node) => fleet.kill(node)));

@@ -28,6 +28,10 @@ export const SABOTAGES = {
         ),
     },
   },
+  /** A number is believed without the proof that it is still the same event's. */
+  'proof check': { recovery: { ...recovery, proves: () => true } },
+  /** What the snapshot contained is forgotten when its client comes back. */
+  'revision in the cursor': { recovery: { ...recovery, contained: () => 0 } },
   /** What memory holds is sent, whether or not it continues what the client has. */
   'window check': {
     recovery: {

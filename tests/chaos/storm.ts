@@ -4,7 +4,7 @@ import { type Random, seeded } from '../support/random.ts';
 import { until } from '../support/until.ts';
 import type { StormClient, Tally } from './client.ts';
 import { DRILLS, type Drill } from './drills.ts';
-import { chooseFault, type Family, type Fault, type World } from './faults.ts';
+import { chooseFault, type Fault, type World } from './faults.ts';
 import type { Moment } from './redis-server.ts';
 import type { Report } from './report.ts';
 import type { Sabotage } from './server.ts';
@@ -23,6 +23,8 @@ export interface StormOptions {
   readonly haste: number;
   /** A client that is not current so long after a fault is a violation, in milliseconds. */
   readonly recoveryMs: number;
+  /** It ends early when there are so many violations: more of them tell nothing new. */
+  readonly mostViolations: number;
   /** What is done after the rounds, so that each protection is needed at least once. */
   readonly drills: readonly Drill[];
   /** A protection that the nodes do without: there must be violations. */
@@ -32,8 +34,6 @@ export interface StormOptions {
   readonly onNodeLog?: (node: string, text: string) => void;
 }
 
-/** More of them tell nothing new. */
-const MOST_VIOLATIONS = 20;
 const MOST_MOMENTS = 20;
 const COMPACT_ABOVE_BYTES = 64 * 1024 * 1024;
 const TWO_AT_ONCE = 0.25;
@@ -113,7 +113,7 @@ export class Storm {
   }
 
   #goesOn(): boolean {
-    return this.#stopping === undefined && this.#violations.length < MOST_VIOLATIONS;
+    return this.#stopping === undefined && this.#violations.length < this.#options.mostViolations;
   }
 
   // --- a round -------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ export class Storm {
       await this.#look(stage);
       if (stage.archive.epoch !== mark.epoch) mark = this.#mark(stage);
       behind = this.#behind(stage, mark.newest);
-      return behind.length === 0;
+      return behind.length === 0 || !this.#goesOn();
     };
     await until('all clients to be current', isCurrent, this.#options.recoveryMs).catch((error) => {
       if (behind.length === 0) throw error;
@@ -217,7 +217,7 @@ export class Storm {
         const difference = await screen.differs(db);
         if (difference !== undefined) missing.push(`${name} ${difference}\n    ${trail}`);
       }
-      return missing.length === 0;
+      return missing.length === 0 || !this.#goesOn();
     };
     // While the database comes back a query may fail.
     const look = () => isCalm().catch((error) => void missing.splice(0, missing.length, `nobody can look: ${error}`));
@@ -304,7 +304,7 @@ export class Storm {
   }
 
   #violated(text: string): void {
-    if (this.#violations.length >= MOST_VIOLATIONS) return;
+    if (this.#violations.length >= this.#options.mostViolations) return;
     const violation = `seed ${this.#options.seed}, round ${this.#rounds}, after ${this.#recent.join(', ')}: ${text}`;
     this.#violations.push(violation);
     this.#options.say?.(`VIOLATION ${violation}`);
