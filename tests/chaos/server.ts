@@ -6,6 +6,7 @@
 import { tailChecks } from '../../src/bus/tail.ts';
 import { loadConfig } from '../../src/config.ts';
 import { type StartOptions, start } from '../../src/main.ts';
+import { stopOnSignals } from '../../src/signals.ts';
 import { recovery } from '../../src/stream/recovery.ts';
 
 export const SABOTAGES = {
@@ -53,5 +54,12 @@ if (import.meta.main) {
   const without = process.argv.find((argument) => argument.startsWith('--without='))?.slice('--without='.length);
   if (without !== undefined && !isSabotage(without)) throw new Error(`no protection is called ${without}`);
   const protections = without === undefined ? {} : SABOTAGES[without];
-  await start(loadConfig(process.env), { protections });
+  const starting = start(loadConfig(process.env), { protections });
+  stopOnSignals(
+    async () => (await starting).stop(),
+    (error) => {
+      throw error;
+    },
+  );
+  await starting;
 }
