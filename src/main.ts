@@ -33,12 +33,14 @@ import { requestRules } from './http/request-rules.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { identityStream } from './identity/stream.ts';
 import { ingressRoutes } from './ingress/routes.ts';
+import { outboxRoutes } from './outbox/routes.ts';
 import { stopOnSignals } from './signals.ts';
 import { cutRoute } from './stream/cut-route.ts';
 import { Hub } from './stream/hub.ts';
 import { patternStream } from './stream/pattern-stream.ts';
 import { type Recovery, recovery } from './stream/recovery.ts';
 import { sessionWatch } from './stream/session-watch.ts';
+import { SharedSnapshots } from './stream/shared-snapshots.ts';
 import { sseRoutes } from './stream/sse-routes.ts';
 import { Streams } from './stream/streams.ts';
 import { UserStreams } from './stream/user-streams.ts';
@@ -145,6 +147,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
       groups,
       hub,
       recovery: options.protections?.recovery ?? recovery,
+      snapshots: new SharedSnapshots(),
       logger: log,
       retryMs: config.stream.retryMs,
     },
@@ -161,7 +164,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   });
   const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
   const workers = config.pipeline.workers ? [mutator, rotator, lifecycle, worker] : [];
-  const listener = listeners([watch, hub, ...workers.map((part) => part.listener)]);
+  const listener = listeners([watch, hub, ...workers.map((part) => part.listener)], log);
   const tail = new Tail(redis.openTail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
   const housekeeper = new Housekeeper(redis.commands, groups, log, config.bus);
 
@@ -180,6 +183,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     .use(fleetRoutes({ db, authenticator, onRequested: () => rotator.wake() }))
     .use(identityRoutes({ db, authenticator }))
     .use(ingressRoutes({ authenticator, log: eventLog, logger: log }))
+    .use(outboxRoutes({ db, authenticator, onCommitted, logger: log }))
     .use(cutRoute(streams, authenticator))
     .use(
       sseRoutes([topologyStream(db), identityStream(db), patternStream], {

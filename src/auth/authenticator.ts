@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts';
 import { assertRole, type HeaderAuthenticator } from './guard.ts';
 import type { Principal, Role } from './principal.ts';
-import type { Session, Tokens } from './tokens.ts';
+import { isOutdated, type Session, type Tokens, unauthenticated } from './tokens.ts';
 import type { Users } from './users.ts';
 
 const SCHEME = 'Bearer ';
@@ -46,15 +46,13 @@ export class Authenticator implements HeaderAuthenticator {
    * @throws {AppError} as {@link authenticateToken}
    */
   async authenticateSession(session: Session, options: AuthenticateOptions = {}): Promise<Principal> {
-    const { userUuid, jti, issuedAt, expiresAt } = session;
+    const { userUuid, jti, issuedAt, expiresAt, generation } = session;
     const user = expiresAt > Date.now() ? await this.#users.findSessionUser(session) : undefined;
-    if (user === undefined || user.revoked || issuedAt < validFromSecond(user.tokens_valid_from)) {
-      throw unauthenticated();
-    }
+    if (user === undefined || user.revoked || isOutdated(session, user.tokens_valid_from)) throw unauthenticated();
     if (user.must_change_password === 1 && options.allowPasswordChange !== true) {
       throw new AppError('password_change_required', 'Password change required before accessing this resource');
     }
-    return { userUuid, username: user.username, role: user.role, jti, issuedAt, expiresAt };
+    return { userUuid, username: user.username, role: user.role, jti, issuedAt, expiresAt, generation };
   }
 
   /**
@@ -75,14 +73,4 @@ export class Authenticator implements HeaderAuthenticator {
 /** @returns the token of an `Authorization` header, or undefined when there is none of the Bearer scheme */
 export function bearerToken(authorization: string | null | undefined): string | undefined {
   return authorization?.startsWith(SCHEME) ? authorization.slice(SCHEME.length) : undefined;
-}
-
-/** The one answer to every credential that is not accepted: it must not tell an attacker why. */
-export function unauthenticated(): AppError {
-  return new AppError('unauthenticated', 'Could not validate credentials');
-}
-
-/** Contract §4.1 compares whole seconds, as `iat` has no more: a token of the same second survives. */
-function validFromSecond(tokensValidFrom: string | null): number {
-  return tokensValidFrom === null ? 0 : Math.floor(Date.parse(tokensValidFrom) / 1000);
 }

@@ -13,4 +13,6 @@ export interface Principal {
   readonly issuedAt: number;
   /** Milliseconds since the epoch; an open stream ends then. */
   readonly expiresAt: number;
+  /** Of the user's credentials at the login, see `Session`. */
+  readonly generation?: number | undefined;
 }

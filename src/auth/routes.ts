@@ -37,7 +37,7 @@ function loginRoute({ users, tokens, limits, peerAddress = peerAddressBehind([])
       if (user === undefined) throw new AppError('unauthenticated', 'Incorrect username or password');
       set.headers['cache-control'] = 'no-store';
       return {
-        access_token: await tokens.issueAccess(user.uuid),
+        access_token: await tokens.issueAccess(user.uuid, user.generation),
         token_type: 'bearer',
         must_change_password: user.must_change_password,
       };

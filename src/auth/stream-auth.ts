@@ -1,8 +1,8 @@
-import { type Authenticator, bearerToken, unauthenticated } from './authenticator.ts';
+import { type Authenticator, bearerToken } from './authenticator.ts';
 import type { Principal } from './principal.ts';
 import { hasStreamCookie, streamCookie } from './stream-cookie.ts';
 import type { Tickets } from './tickets.ts';
-import type { Tokens } from './tokens.ts';
+import { type Tokens, unauthenticated } from './tokens.ts';
 
 export interface StreamCredentials {
   readonly principal: Principal;

@@ -73,12 +73,13 @@ function ticketKeys(ticket: string): [ticket: string, spent: string] {
 }
 
 /** The end of the session first, in plain digits: Lua would round it when it came out of JSON. */
-function encode({ expiresAt, issuedAt, userUuid, jti }: Session): string {
-  return [expiresAt, issuedAt, userUuid, jti].join(' ');
+function encode({ expiresAt, issuedAt, userUuid, jti, generation }: Session): string {
+  return [expiresAt, issuedAt, userUuid, jti, generation ?? ''].join(' ');
 }
 
 function decode(stored: string): Session {
-  const [expiresAt, issuedAt, userUuid, jti] = stored.split(' ');
+  const [expiresAt, issuedAt, userUuid, jti, generation] = stored.split(' ');
   if (userUuid === undefined || jti === undefined) throw new Error('unexpected form of a stored ticket');
-  return { expiresAt: Number(expiresAt), issuedAt: Number(issuedAt), userUuid, jti };
+  const session = { expiresAt: Number(expiresAt), issuedAt: Number(issuedAt), userUuid, jti };
+  return generation ? { ...session, generation: Number(generation) } : session;
 }

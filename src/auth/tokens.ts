@@ -1,5 +1,6 @@
 import { jwt } from '@elysiajs/jwt';
 import { Elysia } from 'elysia';
+import { AppError } from '../errors.ts';
 
 const ISSUER = 'decnet';
 const AUDIENCE = 'decnet-dashboard';
@@ -16,6 +17,34 @@ export interface Session {
   readonly issuedAt: number;
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
+  /**
+   * The {@link generationOf} the user's credentials at the login. Times cannot order a login and a change of the same
+   * second, or of two nodes; this can. Missing in tokens that something else has issued: contract §4.1 has no such claim.
+   */
+  readonly generation?: number | undefined;
+}
+
+/**
+ * Changes whenever all sessions of a user end: by a change of password or role.
+ * @param tokensValidFrom of the user's row
+ */
+export function generationOf(tokensValidFrom: string | null): number {
+  return tokensValidFrom === null ? 0 : Date.parse(tokensValidFrom);
+}
+
+/**
+ * Whether all sessions of the user have ended since this one began. Contract §4.1 compares whole seconds, as `iat` has no
+ * more; that alone would let a session of the same second live on.
+ * @param tokensValidFrom of the user's row
+ */
+export function isOutdated({ issuedAt, generation }: Session, tokensValidFrom: string | null): boolean {
+  const current = generationOf(tokensValidFrom);
+  return generation === undefined ? issuedAt < Math.floor(current / 1000) : generation !== current;
+}
+
+/** The one answer to every credential that is not accepted: it must not tell an attacker why. */
+export function unauthenticated(): AppError {
+  return new AppError('unauthenticated', 'Could not validate credentials');
 }
 
 /** Signs and verifies the tokens of contract §4.1, by `@elysiajs/jwt` with everything pinned that it leaves open. */
@@ -33,10 +62,14 @@ export class Tokens {
     this.#ttlSeconds = options.ttlSeconds;
   }
 
-  /** Begins a login session: an access token with a `jti` of its own. Role and name stay out; they may change. */
-  issueAccess(userUuid: string): Promise<string> {
+  /**
+   * Begins a login session: an access token with a `jti` of its own. Role and name stay out; they may change.
+   * @param generation as it was when the password was found to be right, see {@link Session}
+   */
+  issueAccess(userUuid: string, generation?: number): Promise<string> {
     const expires = Math.floor(Date.now() / 1000) + this.#ttlSeconds;
-    return this.#sign('access', userUuid, crypto.randomUUID().replaceAll('-', ''), expires);
+    const jti = crypto.randomUUID().replaceAll('-', '');
+    return this.#sign('access', userUuid, jti, expires, generation === undefined ? {} : { gen: generation });
   }
 
   /** A token that proves only that its bearer once redeemed a ticket of this session. Ends with the session. */
@@ -54,13 +87,14 @@ export class Tokens {
       requiredClaims: ['exp', 'iat', 'iss', 'aud', 'uuid'],
     });
     if (claims === false || claims.typ !== use) return undefined;
-    const { uuid, jti, iat, exp } = claims;
+    const { uuid, jti, iat, exp, gen } = claims;
     if (typeof uuid !== 'string' || typeof jti !== 'string' || jti === '') return undefined;
     if (typeof iat !== 'number' || typeof exp !== 'number') return undefined;
-    return { userUuid: uuid, jti, issuedAt: iat, expiresAt: exp * 1000 };
+    if (gen !== undefined && typeof gen !== 'number') return undefined;
+    return { userUuid: uuid, jti, issuedAt: iat, expiresAt: exp * 1000, generation: gen };
   }
 
-  #sign(typ: TokenUse, uuid: string, jti: string, exp: number): Promise<string> {
-    return this.#jwt.sign({ uuid, typ, jti, exp, iss: ISSUER, aud: AUDIENCE });
+  #sign(typ: TokenUse, uuid: string, jti: string, exp: number, more: { gen?: number } = {}): Promise<string> {
+    return this.#jwt.sign({ uuid, typ, jti, exp, ...more, iss: ISSUER, aud: AUDIENCE });
   }
 }

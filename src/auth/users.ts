@@ -1,3 +1,4 @@
+import type { CompiledQuery, InferResult } from 'kysely';
 import { appendToOutbox } from '../bus/outbox.ts';
 import type { Db, Trx } from '../db/database.ts';
 import type { UserRow } from '../db/schema.ts';
@@ -5,7 +6,7 @@ import { AppError } from '../errors.ts';
 import { assertPasswordBytes, hashPassword, verifyPassword } from './passwords.ts';
 import type { Role } from './principal.ts';
 import { type RevocationReason, sessionRevoked } from './session-revoked.ts';
-import type { Session } from './tokens.ts';
+import { generationOf, isOutdated, type Session, unauthenticated } from './tokens.ts';
 
 /** A user as other users may see it (contract §4.3). */
 export interface UserView {
@@ -18,6 +19,9 @@ export interface UserView {
 /** A session's user, and whether the session itself was ended early. */
 export type SessionUser = Omit<UserRow, 'password_hash'> & { readonly revoked: boolean };
 
+/** A user whose password was right, and for which {@link generationOf} their credentials. */
+export type SignedInUser = UserView & { readonly generation: number };
+
 /**
  * Users and ended sessions. Each change that ends sessions commits the event that tells the other nodes with it
  * (invariant 1).
@@ -25,28 +29,37 @@ export type SessionUser = Omit<UserRow, 'password_hash'> & { readonly revoked: b
 export class Users {
   readonly #db: Db;
   readonly #onCommitted: () => void;
+  readonly #verify: typeof verifyPassword;
+  readonly #sessionUser: CompiledQuery;
 
-  /** @param onCommitted called after each commit that left an event in the outbox: it wakes the relay */
-  constructor(db: Db, onCommitted: () => void) {
+  /**
+   * @param onCommitted called after each commit that left an event in the outbox: it wakes the relay
+   * @param verify what compares passwords; a test holds it, to have something happen meanwhile
+   */
+  constructor(db: Db, onCommitted: () => void, verify = verifyPassword) {
     this.#db = db;
     this.#onCommitted = onCommitted;
+    this.#verify = verify;
+    this.#sessionUser = sessionUserQuery(db).compile();
   }
 
-  /** @returns the user when the password is theirs; takes the same time for a name that nobody has */
-  async findByCredentials(username: string, password: string): Promise<UserView | undefined> {
+  /**
+   * The slow comparison leaves time for the password or the role to change: the answer says of which generation the user
+   * was before it, and a session that begins with it ends with that.
+   * @returns the user when the password is theirs; takes the same time for a name that nobody has
+   */
+  async findByCredentials(username: string, password: string): Promise<SignedInUser | undefined> {
     const row = await this.#db.selectFrom('users').selectAll().where('username', '=', username).executeTakeFirst();
-    const matches = await verifyPassword(password, row?.password_hash);
-    return row !== undefined && matches ? view(row) : undefined;
+    const matches = await this.#verify(password, row?.password_hash);
+    if (row === undefined || !matches) return undefined;
+    return { ...view(row), generation: generationOf(row.tokens_valid_from) };
   }
 
   /** What decides about a session, in one query. */
-  async findSessionUser(session: Pick<Session, 'userUuid' | 'jti'>): Promise<SessionUser | undefined> {
-    const row = await this.#db
-      .selectFrom('users')
-      .leftJoin('revoked_tokens', (join) => join.on('revoked_tokens.jti', '=', session.jti))
-      .select(['uuid', 'username', 'role', 'must_change_password', 'tokens_valid_from', 'revoked_tokens.jti'])
-      .where('uuid', '=', session.userUuid)
-      .executeTakeFirst();
+  async findSessionUser({ jti: id, userUuid }: Pick<Session, 'userUuid' | 'jti'>): Promise<SessionUser | undefined> {
+    const query: CompiledQuery<SessionUserRow> = { ...this.#sessionUser, parameters: [id, userUuid] };
+    const { rows } = await this.#db.executeQuery(query);
+    const [row] = rows;
     if (row === undefined) return undefined;
     const { jti, ...user } = row;
     return { ...user, revoked: jti !== null };
@@ -81,10 +94,11 @@ export class Users {
     assertPasswordBytes(password);
     if ((await this.#insert(username, password, 'admin')) !== undefined) return;
     const row = await this.#db.selectFrom('users').selectAll().where('username', '=', username).executeTakeFirst();
-    if (row?.must_change_password !== 1 || (await verifyPassword(password, row.password_hash))) return;
+    if (row?.must_change_password !== 1 || (await this.#verify(password, row.password_hash))) return;
     await this.#db
       .updateTable('users')
-      .set({ password_hash: await hashPassword(password) })
+      // A sign-in with the former one that is under way must not outlive it.
+      .set({ password_hash: await hashPassword(password), tokens_valid_from: now() })
       .where('uuid', '=', row.uuid)
       .where('must_change_password', '=', 1)
       .execute();
@@ -116,13 +130,18 @@ export class Users {
 
   /**
    * Ends all of the user's sessions, the given one included.
-   * @throws {AppError} `unauthenticated` when the old password is not the current one
+   * @throws {AppError} `unauthenticated` when the old password is not the current one, or the session has ended meanwhile
    */
   async changePassword(session: Session, oldPassword: string, newPassword: string): Promise<void> {
     const uuid = session.userUuid;
-    const row = await this.#db.selectFrom('users').select('password_hash').where('uuid', '=', uuid).executeTakeFirst();
+    const row = await this.#db
+      .selectFrom('users')
+      .select(['password_hash', 'tokens_valid_from'])
+      .where('uuid', '=', uuid)
+      .executeTakeFirst();
+    if (row === undefined || isOutdated(session, row.tokens_valid_from)) throw unauthenticated();
     const wrong = new AppError('unauthenticated', 'Incorrect old password');
-    if (row === undefined || !(await verifyPassword(oldPassword, row.password_hash))) throw wrong;
+    if (!(await this.#verify(oldPassword, row.password_hash))) throw wrong;
     const password_hash = await hashPassword(newPassword);
     await this.#endSessions(uuid, null, 'password_changed', async (trx) => {
       const changed = await trx
@@ -131,17 +150,21 @@ export class Users {
         .where('uuid', '=', uuid)
         // Of two changes at once, which both knew the old password, one wins and the other is told.
         .where('password_hash', '=', row.password_hash)
+        // Nor may a session change it that lost its role or was signed out while the passwords were hashed.
+        .where('tokens_valid_from', 'is not distinct from', row.tokens_valid_from)
         .returning('uuid')
         .executeTakeFirst();
       if (changed === undefined) throw wrong;
-      // `tokens_valid_from` spares tokens of the same second; the caller's own must not live on.
-      await denylist(trx, session);
+      // `tokens_valid_from` spares tokens of the same second that name no generation; the caller's own must not live on.
+      if (!(await denylist(trx, session))) throw unauthenticated();
     });
   }
 
   /** Ends one session. */
   async endSession(session: Session): Promise<void> {
-    await this.#endSessions(session.userUuid, session.jti, 'logout', (trx) => denylist(trx, session));
+    await this.#endSessions(session.userUuid, session.jti, 'logout', async (trx) => {
+      await denylist(trx, session);
+    });
   }
 
   async #insert(username: string, password: string, role: Role): Promise<UserView | undefined> {
@@ -188,11 +211,14 @@ async function updateUser(trx: Trx, uuid: string, change: UserChange): Promise<v
   if (row === undefined) throw userNotFound();
 }
 
-/** Refuses a session's tokens until they would have expired anyway, and forgets those that have. */
-async function denylist(trx: Trx, session: Session): Promise<void> {
+/**
+ * Refuses a session's tokens until they would have expired anyway, and forgets those that have.
+ * @returns false when the session had been refused before
+ */
+async function denylist(trx: Trx, session: Session): Promise<boolean> {
   const revoked_at = now();
   await trx.deleteFrom('revoked_tokens').where('expires_at', '<', revoked_at).execute();
-  await trx
+  const added = await trx
     .insertInto('revoked_tokens')
     .values({
       jti: session.jti,
@@ -201,8 +227,21 @@ async function denylist(trx: Trx, session: Session): Promise<void> {
       revoked_at,
     })
     .onConflict((conflict) => conflict.column('jti').doNothing())
-    .execute();
+    .returning('jti')
+    .executeTakeFirst();
+  return added !== undefined;
 }
+
+/** Every request asks this, so it is compiled once. Its parameters: the session's id, the user's. */
+function sessionUserQuery(db: Db) {
+  return db
+    .selectFrom('users')
+    .leftJoin('revoked_tokens', (join) => join.on('revoked_tokens.jti', '=', ''))
+    .select(['uuid', 'username', 'role', 'must_change_password', 'tokens_valid_from', 'revoked_tokens.jti'])
+    .where('uuid', '=', '');
+}
+
+type SessionUserRow = InferResult<ReturnType<typeof sessionUserQuery>>[number];
 
 function view(row: Pick<UserRow, 'uuid' | 'username' | 'role' | 'must_change_password'>): UserView {
   const { uuid, username, role, must_change_password } = row;

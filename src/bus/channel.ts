@@ -6,9 +6,12 @@ export const LOG_CHANNEL = 'log';
 /** One token of a topic. Producers put anything into payloads; places are stored as words, so a space would forge one. */
 const TOPOLOGY_ID = /^[^\s.*>]{1,128}$/;
 
+/** How the channels of topologies begin. */
+export const TOPOLOGY_PREFIX = 'topology.';
+
 /** The channel of one topology. */
 export function topologyChannel(topologyId: string): string {
-  return `topology.${topologyId}`;
+  return `${TOPOLOGY_PREFIX}${topologyId}`;
 }
 
 /**

@@ -43,17 +43,18 @@ local function proof_at(stream, head, offset)
   return '', true
 end
 
--- Refuses a relay that has been replaced without knowing it: terms of its leadership only rise.
-local function is_fenced_off(meta, term)
+-- The term of the relay that leads, when it is not the one that asks: a relay that was replaced while it slept does not
+-- know it. Terms only rise. An empty term is that of everybody else, who needs none.
+local function newer_term(meta, term)
   if term == '' then
-    return false
+    return nil
   end
   local newest = redis.call('HGET', meta, 'term')
   if newest and tonumber(newest) > tonumber(term) then
-    return true
+    return newest
   end
   if newest ~= term then
     redis.call('HSET', meta, 'term', term)
   end
-  return false
+  return nil
 end

@@ -1,4 +1,5 @@
-import type { Redis } from 'ioredis';
+import { type Redis, ReplyError } from 'ioredis';
+import { describeError } from '../errors.ts';
 import { channelsOf, LOG_CHANNEL } from './channel.ts';
 import type { Cursor } from './cursor.ts';
 import epochSource from './epoch.lua' with { type: 'text' };
@@ -60,9 +61,13 @@ export interface Witness {
 
 /** Another relay leads; what this one wanted to publish it has published, or will. */
 export class FencedOffError extends Error {
-  constructor() {
+  /** The newest term that Redis knows. */
+  readonly newest: number;
+
+  constructor(newest: number) {
     super('another relay leads');
     this.name = 'FencedOffError';
+    this.newest = newest;
   }
 }
 
@@ -161,7 +166,8 @@ async function fenced<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    if (error instanceof Error && error.message.startsWith('FENCED')) throw new FencedOffError();
+    const newest = error instanceof ReplyError ? /^FENCED (\d+)/.exec(describeError(error))?.[1] : undefined;
+    if (newest !== undefined) throw new FencedOffError(Number(newest));
     throw error;
   }
 }

@@ -1,15 +1,22 @@
 import type { Redis } from 'ioredis';
 import type { Log } from '../telemetry/log.ts';
+import destroySource from './destroy-groups.lua' with { type: 'text' };
 import { type Entry, entryId, parseEntry, type RawEntry } from './entry.ts';
 import expiredSource from './expired.lua' with { type: 'text' };
 import { keys } from './keys.ts';
 import leaseSource from './lease.lua' with { type: 'text' };
+import openSource from './open-group.lua' with { type: 'text' };
 import readSource from './read.lua' with { type: 'text' };
 import { asList, script } from './script.ts';
 
 const leaseScript = script(leaseSource);
 const expiredScript = script(expiredSource);
 const readScript = script(readSource);
+const openScript = script(openSource);
+const destroyScript = script(destroySource);
+
+/** So many groups are destroyed by one command: about a millisecond of Redis. */
+const DESTROY_BATCH = 500;
 
 /** The consumer group of one connection, on the stream of its channel. */
 export interface Group {
@@ -56,14 +63,11 @@ export class Groups {
    */
   async open(connection: string, channel: string, offset: number): Promise<Group> {
     const group: Group = { name: `sse:${this.node}:${connection}`, channel };
-    // Registered first: a group that nobody knows of would outlive a crash between the two.
-    await this.#commands.sadd(keys.groups(this.node), member(group));
-    try {
-      await this.#commands.xgroup('CREATE', keys.stream(channel), group.name, entryId(offset), 'MKSTREAM');
-    } catch (error) {
-      if (!hasCode(error, 'BUSYGROUP')) throw error;
-      await this.moveTo(group, offset);
-    }
+    await openScript.run(
+      this.#commands,
+      [keys.nodes, keys.groups(this.node), keys.stream(channel)],
+      [this.node, this.#leaseMs, group.name, entryId(offset), member(group)],
+    );
     return group;
   }
 
@@ -126,18 +130,22 @@ export class Groups {
 
   /** Destroys all groups of this node and gives its lease back. For a clean stop. */
   async retire(): Promise<void> {
-    await bury(this.#commands, this.node);
+    await destroyGroupsOf(this.#commands, this.node, 'retired');
   }
 
   /**
-   * Destroys the groups of every node whose lease has ended.
+   * Destroys the groups of every node whose lease has ended. A node that renews it meanwhile keeps those that are left;
+   * its connections find the others gone ({@link GroupGoneError}) and open them again.
    * @returns the dead nodes
    */
   async reap(log: Log): Promise<string[]> {
-    const dead = asList(await expiredScript.run(this.#commands, [keys.nodes], [])).map(String);
-    for (const node of dead) {
-      const destroyed = await bury(this.#commands, node);
-      log.warn('destroyed the consumer groups of a dead node', { node, groups: destroyed });
+    const expired = asList(await expiredScript.run(this.#commands, [keys.nodes], [])).map(String);
+    const dead: string[] = [];
+    for (const node of expired) {
+      const { destroyed, revived } = await destroyGroupsOf(this.#commands, node, 'expired');
+      if (revived) log.warn('a node renewed its lease while its groups were destroyed', { node, groups: destroyed });
+      else log.warn('destroyed the consumer groups of a dead node', { node, groups: destroyed });
+      if (!revived) dead.push(node);
     }
     return dead;
   }
@@ -160,12 +168,19 @@ export class Groups {
   }
 }
 
-async function bury(redis: Redis, node: string): Promise<number> {
-  const members = await redis.smembers(keys.groups(node));
-  await Promise.all(members.map((text) => destroy(redis, parseMember(text))));
-  await redis.del(keys.groups(node));
-  await redis.zrem(keys.nodes, node);
-  return members.length;
+async function destroyGroupsOf(
+  redis: Redis,
+  node: string,
+  when: 'expired' | 'retired',
+): Promise<{ destroyed: number; revived: boolean }> {
+  let destroyed = 0;
+  for (;;) {
+    const args = [node, when, DESTROY_BATCH, keys.stream('')];
+    const [count, left] = asList(await destroyScript.run(redis, [keys.nodes, keys.groups(node)], args));
+    if (count === undefined) return { destroyed, revived: true };
+    destroyed += Number(count);
+    if (left === 0) return { destroyed, revived: false };
+  }
 }
 
 async function destroy(redis: Redis, group: Group): Promise<void> {
@@ -180,11 +195,6 @@ async function destroy(redis: Redis, group: Group): Promise<void> {
 // A topic may hold any character but white space, so the first space ends the group's name.
 function member(group: Group): string {
   return `${group.name} ${group.channel}`;
-}
-
-function parseMember(text: string): Group {
-  const space = text.indexOf(' ');
-  return { name: text.slice(0, space), channel: text.slice(space + 1) };
 }
 
 function hasCode(error: unknown, code: string): boolean {

@@ -19,8 +19,9 @@
 -- publishing the whole batch again is harmless.
 local meta, log = KEYS[1], KEYS[2]
 local epoch = read_or_mint_epoch(meta, ARGV[1], ARGV[2])
-if is_fenced_off(meta, ARGV[4]) then
-  return redis.error_reply('FENCED another relay leads')
+local leader = newer_term(meta, ARGV[4])
+if leader then
+  return redis.error_reply('FENCED ' .. leader)
 end
 local life = redis.call('HGET', meta, 'life') or epoch
 -- Redis takes back nothing that a failing script has written: that every stream is one (XLEN fails otherwise) is asked

@@ -1,10 +1,12 @@
 import type { Db } from '../db/database.ts';
-import { releaseLease, takeLease } from '../db/leases.ts';
+import { raiseTerm, releaseLease, takeLease } from '../db/leases.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Event, JsonObject } from './event.ts';
-import type { EventLog, Publication } from './event-log.ts';
+import { type EventLog, FencedOffError } from './event-log.ts';
+import { OutboxPublisher } from './outbox-publisher.ts';
+import { countSetAside } from './set-aside.ts';
 import { WakeableSleep } from './wake.ts';
+import { LogWitness } from './witness.ts';
 
 const LEASE_NAME = 'relay';
 const LEASE_MS = 3000;
@@ -12,36 +14,38 @@ const LEASE_MS = 3000;
 const RENEW_MS = LEASE_MS / 3;
 /** How soon the leader sees what another process committed; its own commits wake it. */
 const POLL_MS = 100;
-const BATCH = 200;
-/** From publishing to the deletion of the row a crash may come between; the id is remembered until then (a week). */
-const REMEMBER_MS = 7 * 24 * 3_600_000;
 
 /** What waits in the outbox. */
 export interface RelayLag {
   readonly rows: number;
   /** Age of the oldest waiting event in seconds; 0 when none waits. */
   readonly oldestSeconds: number;
+  /** Rows that could not be published and wait for a decision; they keep nothing else waiting. */
+  readonly setAside: number;
 }
 
 /**
  * Moves committed events from the outbox into the log: in order, by one leader at a time, for ever. A row is deleted
- * after Redis has its event, so a crash in between publishes again, which the event id makes harmless. The same holds
- * for a leader that was paused and does not know that it has been replaced.
+ * after Redis has its event, so a crash in between publishes again, which the event id makes harmless. A leader that was
+ * paused and does not know that it has been replaced is refused by its term. The leader also keeps the witness of the log.
  */
 export class Relay {
   readonly #db: Db;
-  readonly #log: EventLog;
+  readonly #publisher: OutboxPublisher;
+  readonly #witness: LogWitness;
   readonly #node: string;
   readonly #logger: Log;
-  readonly #nap = new WakeableSleep();
+  readonly #sleep = new WakeableSleep();
   #leaseEnds = 0;
+  #term: number | undefined;
   #failing = false;
   #stopped = false;
   #running: Promise<void> | undefined;
 
   constructor(db: Db, log: EventLog, node: string, logger: Log) {
     this.#db = db;
-    this.#log = log;
+    this.#publisher = new OutboxPublisher(db, log, logger);
+    this.#witness = new LogWitness(db, log, logger);
     this.#node = node;
     this.#logger = logger;
   }
@@ -52,13 +56,13 @@ export class Relay {
 
   /** Something was committed: look now. */
   wake(): void {
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Finishes the batch under way and gives up the leadership. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#nap.wake();
+    this.#sleep.wake();
     await this.#running;
     await this.#yieldLeadership();
   }
@@ -69,20 +73,21 @@ export class Relay {
       .selectFrom('outbox')
       .select((select) => [select.fn.countAll<number>().as('rows'), select.fn.min('ts').as('oldest')])
       .executeTakeFirstOrThrow();
-    return { rows, oldestSeconds: rows === 0 ? 0 : Math.max(0, now / 1000 - Number(oldest)) };
+    const oldestSeconds = rows === 0 ? 0 : Math.max(0, now / 1000 - Number(oldest));
+    return { rows, oldestSeconds, setAside: await countSetAside(this.#db) };
   }
 
   async #run(): Promise<void> {
     let backoff = POLL_MS;
     while (!this.#stopped) {
       try {
-        const isLeader = await this.#lead();
-        while (isLeader && (await this.#relayBatch()) && !this.#stopped) await this.#lead();
+        const isLeader = await this.#relayAll();
         this.#recovered();
         backoff = POLL_MS;
-        await this.#nap.sleep(isLeader ? POLL_MS : RENEW_MS);
+        await this.#sleep.sleep(isLeader ? POLL_MS : RENEW_MS);
       } catch (error) {
         this.#failed(error);
+        if (error instanceof FencedOffError) await this.#overtake(error);
         await this.#yieldLeadership();
         backoff = Math.min(backoff * 2, 2000);
         // Longer than a standby's nap: one that does reach Redis gets its turn.
@@ -91,44 +96,41 @@ export class Relay {
     }
   }
 
-  async #lead(): Promise<boolean> {
+  /** Publishes all that waits, for as long as this node leads. @returns whether it leads */
+  async #relayAll(): Promise<boolean> {
+    for (;;) {
+      const term = await this.#lead();
+      if (term === undefined) return false;
+      await this.#witness.keep(term);
+      if (!(await this.#publisher.publishNext(term)) || this.#stopped) return true;
+    }
+  }
+
+  /** @returns the term of this node's leadership */
+  async #lead(): Promise<number | undefined> {
     const now = Date.now();
-    if (now < this.#leaseEnds - LEASE_MS + RENEW_MS) return true;
-    const isLeader = await takeLease(this.#db, LEASE_NAME, this.#node, LEASE_MS, now);
-    this.#leaseEnds = isLeader ? now + LEASE_MS : 0;
-    return isLeader;
+    if (this.#term !== undefined && now < this.#leaseEnds - LEASE_MS + RENEW_MS) return this.#term;
+    this.#term = await takeLease(this.#db, LEASE_NAME, this.#node, LEASE_MS, now);
+    this.#leaseEnds = now + LEASE_MS;
+    return this.#term;
+  }
+
+  /**
+   * Fenced off as a rule means replaced, and the next term is higher anyhow. Where the database knows less than Redis,
+   * having been restored, its terms have to pass those that Redis knows.
+   */
+  async #overtake({ newest }: FencedOffError): Promise<void> {
+    await raiseTerm(this.#db, LEASE_NAME, newest).catch((error) =>
+      this.#logger.debug('the term of the relay could not be raised', { error: describeError(error) }),
+    );
   }
 
   /** A leader that cannot publish must not keep others from it. */
   async #yieldLeadership(): Promise<void> {
-    this.#leaseEnds = 0;
+    this.#term = undefined;
     await releaseLease(this.#db, LEASE_NAME, this.#node).catch((error) =>
       this.#logger.debug('the relay could not give its lease back; it ends by itself', { error: describeError(error) }),
     );
-  }
-
-  /** @returns true when there may be more */
-  async #relayBatch(): Promise<boolean> {
-    const rows = await this.#db.selectFrom('outbox').selectAll().orderBy('seq').limit(BATCH).execute();
-    if (rows.length === 0) return false;
-    const publications = rows.map(
-      (row): Publication => ({
-        event: toEvent(row.event_id, row.topic, row.type, row.ts, row.payload),
-        revisions: JSON.parse(row.revisions),
-        rememberMs: REMEMBER_MS,
-      }),
-    );
-    await this.#log.publish(publications);
-    await this.#db
-      .deleteFrom('outbox')
-      .where(
-        'seq',
-        'in',
-        rows.map((row) => row.seq),
-      )
-      .execute();
-    await this.#log.acknowledge(rows.map((row) => row.event_id));
-    return rows.length === BATCH;
   }
 
   #failed(error: unknown): void {
@@ -142,9 +144,4 @@ export class Relay {
     if (this.#failing) this.#logger.info('the relay publishes again');
     this.#failing = false;
   }
-}
-
-function toEvent(id: string, topic: string, type: string, ts: number, payload: string): Event {
-  const parsed: JsonObject = JSON.parse(payload);
-  return { v: 1, id, topic, type, ts, payload: parsed };
 }

@@ -15,8 +15,9 @@
 -- Answers the epoch, the log's newest offset, its proof, and 1 when the epoch was rotated.
 local meta = KEYS[1]
 local epoch = read_or_mint_epoch(meta, ARGV[1], ARGV[2])
-if is_fenced_off(meta, ARGV[3]) then
-  return redis.error_reply('FENCED another relay leads')
+local leader = newer_term(meta, ARGV[3])
+if leader then
+  return redis.error_reply('FENCED ' .. leader)
 end
 local head = read_head(meta, 'log')
 local is_lost = false

@@ -16,6 +16,7 @@ export interface Database {
   attacker_identities: AttackerIdentitiesTable;
   attackers: AttackersTable;
   outbox: OutboxTable;
+  outbox_set_aside: OutboxSetAsideTable;
   channel_revisions: ChannelRevisionsTable;
   log_witness: LogWitnessTable;
   leases: LeasesTable;
@@ -198,6 +199,29 @@ export interface OutboxTable {
   payload: string;
   /** JSON object: channel → the revision that this event gave it. */
   revisions: string;
+  /** Of the payload, in UTF-8. */
+  bytes: Generated<number>;
+  /** The channel that the log forgets once this event is published. */
+  forget: Generated<string | null>;
+}
+
+/** Events of the outbox that could not be published: out of the way of the others, and kept. */
+export interface OutboxSetAsideTable {
+  event_id: string;
+  topic: string;
+  type: string;
+  ts: number;
+  bytes: number;
+  revisions: string;
+  forget: string | null;
+  /** How often in a row it failed. */
+  tries: number;
+  error: string;
+  /** 1 when an event that says so was published in its place, under its id. */
+  substituted: Bit;
+  /** ISO time. */
+  set_aside_at: string;
+  payload: string;
 }
 
 /** The newest event of the log that is known to be published, for each epoch; the newest epoch is that of the log. */
@@ -217,8 +241,11 @@ export interface ChannelRevisionsTable {
 /** One row for each role that only one node at a time may play. Times are milliseconds since the epoch. */
 export interface LeasesTable {
   name: string;
+  /** Empty when it was given back. */
   holder: string;
   expires_at: number;
+  /** Rises with each new holder, and when the same one takes it again after it had ended. */
+  term: Generated<number>;
 }
 
 /** The flat fleet: deckies outside of any topology. */
@@ -263,6 +290,8 @@ export interface DeckyLifecycleTable {
   claim_expires_at: number | null;
 }
 
+export type OutboxRow = Selectable<OutboxTable>;
+export type SetAsideRow = Selectable<OutboxSetAsideTable>;
 export type UserRow = Selectable<UsersTable>;
 export type TopologyRow = Selectable<TopologiesTable>;
 export type LanRow = Selectable<LansTable>;

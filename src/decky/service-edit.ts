@@ -1,4 +1,4 @@
-import { createEvent, type Event, isJsonObject, type JsonObject } from '../bus/event.ts';
+import { assertTellable, createEvent, type Event, isJsonObject, type JsonObject } from '../bus/event.ts';
 import { topics } from '../bus/topic.ts';
 import { AppError } from '../errors.ts';
 import { KNOWN_SERVICES } from '../topology/catalog.ts';
@@ -14,9 +14,13 @@ export interface ServiceEdit {
   event(decky: DeckyState): Event;
 }
 
-/** @throws {AppError} `invalid` for a service that nobody knows */
+/**
+ * @throws {AppError} `invalid` for a service that nobody knows
+ * @throws {EventError} for a configuration that could not be told, neither now nor later
+ */
 export function addService(service: string, config: JsonObject): ServiceEdit {
   if (!KNOWN_SERVICES.includes(service)) throw new AppError('invalid', `Unknown service: ${service}`);
+  assertTellable(config);
   return {
     recreates: false,
     apply(decky) {
@@ -42,8 +46,12 @@ export function removeService(service: string): ServiceEdit {
   };
 }
 
-/** @param recreates whether the decky is made anew, so that it runs with the configuration at once */
+/**
+ * @param recreates whether the decky is made anew, so that it runs with the configuration at once
+ * @throws {EventError} for a configuration that could not be told
+ */
 export function configureService(service: string, config: JsonObject, recreates: boolean): ServiceEdit {
+  assertTellable(config);
   return {
     recreates,
     apply(decky) {

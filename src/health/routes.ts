@@ -55,11 +55,13 @@ function tailCheck({ tail }: HealthParts): Check {
 }
 
 async function relayCheck({ relay }: HealthParts): Promise<Check> {
-  const { rows, oldestSeconds } = await relay.lag();
+  const { rows, oldestSeconds, setAside } = await relay.lag();
   return {
     ok: oldestSeconds <= RELAY_LATE_SECONDS,
     waiting: rows,
     oldest_seconds: Math.round(oldestSeconds * 10) / 10,
+    // For people to look at. Another node, or a restart, would do no better: that is no reason to be not ready.
+    set_aside: setAside,
   };
 }
 

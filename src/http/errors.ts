@@ -1,5 +1,6 @@
 import { Elysia, type ValidationError } from 'elysia';
-import { isJsonObject } from '../bus/event.ts';
+import { EventError, isJsonObject } from '../bus/event.ts';
+import { TopicError } from '../bus/topic.ts';
 import { AppError, describeError, type ErrorCode } from '../errors.ts';
 import { type Log, redact } from '../telemetry/log.ts';
 
@@ -64,6 +65,9 @@ export function errorHandling(
     .onTransform({ as: 'global' }, noteBody)
     .onError({ as: 'global' }, ({ error, code, request }) => {
       if (error instanceof AppError) return errorResponse(error);
+      if (error instanceof EventError || error instanceof TopicError) {
+        return errorResponse(new AppError('invalid', error.message));
+      }
       if (code === 'NOT_FOUND') return notFound(methodsOf(new URL(request.url).pathname));
       if (code === 'PARSE') return Response.json({ detail: INVALID }, { status: 422 });
       if (code === 'VALIDATION') return validationResponse(error, withoutObject.has(request));

@@ -5,10 +5,11 @@ import type { EventLog } from '../bus/event-log.ts';
 import { GroupGoneError, type Groups } from '../bus/groups.ts';
 import { AppError, describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
-import { encodeJsonFrame, encodeRetry, KEEPALIVE, toBytes } from './encoder.ts';
+import { encodeJsonFrame, encodeRetry, frameAround, KEEPALIVE, toBytes } from './encoder.ts';
 import { type Checkpoint, GroupReader } from './group-reader.ts';
 import type { Hub, Member } from './hub.ts';
 import type { Opening, Recovery, Resumption, Standing } from './recovery.ts';
+import type { EncodedSnapshot, SharedSnapshots } from './shared-snapshots.ts';
 import type { Transport } from './transport.ts';
 import { type ChainState, encodeEntries, type View } from './view.ts';
 import type { Window } from './window.ts';
@@ -35,6 +36,7 @@ export interface ConnectionParts {
   readonly groups: Pick<Groups, 'open' | 'read' | 'moveTo' | 'close'>;
   readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch'>;
   readonly recovery: Recovery;
+  readonly snapshots: Pick<SharedSnapshots, 'read'>;
   readonly logger: Log;
   /** `retry:` for clients, in milliseconds; jittered for each connection. */
   readonly retryMs: number;
@@ -45,7 +47,7 @@ export interface Prepared {
   /** Where the channel stands; `undefined` while Redis is down. */
   readonly standing: Standing | undefined;
   readonly opening: Opening | undefined;
-  readonly snapshot: Snapshot | undefined;
+  readonly snapshot: EncodedSnapshot | undefined;
 }
 
 export type ConnectionState = 'opening' | 'replaying' | 'live' | 'closed';
@@ -128,7 +130,8 @@ export class Connection implements Member {
     // returning one has its state already.
     const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);
     const wantsSnapshot = opening !== undefined && opening.kind !== 'resume';
-    const snapshot = wantsSnapshot ? await subscription.snapshot?.() : undefined;
+    const { view, snapshot: read } = subscription;
+    const snapshot = wantsSnapshot && read !== undefined ? await parts.snapshots.read(view.key, read) : undefined;
     return { standing, opening, snapshot };
   }
 
@@ -138,7 +141,7 @@ export class Connection implements Member {
     this.#transport.onDrain = () => this.#drained();
     this.#window = this.#parts.hub.join(this);
     const prelude = encodeRetry(jitter(this.#parts.retryMs));
-    this.#write([toBytes(prelude), KEEPALIVE, toBytes(this.#openWith(prepared))]);
+    this.#write([toBytes(prelude), KEEPALIVE, ...this.#openWith(prepared)]);
     if (prepared.standing !== undefined) return this.#opened();
     // Once, with the bus down: the snapshot is all there is to have.
     if (this.subscription.once) return this.close('end');
@@ -222,11 +225,11 @@ export class Connection implements Member {
   // --- opening -------------------------------------------------------------------------------------------------------
 
   /** Takes up the position that was read and says how the stream begins. */
-  #openWith({ standing, opening, snapshot }: Prepared): string {
+  #openWith({ standing, opening, snapshot }: Prepared): Uint8Array[] {
     const reset =
-      opening?.kind === 'reset' ? encodeJsonFrame({ event: 'reset', data: { reason: opening.reason } }) : '';
+      opening?.kind === 'reset' ? [toBytes(encodeJsonFrame({ event: 'reset', data: { reason: opening.reason } }))] : [];
     // Without the bus there is no position: the snapshot goes out without an id, and again with one when it is back.
-    if (standing === undefined) return reset + this.#startFrame(undefined, snapshot);
+    if (standing === undefined) return [...reset, ...this.#startFrame(undefined, snapshot)];
     const { epoch, offset, proof } = standing;
     const position: Place = { offset, proof, revision: 0 };
     this.#epoch = epoch;
@@ -239,16 +242,16 @@ export class Connection implements Member {
     this.#state = 'replaying';
     if (opening?.kind === 'resume') {
       const data = { position: formatCursor({ epoch, ...position }) };
-      return encodeJsonFrame({ id: this.#id(), event: 'resumed', data });
+      return [toBytes(encodeJsonFrame({ id: this.#id(), event: 'resumed', data }))];
     }
-    return reset + this.#startFrame(this.#id(), snapshot);
+    return [...reset, ...this.#startFrame(this.#id(), snapshot)];
   }
 
-  #startFrame(id: string | undefined, snapshot: Snapshot | undefined): string {
+  #startFrame(id: string | undefined, snapshot: EncodedSnapshot | undefined): Uint8Array[] {
     const place = id === undefined ? {} : { id };
-    if (snapshot !== undefined) return encodeJsonFrame({ ...place, event: 'snapshot', data: snapshot.data });
-    if (id === undefined) return '';
-    return encodeJsonFrame({ id, event: 'ready', data: { position: id } });
+    if (snapshot !== undefined) return frameAround({ ...place, event: 'snapshot' }, snapshot.data);
+    if (id === undefined) return [];
+    return [toBytes(encodeJsonFrame({ id, event: 'ready', data: { position: id } }))];
   }
 
   /** Opens again on the same stream: after the bus was away, the epoch changed or history turned out to be gone. */
@@ -262,7 +265,7 @@ export class Connection implements Member {
       if (prepared?.standing !== undefined) {
         // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
         if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#state = 'replaying';
-        else this.#write([toBytes(this.#openWith(prepared))]);
+        else this.#write(this.#openWith(prepared));
         return this.#opened();
       }
       await Bun.sleep(jitter(delay));

@@ -4,6 +4,7 @@
  */
 
 const encoder = new TextEncoder();
+const FRAME_END = encoder.encode('\n\n');
 
 /** What ends a line for a parser, and NUL, which makes it ignore an id. */
 const FIELD_BREAK = /[\r\n\0]/;
@@ -27,6 +28,12 @@ export function encodeFrame({ id, event, data }: Frame): string {
     .split(LINE_BREAK)
     .map((line) => `data: ${line}\n`)
     .join('')}\n`;
+}
+
+/** A frame around JSON that is encoded already, on one line, and may be shared: in pieces, none of them copied. */
+export function frameAround(frame: Omit<Frame, 'data'>, json: Uint8Array): Uint8Array[] {
+  const empty = encodeFrame({ ...frame, data: '' });
+  return [encoder.encode(empty.slice(0, -2)), json, FRAME_END];
 }
 
 /** A frame that carries a value as JSON. */

@@ -2,7 +2,7 @@ import { LOG_CHANNEL } from '../bus/channel.ts';
 import type { StreamDeclaration } from './declaration.ts';
 
 /** Families that say something about secrets, bait or control; viewers of DECNET see none of their pages. */
-const ADMIN_ONLY = ['canary.>', 'credential.>', 'email.>', 'smtp.>', 'system.>', 'ttp.>'];
+const ADMIN_ONLY = ['canary.>', 'credential.>', 'email.>', 'log.set_aside', 'smtp.>', 'system.>', 'ttp.>'];
 
 const EVERYONE = [
   'attacker.>',

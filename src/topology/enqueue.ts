@@ -1,4 +1,4 @@
-import { createEvent, newEventId } from '../bus/event.ts';
+import { createEvent, type JsonObject, newEventId } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
@@ -12,6 +12,7 @@ import { isStorable } from './repository.ts';
  * @param now milliseconds since the epoch
  * @returns the new mutation's id
  * @throws {AppError} `not_found`, or `conflict` when the topology is not live or has another version
+ * @throws {EventError} when the payload nests too deep or is too large to be told
  */
 export function enqueueMutation(
   db: Db,
@@ -24,13 +25,18 @@ export function enqueueMutation(
     const at = now();
     const mutationId = crypto.randomUUID();
     const { op, payload } = request;
+    const topic = topics.topologyMutation(topologyId, 'enqueued');
+    const told = { mutation_id: mutationId, op, payload };
+    const event = createEvent(topic, 'enqueued', told, newEventId(), at);
+    const text = JSON.stringify(payload);
+    assertApplicable(topologyId, { ...told, payload: text });
     await trx
       .insertInto('topology_mutations')
       .values({
         id: mutationId,
         topology_id: topologyId,
         op,
-        payload: JSON.stringify(payload),
+        payload: text,
         state: 'pending',
         queue_position: await nextQueuePosition(trx, topologyId),
         requested_at: new Date(at).toISOString(),
@@ -38,11 +44,17 @@ export function enqueueMutation(
         reason: null,
       })
       .execute();
-    const topic = topics.topologyMutation(topologyId, 'enqueued');
-    const told = { mutation_id: mutationId, op, payload };
-    await appendToOutbox(trx, [createEvent(topic, 'enqueued', told, newEventId(), at)]);
+    await appendToOutbox(trx, [event]);
     return mutationId;
   });
+}
+
+/**
+ * What is accepted can be told to its end: the mutator tells the payload as text, which escapes make larger.
+ * @throws {EventError}
+ */
+function assertApplicable(topologyId: string, told: JsonObject): void {
+  createEvent(topics.topologyMutation(topologyId, 'applying'), 'applying', told);
 }
 
 /**

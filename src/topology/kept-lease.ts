@@ -28,8 +28,8 @@ export class KeptLease {
    */
   static async take(db: Db, name: string, holder: string, ttlMs: number): Promise<KeptLease | undefined> {
     const now = Date.now();
-    const isTaken = await takeLease(db, name, holder, ttlMs, now);
-    return isTaken ? new KeptLease(db, name, holder, ttlMs, now) : undefined;
+    const term = await takeLease(db, name, holder, ttlMs, now);
+    return term === undefined ? undefined : new KeptLease(db, name, holder, ttlMs, now);
   }
 
   /** Whether nobody else can have taken it, by this process's clock. */
@@ -64,8 +64,8 @@ export class KeptLease {
   async #renew(): Promise<void> {
     const now = Date.now();
     try {
-      const isOurs = await takeLease(this.#db, this.#name, this.#holder, this.#ttlMs, now);
-      this.#endsAt = isOurs ? now + this.#ttlMs : 0;
+      const term = await takeLease(this.#db, this.#name, this.#holder, this.#ttlMs, now);
+      this.#endsAt = term === undefined ? 0 : now + this.#ttlMs;
     } catch {
       // The database is away. The next renewal tries again; until one succeeds the lease runs out.
     }

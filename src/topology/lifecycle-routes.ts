@@ -18,6 +18,7 @@ export function lifecycleRoutes({ db, authenticator, onCommitted, onLifecycle }:
     .post('/topologies/:id/teardown', async ({ params }) => accepted(await requestTeardown(db, params.id)))
     .delete('/topologies/:id', async ({ params }) => {
       await deleteTopology(db, params.id);
+      onCommitted();
       return new Response(null, { status: 204 });
     });
 }

@@ -5,6 +5,7 @@ import { describeError } from '../errors.ts';
 import type { Substrate } from '../substrate/substrate.ts';
 import type { Log } from '../telemetry/log.ts';
 import { KeptLease } from './kept-lease.ts';
+import { lifecycleLease } from './lifecycle.ts';
 import { Interrupted, runJob, WORK_STATUSES } from './lifecycle-job.ts';
 
 const POLL_MS = 10_000;
@@ -102,7 +103,7 @@ export class LifecycleWorker {
   /** @returns false when another node is at it */
   async #workUnderLease(id: string): Promise<boolean> {
     const { db, substrate, onCommitted, leaseMs = LEASE_MS } = this.#parts;
-    const lease = await KeptLease.take(db, `lifecycle:${id}`, this.#holder, leaseMs);
+    const lease = await KeptLease.take(db, lifecycleLease(id), this.#holder, leaseMs);
     if (lease === undefined) return false;
     const isStopping = () => this.#stopped;
     try {

@@ -1,4 +1,7 @@
+import { topologyChannel } from '../bus/channel.ts';
+import { createEvent } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
+import { topics } from '../bus/topic.ts';
 import type { Db } from '../db/database.ts';
 import type { TopologyRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
@@ -6,6 +9,9 @@ import { lockTopology } from './lock.ts';
 import { type TopologyStatus, transition } from './status.ts';
 
 const DELETABLE: readonly string[] = ['pending', 'torn_down', 'failed'] satisfies TopologyStatus[];
+
+/** Names the lease under which one node deploys a topology or takes it down. */
+export const lifecycleLease = (topologyId: string) => `lifecycle:${topologyId}`;
 
 /**
  * Asks for a pending topology to be deployed: the `LifecycleWorker` of any node does it.
@@ -43,10 +49,11 @@ export function requestTeardown(db: Db, topologyId: string, now: () => number = 
 }
 
 /**
- * Deletes a topology that does not run, with its parts and its history.
+ * Deletes a topology that does not run, with its parts, its history and its channel: what waits in the outbox is published
+ * before the channel goes.
  * @throws {AppError} `not_found`, or `conflict` when it runs
  */
-export function deleteTopology(db: Db, topologyId: string): Promise<void> {
+export function deleteTopology(db: Db, topologyId: string, now: () => number = Date.now): Promise<void> {
   return db.transaction().execute(async (trx) => {
     const { status } = await lockTopology(trx, topologyId);
     if (!DELETABLE.includes(status)) {
@@ -55,5 +62,9 @@ export function deleteTopology(db: Db, topologyId: string): Promise<void> {
     // Edges refer to deckies and LANs as well, without a cascade.
     await trx.deleteFrom('topology_edges').where('topology_id', '=', topologyId).execute();
     await trx.deleteFrom('topologies').where('id', '=', topologyId).execute();
+    await trx.deleteFrom('leases').where('name', '=', lifecycleLease(topologyId)).execute();
+    const told = { topology_id: topologyId };
+    const deleted = createEvent(topics.system('topology.deleted'), 'topology.deleted', told, undefined, now());
+    await appendToOutbox(trx, [deleted], topologyChannel(topologyId));
   });
 }

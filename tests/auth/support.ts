@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { Elysia } from 'elysia';
 import { Authenticator } from '../../src/auth/authenticator.ts';
+import type { verifyPassword } from '../../src/auth/passwords.ts';
 import type { Principal, Role } from '../../src/auth/principal.ts';
 import { createRateLimits } from '../../src/auth/rate-limit.ts';
 import { authRoutes } from '../../src/auth/routes.ts';
@@ -28,6 +29,8 @@ interface AuthAppOptions {
   readonly limiter?: boolean;
   /** Where they see a request come from: {@link PEER_HEADER} (default) or the TCP connection. */
   readonly peers?: 'header' | 'tcp';
+  /** Compares passwords; a test that holds it makes something happen meanwhile. */
+  readonly verify?: typeof verifyPassword;
 }
 
 /** Everything of auth on a database and a Redis of its own, composed as in `main.ts`. */
@@ -39,9 +42,10 @@ export async function createAuthApp(engine: Engine, options: AuthAppOptions = {}
   const lines: string[] = [];
   const log = createLog('debug', (line) => lines.push(line));
   let wakes = 0;
-  const users = new Users(database.db, () => {
+  const onCommitted = () => {
     wakes += 1;
-  });
+  };
+  const users = new Users(database.db, onCommitted, options.verify);
   const tokens = new Tokens({ secret: SECRET, ttlSeconds: TTL_SECONDS });
   const authenticator = new Authenticator(tokens, users);
   const tickets = new Tickets(redis, log);

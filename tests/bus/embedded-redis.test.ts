@@ -1,56 +1,29 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { chmod, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
+import { appendFile, chmod, mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
-import { type EmbeddedRedis, startEmbeddedRedis } from '../../src/bus/embedded-redis.ts';
+import { startEmbeddedRedis } from '../../src/bus/embedded-redis.ts';
+import { pingRedis } from '../../src/bus/redis-ping.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { until } from '../support/until.ts';
+import { EmbeddedFixture, isAlive, kill, pidOf } from './embedded-support.ts';
 
+let fixture: EmbeddedFixture;
 let folder: string;
-let lines: string[];
-let started: EmbeddedRedis[];
-let clients: Redis[];
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'decnet-embedded-'));
-  [lines, started, clients] = [[], [], []];
+  fixture = await EmbeddedFixture.create();
+  folder = fixture.folder;
 });
-afterEach(async () => {
-  for (const client of clients) client.disconnect();
-  for (const server of started) await server.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+afterEach(() => fixture.stop());
 
-async function start(dataDir = folder): Promise<EmbeddedRedis> {
-  const server = await startEmbeddedRedis(
-    dataDir,
-    createLog('debug', (line) => lines.push(line)),
-  );
-  started.push(server);
-  return server;
-}
+const start = (...args: Parameters<EmbeddedFixture['start']>) => fixture.start(...args);
+const connect = ({ socket }: { readonly socket: string }) => fixture.connect(socket);
 
-function connect({ socket }: EmbeddedRedis): Redis {
-  const client = new Redis({ path: socket, retryStrategy: () => 20 });
-  client.on('error', () => {}); // Its server is killed on purpose.
-  clients.push(client);
-  return client;
-}
-
-const pidOf = async (client: Redis) => Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
-
-const isAlive = (pid: number) => {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-};
-
-/** Ends it as an out-of-memory killer would. */
-async function kill(pid: number): Promise<void> {
-  process.kill(pid, 'SIGKILL');
-  await until('its end', () => !isAlive(pid));
+/** The file that Redis appends to. */
+async function appendOnlyFile(): Promise<string> {
+  const data = join(folder, 'redis', 'appendonlydir');
+  const name = (await readdir(data)).find((file) => file.endsWith('.incr.aof'));
+  return join(data, name ?? 'missing');
 }
 
 describe('an embedded Redis', () => {
@@ -68,11 +41,13 @@ describe('an embedded Redis', () => {
     expect(await client.config('GET', 'maxmemory-policy')).toEqual(['maxmemory-policy', 'noeviction']);
   });
 
-  test('keeps its data over a stop', async () => {
-    const server = await start();
-    await connect(server).set('kept', 'yes');
-    await server.stop();
-    expect(await connect(await start()).get('kept')).toBe('yes');
+  test('keeps its data over stops, however quickly it is started again', async () => {
+    for (const round of ['1', '2', '3', '4']) {
+      const server = await start();
+      expect(await connect(server).incr('rounds')).toBe(Number(round));
+      await server.stop();
+    }
+    expect(fixture.said).not.toContain('left behind');
   });
 
   test('ends with its stop, which may be called twice', async () => {
@@ -81,17 +56,19 @@ describe('an embedded Redis', () => {
     await Promise.all([server.stop(), server.stop()]);
     await server.stop();
     expect(isAlive(pid)).toBe(false);
-    expect(lines.join()).not.toContain('ended unasked');
+    expect(fixture.said).not.toContain('ended unasked');
   });
 
-  test('is started again when it is killed, with its data', async () => {
+  test('is started again whenever it is killed, with its data', async () => {
     const client = connect(await start());
     await client.set('kept', 'yes');
-    const pid = await pidOf(client);
-    await kill(pid);
-    await until('another one', async () => (await pidOf(client)) !== pid);
-    expect(await client.get('kept')).toBe('yes');
-    expect(lines.join()).toContain('ended unasked');
+    for (const round of [1, 2]) {
+      const pid = await pidOf(client);
+      await kill(pid);
+      await until(`another one, ${round}`, async () => (await pidOf(client)) !== pid);
+      expect(await client.get('kept')).toBe('yes');
+    }
+    expect(fixture.said).toContain('"reason":"SIGKILL"');
   });
 
   test('stopped right after it was killed stays down', async () => {
@@ -101,36 +78,92 @@ describe('an embedded Redis', () => {
     await server.stop();
     // Whoever starts next finds no other on the same data.
     await start();
-    expect(lines.join()).not.toContain('taking over');
-  });
-
-  test('that outlived its parent is taken over: two on one append-only file would corrupt it', async () => {
-    const orphan = await start();
-    const pid = await pidOf(connect(orphan));
-    const server = await start();
-    expect(lines.join()).toContain('taking over');
-    expect(server.socket).toBe(orphan.socket);
-    expect(await pidOf(connect(server))).toBe(pid);
-    await server.stop();
-    await until('its end', () => !isAlive(pid));
+    expect(fixture.said).not.toContain('left behind');
   });
 
   test('works under a path that is too long for a socket, and leaves nothing behind', async () => {
     const deep = join(folder, 'x'.repeat(60), 'y'.repeat(60));
-    await mkdir(deep, { recursive: true });
     const server = await start(deep);
     expect(Buffer.byteLength(server.socket)).toBeLessThan(104);
     await connect(server).set('kept', 'yes');
     await server.stop();
     await expect(stat(server.socket)).rejects.toThrow('ENOENT');
-    expect(await connect(await start(deep)).get('kept')).toBe('yes');
+    const next = await start(deep);
+    expect(next.socket).toBe(server.socket);
+    expect(await connect(next).get('kept')).toBe('yes');
   });
 
-  test('on data that it cannot read says so at once', async () => {
+  test('on data that it cannot read says so at once, in its own words', async () => {
     const data = join(folder, 'redis', 'appendonlydir');
     await mkdir(data, { recursive: true });
     await writeFile(join(data, 'appendonly.aof.manifest'), 'this is no manifest\n');
     await chmod(data, 0o700);
-    await expect(startEmbeddedRedis(folder, createLog('error'))).rejects.toThrow('its data folder may be unusable');
+    await expect(startEmbeddedRedis(folder, createLog('error'))).rejects.toThrow(
+      /Invalid AOF manifest.*its data folder may be unusable/,
+    );
+  });
+
+  test('starts after a power cut in the middle of a write, and tells what it dropped', async () => {
+    const server = await start();
+    await connect(server).set('kept', 'yes');
+    await server.stop();
+    await appendFile(await appendOnlyFile(), '*3\r\n$3\r\nSET\r\n$4\r\nke');
+    expect(await connect(await start()).get('kept')).toBe('yes');
+    expect(fixture.said).toContain('Truncating the AOF');
+  });
+
+  test.skipIf(!existsSync('/dev/full'))('whose disk is full says so in the log, and comes back', async () => {
+    await (await start()).stop();
+    const file = await appendOnlyFile();
+    await rename(file, `${file}.real`);
+    await symlink('/dev/full', file);
+    const client = connect(await start());
+    const written = client.set('kept', 'yes'); // Repeated until one takes it.
+    await until('its reason', () => /ended unasked[^}]*No space left on device/.test(fixture.said));
+    await rename(`${file}.real`, file);
+    expect(await written).toBe('OK');
+  });
+
+  test('that is silent is told of, left alone, and told of again when it answers', async () => {
+    const client = connect(await start(folder, { silenceMs: 50 }));
+    const pid = await pidOf(client);
+    process.kill(pid, 'SIGSTOP');
+    try {
+      await until('the word', () => fixture.said.includes('does not answer'));
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await until('the word', () => fixture.said.includes('answers again'));
+    expect(await pidOf(client)).toBe(pid);
+  });
+});
+
+describe('a Redis that is asked whether it answers', () => {
+  test('is absent without a socket, and when nobody listens on it any more', async () => {
+    expect(await pingRedis(join(folder, 'none.sock'), 10_000)).toBe('absent');
+    const { pid, socket } = await fixture.orphan();
+    await kill(pid);
+    expect(existsSync(socket)).toBe(true);
+    expect(await pingRedis(socket, 10_000)).toBe('absent');
+  });
+
+  test('is not ready while it loads', async () => {
+    const server = await start();
+    const client = connect(server);
+    await client.eval('for key = 1, 5000 do redis.call("SET", key, key) end', 0);
+    await server.stop();
+    const slow = Bun.spawn(
+      [
+        ...['redis-server', '--port', '0', '--unixsocket', server.socket, '--dir', join(folder, 'redis')],
+        ...['--appendonly', 'yes', '--key-load-delay', '500'],
+      ],
+      { stdout: 'ignore' },
+    );
+    try {
+      await until('it to load', async () => (await pingRedis(server.socket, 10_000)) === 'loading');
+    } finally {
+      slow.kill('SIGKILL');
+      await slow.exited;
+    }
   });
 });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:tes
 import type { Entry } from '../../src/bus/entry.ts';
 import { type Group, GroupGoneError, Groups } from '../../src/bus/groups.ts';
 import { keys } from '../../src/bus/keys.ts';
+import { createLog } from '../../src/telemetry/log.ts';
 import { quiet } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { type Bus, createBus, idsOf, offsetsOf, publication, publications, upTo } from './support.ts';
@@ -230,5 +231,68 @@ describe('the groups of a node', () => {
     expect(await groupNames('identity')).toEqual(['sse:staying:c1']);
     expect(await bus.redis.zrange(keys.nodes, '0', '-1')).toEqual(['staying']);
     expect(await staying.reap(quiet)).toEqual([]);
+  });
+
+  /** What a reaper's log is told, in order; `onLine` runs between the end of one node and the next. */
+  function reaperLog(onLine: () => void = () => {}) {
+    const lines: Record<string, unknown>[] = [];
+    const log = createLog('debug', (line) => {
+      lines.push(JSON.parse(line));
+      onLine();
+    });
+    return { log, lines };
+  }
+
+  /** Waits until the leases of all these have ended by the clock of Redis. */
+  const untilExpired = (...nodes: string[]) =>
+    until('the leases to end', async () => {
+      const [seconds, micros] = await bus.redis.time();
+      const now = Number(seconds) * 1000 + Number(micros) / 1000;
+      const ends = await bus.redis.zmscore(keys.nodes, ...nodes);
+      return ends.every((end) => Number(end) < now);
+    });
+
+  test('that revives after it was found dead are left alone: its lease is asked again in the same step', async () => {
+    const watcher = createGroups('watcher');
+    await node('dead', SHORT_MS);
+    await untilExpired('dead');
+    const slept = await node('slept', SHORT_MS);
+    await untilExpired('slept');
+    // Both were found dead; commands of one connection run in order, so this renewal is between the two.
+    const renewals: Promise<void>[] = [];
+    const { log } = reaperLog(() => renewals.push(createGroups('slept', LONG_MS).renew()));
+    expect(await watcher.reap(log)).toEqual(['dead']);
+    await Promise.all(renewals);
+    expect(await groupNames('identity')).toEqual(['sse:slept:c1']);
+    const group = { name: 'sse:slept:c2', channel: 'topology.t1' };
+    expect(await slept.checkpoint([{ group, offset: 0 }])).toEqual([]);
+    await slept.retire();
+    expect(await groupNames('identity')).toEqual([]);
+  });
+
+  test('that were destroyed before it revived are opened again, and reaped even if it dies before it renews', async () => {
+    const watcher = createGroups('watcher');
+    const revived = await node('revived', SHORT_MS);
+    await untilExpired('revived');
+    expect(await watcher.reap(quiet)).toEqual(['revived']);
+    const lost = { name: 'sse:revived:c1', channel: 'identity' };
+    expect(await revived.checkpoint([{ group: lost, offset: 0 }])).toEqual([lost]);
+    expect(await revived.open('c1', 'identity', 0)).toEqual(lost);
+    expect(await groupNames('identity')).toEqual(['sse:revived:c1']);
+    await untilExpired('revived');
+    expect(await watcher.reap(quiet)).toEqual(['revived']);
+    expect(await groupNames('identity')).toEqual([]);
+  });
+
+  test('are destroyed to the last one when they are more than one command takes', async () => {
+    const crowded = createGroups('crowded', SHORT_MS);
+    const many = Array.from({ length: 1201 }, (_, index) => crowded.open(`c${index}`, 'identity', 0));
+    await Promise.all(many);
+    await untilExpired('crowded');
+    const { log, lines } = reaperLog();
+    expect(await createGroups('watcher').reap(log)).toEqual(['crowded']);
+    expect(lines).toMatchObject([{ node: 'crowded', groups: 1201 }]);
+    expect(await groupNames('identity')).toEqual([]);
+    expect(await bus.redis.exists(keys.groups('crowded'), keys.nodes)).toBe(0);
   });
 });

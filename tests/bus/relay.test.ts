@@ -255,16 +255,16 @@ for (const engine of ENGINES) {
 
     test('tells what waits and for how long', async () => {
       const relay = createRelay();
-      expect(await relay.lag()).toEqual({ rows: 0, oldestSeconds: 0 });
+      expect(await relay.lag()).toEqual({ rows: 0, oldestSeconds: 0, setAside: 0 });
       const at = 1_700_000_000_000;
       await commit(
         createEvent('identity.formed', '', {}, 'a', at + 2000),
         createEvent('identity.formed', '', {}, 'b', at),
         createEvent('identity.formed', '', {}, 'c', at + 4000),
       );
-      expect(await relay.lag(at + 5000)).toEqual({ rows: 3, oldestSeconds: 5 });
+      expect(await relay.lag(at + 5000)).toEqual({ rows: 3, oldestSeconds: 5, setAside: 0 });
       // Clocks of two nodes: never less than nothing.
-      expect(await relay.lag(at - 5000)).toEqual({ rows: 3, oldestSeconds: 0 });
+      expect(await relay.lag(at - 5000)).toEqual({ rows: 3, oldestSeconds: 0, setAside: 0 });
     });
 
     test('stops in the middle of its work, gives the leadership back, and loses nothing', async () => {
@@ -274,7 +274,7 @@ for (const engine of ENGINES) {
       relay.start();
       await until('the first events', async () => (await bus.redis.exists(keys.stream('identity'))) === 1);
       await relay.stop();
-      expect(await database.db.selectFrom('leases').selectAll().execute()).toEqual([]);
+      expect(await database.db.selectFrom('leases').select('holder').execute()).toEqual([{ holder: '' }]);
       createRelay('n2').start();
       await expectDelivered(events);
     });

@@ -81,7 +81,7 @@ for (const engine of ENGINES) {
           database: { ok: true },
           redis: { ok: true },
           tail: { ok: true, epoch: CURSOR.epoch, offset: CURSOR.offset, seconds_since_caught_up: 0 },
-          relay: { ok: true, waiting: 0, oldest_seconds: 0 },
+          relay: { ok: true, waiting: 0, oldest_seconds: 0, set_aside: 0 },
           draining: { ok: true },
         },
       });

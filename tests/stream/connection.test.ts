@@ -10,6 +10,7 @@ import { AppError } from '../../src/errors.ts';
 import { Connection, type ConnectionParts, type Snapshot, type Subscription } from '../../src/stream/connection.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import { type Resumption, recovery } from '../../src/stream/recovery.ts';
+import { SharedSnapshots } from '../../src/stream/shared-snapshots.ts';
 import type { View } from '../../src/stream/view.ts';
 import { quiet } from '../support/database.ts';
 import { startTestRedis, type TestRedis } from '../support/redis.ts';
@@ -42,7 +43,7 @@ describe('a connection', () => {
     log = new EventLog(connections.commands, { maxEvents: 10_000, idempotencyMs: 60_000 });
     const hub = new Hub(64 * 1024);
     const groups = new Groups('node', connections.commands, connections.replay, { leaseMs: 60_000 });
-    parts = { log, groups, hub, recovery, logger: quiet, retryMs: 1000 };
+    parts = { log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 };
     tail = new Tail(connections.openTail, log, hub, quiet);
     tail.start();
     await publish('identity.formed');

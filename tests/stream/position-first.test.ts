@@ -9,6 +9,7 @@ import { Connection, type ConnectionParts, type Prepared, type Subscription } fr
 import { subscriptionTo } from '../../src/stream/declaration.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import { type Resumption, recovery } from '../../src/stream/recovery.ts';
+import { SharedSnapshots } from '../../src/stream/shared-snapshots.ts';
 import { enqueueMutation } from '../../src/topology/enqueue.ts';
 import { topologyStream } from '../../src/topology/stream.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
@@ -29,7 +30,8 @@ type Prepare = typeof Connection.prepare;
 
 /** The mistake: the state first, then where the channel stands. */
 const snapshotFirst: Prepare = async (subscription, parts, request) => {
-  const snapshot = await subscription.snapshot?.();
+  const read = subscription.snapshot;
+  const snapshot = read && (await parts.snapshots.read(subscription.view.key, read));
   const standing = await parts.log.position(subscription.view.channel);
   return { standing, opening: recovery.open(request, standing), snapshot } satisfies Prepared;
 };
@@ -51,7 +53,7 @@ for (const engine of ENGINES) {
       const log = new EventLog(connections.commands, { maxEvents: 1000, idempotencyMs: 60_000 });
       const hub = new Hub(1024 * 1024);
       const groups = new Groups('node', connections.commands, connections.replay, { leaseMs: 60_000 });
-      parts = { log, groups, hub, recovery, logger: quiet, retryMs: 1000 };
+      parts = { log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 };
       relay = new Relay(database.db, log, 'node', quiet);
       tail = new Tail(connections.openTail, log, hub, quiet);
       tail.start();

@@ -115,7 +115,7 @@ describe('a worker', () => {
       tail = new Tail(
         connections.openTail,
         new EventLog(connections.commands, DEFAULTS),
-        listeners([worker.listener, all]),
+        listeners([worker.listener, all], quiet),
         quiet,
       );
       tail.start();

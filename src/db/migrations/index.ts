@@ -6,6 +6,8 @@ import { identities } from './003-identities.ts';
 import { outbox } from './004-outbox.ts';
 import { mutationClaims } from './005-mutation-claims.ts';
 import { deckyFleet } from './006-decky-fleet.ts';
+import { setAside } from './007-set-aside.ts';
+import { leaseTerms } from './008-lease-terms.ts';
 import { logWitness } from './009-log-witness.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
@@ -18,5 +20,7 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '005-mutation-claims': mutationClaims,
     '006-decky-fleet': deckyFleet,
     '009-log-witness': logWitness(engine),
+    '007-set-aside': setAside(engine),
+    '008-lease-terms': leaseTerms,
   };
 }

@@ -11,6 +11,8 @@ import { reasonOf } from './plan.ts';
 
 /** A topology that changes while the substrate is at work is planned again; one that never holds still is given up. */
 const MAX_PLANS = 10;
+/** Characters of a reason with all that could not be undone. */
+const MAX_WHOLE = 8000;
 
 /** The substrate could not do its part. */
 class SubstrateError extends Error {
@@ -60,7 +62,8 @@ async function take(parts: MutatorParts, action: SubstrateAction, networkIds: Ma
 async function giveUp(parts: MutatorParts, claim: Claim, planned: TopologyState | undefined, reason: string) {
   const problems = planned === undefined ? [] : await undo(parts, claim, planned);
   const whole = problems.length === 0 ? reason : `${reason}; not undone: ${problems.join('; ')}`;
-  if (await fail(parts, claim, whole)) parts.onCommitted();
+  // One for each decky, in a Docker engine's words: more than an event may hold.
+  if (await fail(parts, claim, whole.slice(0, MAX_WHOLE).toWellFormed())) parts.onCommitted();
 }
 
 /** Has the substrate run again what the database says, as far as it can. @returns what went wrong */

@@ -84,7 +84,15 @@ for (const engine of ENGINES) {
             pollMs: 100,
           }),
         );
-        const tail = new Tail(connections.openTail, log, listeners(mutators.map(({ listener }) => listener)), quiet);
+        const tail = new Tail(
+          connections.openTail,
+          log,
+          listeners(
+            mutators.map(({ listener }) => listener),
+            quiet,
+          ),
+          quiet,
+        );
         tail.start();
         relay.start();
         try {
