@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { LOG_CHANNEL } from '../../src/bus/channel.ts';
 import { entryId, offsetOf, type RawEntry } from '../../src/bus/entry.ts';
 import { keys, OFFSET_FIELD } from '../../src/bus/keys.ts';
-import { type Kept, Past } from './past.ts';
+import { type Kept, Past, type Sight } from './past.ts';
 
 type Command = readonly [string, ...string[]];
 
@@ -62,10 +62,11 @@ export class Archive {
     await this.#copyAllThen(['client', 'pause', '120000', 'all']);
   }
 
-  /** Redis is back, older than it was. */
-  async rewound(): Promise<void> {
+  /** Redis is back, older than it was. @param redis reaches it before anybody else can write */
+  async rewound(redis: Redis): Promise<void> {
     this.past.rewound();
-    await this.#copyAllThen();
+    this.#copied = new Map();
+    await this.#copyThen(undefined, redis);
   }
 
   /** Call it when every client stands at the end of the log. */
@@ -78,8 +79,8 @@ export class Archive {
     return this.#copyThen(destroy);
   }
 
-  async #copyThen(destroy?: Command): Promise<void> {
-    const transaction = this.#redis.multi();
+  async #copyThen(destroy?: Command, redis = this.#redis): Promise<void> {
+    const transaction = redis.multi();
     transaction.hgetall(keys.meta);
     for (const channel of this.#channels) {
       const stream = keys.stream(channel);
@@ -95,25 +96,36 @@ export class Archive {
     const fields = meta as Record<string, string>;
     this.#epoch = fields.epoch ?? '';
     if (this.#epoch === '') return; // Flushed, and nobody has published since.
-    const bornIn = new Map<Kept, string>();
-    for (const [index, channel] of this.#channels.entries()) {
+    const sights = this.#channels.map((channel, index) => {
       const newest = Number(fields[`${OFFSET_FIELD}${channel}`] ?? 0);
       const [first] = (streams[index * 2 + 1] as RawEntry[]).map(([id]) => offsetOf(id));
-      const entries = (streams[index * 2] as RawEntry[]).map((raw) => keptOf(raw, bornIn));
-      this.past.record(this.#epoch, channel, { entries, first, newest }, (kept) => bornIn.get(kept) ?? this.#epoch);
+      return { channel, newest, first, entries: (streams[index * 2] as RawEntry[]).map(keptOf) };
+    });
+    this.#record(sights);
+  }
+
+  #record(sights: readonly (Sight & { readonly channel: string })[]): void {
+    const log = sights.find(({ channel }) => channel === LOG_CHANNEL)?.entries ?? [];
+    const bornIn = new Map(log.map(({ id, epoch }) => [id, epoch ?? this.#epoch]));
+    for (const { channel, newest, first, entries } of sights) {
+      this.past.record(this.#epoch, channel, { entries, first, newest });
       this.#copied.set(channel, newest);
+      // Told to clients in the epoch before this one began, and not copied then.
+      for (const epoch of new Set(bornIn.values())) {
+        const own = entries.filter(({ id }) => bornIn.get(id) === epoch);
+        if (epoch !== this.#epoch) this.past.record(epoch, channel, { entries: own, first: 0, newest });
+      }
     }
   }
 }
 
-function keptOf([entry, words]: RawEntry, bornIn: Map<Kept, string>): Kept {
+function keptOf([entry, words]: RawEntry): Kept {
   const fields = new Map<string, string>();
   for (let index = 0; index + 1 < words.length; index += 2) fields.set(words[index] ?? '', words[index + 1] ?? '');
   const [before = '', proof = ''] = (fields.get('chain') ?? '').split(' ');
   const text = (name: string) => fields.get(name) ?? '';
   const [id, topic, data, revision] = [text('id'), text('topic'), text('data'), Number(text('revision') || 0)];
-  const kept: Kept = { offset: offsetOf(entry), proof, before, id, topic, data, revision };
+  const kept = { offset: offsetOf(entry), proof, before, id, topic, data, revision };
   const epoch = fields.get('epoch');
-  if (epoch !== undefined) bornIn.set(kept, epoch);
-  return kept;
+  return epoch === undefined ? kept : { ...kept, epoch };
 }

@@ -11,12 +11,13 @@ const ALL_DRILLS = Object.keys(DRILLS) as Drill[];
 
 /** What each run without a protection must be found guilty of, and in which story. */
 const GUILT: Readonly<Record<Sabotage, readonly [Drill, RegExp]>> = {
-  'gap check': ['trimmed while away', /was left out/],
-  'epoch check': ['flushed while away', /instead of|is not in the log|does not continue|of another epoch/],
+  'gap check': ['trimmed while away', /was left out|does not continue/],
+  'epoch check': ['flushed while away', /another epoch is the reason|does not continue/],
   'proof check': ['restored while away', /does not continue|is not in the log|stands at/],
   'revision in the cursor': ['snapshot ahead of the log', /though the snapshot contained it/],
-  'window check': ['fallen behind', /was left out/],
+  'window check': ['fallen behind', /was left out|does not continue/],
   'tail check': ['flushed under their eyes', /stands at/],
+  'witness check': ['state lost while away', /does not show identity/],
 };
 
 /** A bounded storm: what `bun run storm` does for as long as one likes. */

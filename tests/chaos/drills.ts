@@ -2,6 +2,7 @@ import { LOG_CHANNEL } from '../../src/bus/channel.ts';
 import { entryId } from '../../src/bus/entry.ts';
 import { createEvent, type Event } from '../../src/bus/event.ts';
 import { keys } from '../../src/bus/keys.ts';
+import { releaseLease, takeLease } from '../../src/db/leases.ts';
 import { until } from '../support/until.ts';
 import { comeBackAs } from './faults.ts';
 import type { Moment } from './redis-server.ts';
@@ -26,9 +27,8 @@ export const DRILLS = {
       for (const node of stage.fleet.nodes) await stage.fleet.kill(node);
       await Promise.all(stage.fleet.nodes.map((node) => stage.fleet.launch(node)));
       await stage.archive.copy();
-      for (const channel of [...stage.channels, LOG_CHANNEL]) {
-        await stage.archive.trim(channel, stage.archive.newest(channel));
-      }
+      // Not the log: trimmed past the witness it would be taken for one that has lost something.
+      for (const channel of stage.channels) await stage.archive.trim(channel, stage.archive.newest(channel));
       await publish(stage, 10);
     }),
 
@@ -62,6 +62,25 @@ export const DRILLS = {
         },
       );
     }),
+
+  /**
+   * The log comes back without state events that the relay had published a moment ago, to nodes that never saw it. Every
+   * client's place is good: none of them had seen those events. Whether the last look at the witness came before them or
+   * after must not matter.
+   */
+  'state lost while away': async (stage) => {
+    await stage.current();
+    for (const client of stage.clients) client.vanish();
+    const backup = await stage.redis.moment();
+    for (let count = 0; count < 5; count += 1) await stage.load.identify();
+    await until(
+      'an empty outbox',
+      async () => (await stage.db.selectFrom('outbox').select('seq').execute()).length === 0,
+    );
+    await comeBackAs(stage, backup, 'always', stage.fleet.nodes);
+    stage.everyoneBack();
+    await stage.current();
+  },
 
   /** Snapshots are ahead of the log, because nobody relays; their clients come back before it has followed. */
   'snapshot ahead of the log': async (stage) => {
@@ -112,18 +131,15 @@ async function whileAway(stage: DrillStage, meanwhile: () => Promise<void>, befo
 
 /** The database's lease says that another leads: events wait in the outbox, and nobody compares the witness. */
 async function withoutRelay({ db, fleet }: DrillStage, act: () => Promise<void>): Promise<void> {
-  const lease = { holder: 'storm', expires_at: Date.now() + 120_000 };
   for (const node of fleet.nodes) await fleet.kill(node);
-  await db
-    .insertInto('leases')
-    .values({ name: 'relay', ...lease })
-    .onConflict((conflict) => conflict.column('name').doUpdateSet(lease))
-    .execute();
+  // Whoever led is dead.
+  await db.updateTable('leases').set({ expires_at: 0 }).where('name', '=', 'relay').execute();
+  await takeLease(db, 'relay', 'storm', 120_000);
   try {
     await Promise.all(fleet.nodes.map((node) => fleet.launch(node)));
     await act();
   } finally {
-    await db.deleteFrom('leases').where('holder', '=', 'storm').execute();
+    await releaseLease(db, 'relay', 'storm');
   }
 }
 

@@ -153,8 +153,9 @@ export async function comeBackAs(
   await redis.kill();
   await Promise.all(nodes.map((node) => fleet.kill(node)));
   await redis.putBack(moment);
+  // Before anybody can write: what is published again at once is the same as what was lost.
+  await redis.inSecret((client) => archive.rewound(client));
   await redis.up(fsync);
-  await archive.rewound();
   await Promise.all(nodes.map((node) => fleet.launch(node)));
 }
 

@@ -11,6 +11,8 @@ export interface Kept {
   readonly topic: string;
   readonly data: string;
   readonly revision: number;
+  /** In the log: the epoch in which it was published. */
+  readonly epoch?: string;
 }
 
 /** What a stream holds at one moment, or what was added to it since the last. */
@@ -44,8 +46,8 @@ export class Past {
   /** What may not happen whatever clients see. */
   readonly problems: string[] = [];
 
-  /** @param bornIn for the log's entries: the epoch in which each was published */
-  record(epoch: string, channel: string, sight: Sight, bornIn?: (kept: Kept) => string): void {
+  /** The channel holds these, or these too, in this epoch. */
+  record(epoch: string, channel: string, sight: Sight): void {
     this.epochs.add(epoch);
     const line = this.#line(epoch, channel);
     for (const kept of sight.entries) {
@@ -53,7 +55,7 @@ export class Past {
       const known = line.all.get(kept.offset) ?? [];
       if (!known.some(({ proof, id }) => proof === kept.proof && id === kept.id)) known.push(kept);
       line.all.set(kept.offset, known);
-      if (channel === LOG_CHANNEL) this.#published(kept, bornIn?.(kept) ?? epoch);
+      if (channel === LOG_CHANNEL) this.#published(kept);
     }
     line.trimmedBelow = Math.max(line.trimmedBelow, sight.first ?? sight.newest + 1);
     for (const [offset, proof] of line.wasThere ?? []) {
@@ -136,7 +138,7 @@ export class Past {
   }
 
   /** What a new epoch takes over was published in the one before: publishing it again is no repetition. */
-  #published({ id, offset }: Kept, bornIn: string): void {
+  #published({ id, offset, epoch: bornIn = '' }: Kept): void {
     this.seen.add(id);
     const key = `${bornIn} ${id}`;
     const known = this.#places.get(key);

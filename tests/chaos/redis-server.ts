@@ -28,8 +28,7 @@ export class RedisServer {
   private constructor(folder: string) {
     this.#folder = folder;
     this.socket = join(folder, 'redis.sock');
-    this.client = new Redis({ path: this.socket, retryStrategy: () => 20 });
-    this.client.on('error', () => {}); // It is taken away on purpose.
+    this.client = connect(this.socket);
   }
 
   static async start(): Promise<RedisServer> {
@@ -45,16 +44,23 @@ export class RedisServer {
   /** Starts it on the data that is there, and waits until it answers. */
   async up(fsync: Fsync = this.#fsync): Promise<void> {
     this.#fsync = fsync;
-    this.#child = Bun.spawn(
-      [
-        'redis-server',
-        ...['--port', '0', '--unixsocket', this.socket, '--dir', this.#folder, '--save', ''],
-        ...['--appendonly', 'yes', '--appendfsync', fsync, '--auto-aof-rewrite-percentage', '0'],
-      ],
-      { stdout: 'ignore', stderr: 'ignore' },
-    );
-    const isReady = () => this.client.ping().catch(() => undefined);
-    await until('redis to answer', async () => this.client.status === 'ready' && (await isReady()), 30_000);
+    this.#spawn(this.socket);
+    await answering(this.client);
+  }
+
+  /** Starts it where nobody else finds it, and ends it again. It must be down. */
+  async inSecret(look: (client: Redis) => Promise<void>): Promise<void> {
+    const socket = join(this.#folder, 'secret.sock');
+    const child = this.#spawn(socket);
+    const client = connect(socket);
+    try {
+      await answering(client);
+      await look(client);
+    } finally {
+      client.disconnect();
+      child.kill('SIGKILL');
+      await child.exited;
+    }
   }
 
   async kill(): Promise<void> {
@@ -103,6 +109,19 @@ export class RedisServer {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
+  #spawn(socket: string): Bun.Subprocess {
+    const child = Bun.spawn(
+      [
+        'redis-server',
+        ...['--port', '0', '--unixsocket', socket, '--dir', this.#folder, '--save', ''],
+        ...['--appendonly', 'yes', '--appendfsync', this.#fsync, '--auto-aof-rewrite-percentage', '0'],
+      ],
+      { stdout: 'ignore', stderr: 'ignore' },
+    );
+    this.#child = child;
+    return child;
+  }
+
   async #growingFile(): Promise<string> {
     const folder = join(this.#folder, 'appendonlydir');
     const generation = (name: string) => Number(/\.(\d+)\.incr\.aof$/.exec(name)?.[1] ?? 0);
@@ -110,4 +129,15 @@ export class RedisServer {
     if (newest === undefined) throw new Error('redis has no append-only file');
     return join(folder, newest);
   }
+}
+
+function connect(path: string): Redis {
+  const client = new Redis({ path, retryStrategy: () => 20 });
+  client.on('error', () => {}); // It is taken away on purpose.
+  return client;
+}
+
+async function answering(client: Redis): Promise<void> {
+  const isReady = () => client.ping().catch(() => undefined);
+  await until('redis to answer', async () => client.status === 'ready' && (await isReady()), 30_000);
 }

@@ -4,17 +4,25 @@
  */
 
 import { tailChecks } from '../../src/bus/tail.ts';
+import { LogWitness } from '../../src/bus/witness.ts';
 import { loadConfig } from '../../src/config.ts';
 import { type StartOptions, start } from '../../src/main.ts';
 import { stopOnSignals } from '../../src/signals.ts';
 import { recovery } from '../../src/stream/recovery.ts';
+
+type Protections = NonNullable<StartOptions['protections']> & { readonly witness?: false };
 
 export const SABOTAGES = {
   /** History that was trimmed away is skipped in silence. */
   'gap check': {
     recovery: {
       ...recovery,
-      open: (request, standing) => recovery.open(request, { ...standing, nextKept: true }),
+      open: (request, standing) =>
+        recovery.open(request, {
+          ...standing,
+          nextKept: true,
+          readerProof: standing.readerProof || (request.kind === 'from' ? request.cursor.proof : ''),
+        }),
       accept: (offset, found) => (found <= offset ? 'repeated' : 'next'),
     },
   },
@@ -38,11 +46,14 @@ export const SABOTAGES = {
     recovery: {
       ...recovery,
       due: (offset, range) => (range === undefined || offset >= range.last ? 'nothing' : 'memory'),
+      proves: (proof, found) => found === '' || recovery.proves(proof, found),
     },
   },
   /** The tail believes that the log it reads is the log there is. */
   'tail check': { tailChecks: { ...tailChecks, replaced: () => false } },
-} satisfies Record<string, StartOptions['protections']>;
+  /** Nobody asks whether the log still holds what the database knows to be published. */
+  'witness check': { witness: false },
+} satisfies Record<string, Protections>;
 
 export type Sabotage = keyof typeof SABOTAGES;
 
@@ -53,7 +64,8 @@ function isSabotage(name: string): name is Sabotage {
 if (import.meta.main) {
   const without = process.argv.find((argument) => argument.startsWith('--without='))?.slice('--without='.length);
   if (without !== undefined && !isSabotage(without)) throw new Error(`no protection is called ${without}`);
-  const protections = without === undefined ? {} : SABOTAGES[without];
+  const protections: Protections = without === undefined ? {} : SABOTAGES[without];
+  if ('witness' in protections) LogWitness.prototype.testify = async () => {};
   const starting = start(loadConfig(process.env), { protections });
   stopOnSignals(
     async () => (await starting).stop(),

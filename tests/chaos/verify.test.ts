@@ -170,16 +170,14 @@ describe('what is wrong', () => {
   });
 
   test('publishing twice in an epoch, but not in two', () => {
-    const log = (offset: number, event: string) => ({
-      entries: [kept(offset, { id: event })],
-      first: 1,
-      newest: offset,
-    });
     const past = new Past();
-    past.record('e', 'log', log(1, 'x'));
-    past.record('f', 'log', log(2, 'x'));
+    const publish = (offset: number, epoch: string) => {
+      past.record(epoch, 'log', { entries: [kept(offset, { id: 'x', epoch })], first: 1, newest: offset });
+    };
+    publish(1, 'e');
+    publish(2, 'f');
     expect(past.problems).toEqual([]);
-    past.record('f', 'log', log(3, 'x'));
+    publish(3, 'f');
     expect(past.problems.join('; ')).toMatch(/event x was published twice in epoch f/);
   });
 });
