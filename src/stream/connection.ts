@@ -119,8 +119,16 @@ export class Connection implements Member {
     return this.#at.offset;
   }
 
-  /** Reads what the stream opens with. Position first, then the snapshot (invariant 5). */
-  static async prepare(subscription: Subscription, parts: ConnectionParts, request: Resumption): Promise<Prepared> {
+  /**
+   * Reads what the stream opens with. Position first, then the snapshot (invariant 5).
+   * @param isOpen true when the client is streaming already: without the bus there is nothing new to tell it
+   */
+  static async prepare(
+    subscription: Subscription,
+    parts: ConnectionParts,
+    request: Resumption,
+    isOpen = false,
+  ): Promise<Prepared> {
     const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
     const standing = await parts.log.position(subscription.view.channel, readerOffset).catch((error: unknown) => {
       parts.logger.debug('a stream opens without the bus', { error: describeError(error) });
@@ -129,7 +137,7 @@ export class Connection implements Member {
     // With the bus down a fresh client gets its snapshot all the same, and one whose cursor is none is told so; a
     // returning one has its state already.
     const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);
-    const wantsSnapshot = opening !== undefined && opening.kind !== 'resume';
+    const wantsSnapshot = opening !== undefined && opening.kind !== 'resume' && !(isOpen && standing === undefined);
     const { view, snapshot: read } = subscription;
     const snapshot = wantsSnapshot && read !== undefined ? await parts.snapshots.read(view.key, read) : undefined;
     return { standing, opening, snapshot };
@@ -154,11 +162,11 @@ export class Connection implements Member {
     if (this.#isBehind()) this.#fallBack();
   }
 
-  onBreak(epoch: string): void {
+  onBreak(): void {
     this.#breaks += 1;
     if (this.#state === 'closed' || this.#state === 'opening') return; // Opening asks where the channel stands anyway.
-    if (epoch !== this.#epoch) void this.#reopen(this.#resumption());
-    else this.#fallBack();
+    // What it has read by itself may be ahead of what the tail saw, and lost with the rest: its place is to be proved.
+    void this.#reopen(this.#resumption());
   }
 
   onReconnect(): void {
@@ -274,7 +282,7 @@ export class Connection implements Member {
 
   async #prepareAgain(request: Resumption): Promise<Prepared | undefined> {
     try {
-      return await Connection.prepare(this.subscription, this.#parts, request);
+      return await Connection.prepare(this.subscription, this.#parts, request, true);
     } catch (error) {
       // What it streams has been deleted: the client is told so when it comes back.
       if (error instanceof AppError && error.code === 'not_found') this.close('end');

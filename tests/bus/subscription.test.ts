@@ -3,8 +3,16 @@ import type { Batch } from '../../src/bus/entry.ts';
 import { listeners, subscription } from '../../src/bus/subscription.ts';
 import type { TailListener } from '../../src/bus/tail.ts';
 import { createLog } from '../../src/telemetry/log.ts';
+import { FIRST } from '../stream/support.ts';
 
-const entries = [1, 2, 3].map((offset) => ({ offset, id: `e${offset}`, topic: 'a.b', data: '{}', revision: 0 }));
+const entries = [1, 2, 3].map((offset) => ({
+  offset,
+  id: `e${offset}`,
+  topic: 'a.b',
+  data: '{}',
+  ...FIRST,
+  revision: 0,
+}));
 const batch: Batch = { epoch: 'e', channel: 'log', first: 1, last: 3, entries };
 
 test('a listener that throws costs the others nothing, and the log says what was being done', () => {

@@ -61,7 +61,13 @@ for (const engine of ENGINES) {
         | 'topology_mutations'
         | 'topology_status_events',
     ) => database.db.selectFrom(table).selectAll().execute();
-    const leases = () => database.db.selectFrom('leases').select('name').where('name', 'like', 'lifecycle:%').execute();
+    const leases = () =>
+      database.db
+        .selectFrom('leases')
+        .select('name')
+        .where('name', 'like', 'lifecycle:%')
+        .where('holder', '!=', '')
+        .execute();
     /** A second LAN and a decky in it. */
     const furnish = async (id: string) => {
       const lan = await rest.call('POST', `/topologies/${id}/lans`, { name: 'office' });
