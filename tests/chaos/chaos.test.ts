@@ -11,7 +11,7 @@ const ALL_DRILLS = Object.keys(DRILLS) as Drill[];
 
 /** What each run without a protection must be found guilty of, and in which story. */
 const GUILT: Readonly<Record<Sabotage, readonly [Drill, RegExp]>> = {
-  'gap check': ['trimmed while away', /was left out|does not continue/],
+  'gap check': ['trimmed while away', /was left out|does not continue|stands at/],
   'epoch check': ['flushed while away', /another epoch is the reason|does not continue/],
   'proof check': ['restored while away', /does not continue|is not in the log|stands at/],
   'revision in the cursor': ['snapshot ahead of the log', /though the snapshot contained it/],
