@@ -13,14 +13,15 @@ type Command = readonly [string, ...string[]];
 export class Archive {
   readonly past = new Past();
   readonly #redis: Redis;
-  readonly #channels: readonly string[];
+  /** With the log. */
+  readonly channels: readonly string[];
   #epoch = '';
   /** Channel → the newest offset that was copied in this epoch. */
   #copied = new Map<string, number>();
 
   constructor(redis: Redis, channels: readonly string[]) {
     this.#redis = redis;
-    this.#channels = [...channels, LOG_CHANNEL];
+    this.channels = [...channels, LOG_CHANNEL];
   }
 
   /** The epoch that was copied last. */
@@ -82,7 +83,7 @@ export class Archive {
   async #copyThen(destroy?: Command, redis = this.#redis): Promise<void> {
     const transaction = redis.multi();
     transaction.hgetall(keys.meta);
-    for (const channel of this.#channels) {
+    for (const channel of this.channels) {
       const stream = keys.stream(channel);
       transaction.xrange(stream, `(${entryId(this.newest(channel))}`, '+');
       transaction.xrange(stream, '-', '+', 'COUNT', 1);
@@ -96,7 +97,7 @@ export class Archive {
     const fields = meta as Record<string, string>;
     this.#epoch = fields.epoch ?? '';
     if (this.#epoch === '') return; // Flushed, and nobody has published since.
-    const sights = this.#channels.map((channel, index) => {
+    const sights = this.channels.map((channel, index) => {
       const newest = Number(fields[`${OFFSET_FIELD}${channel}`] ?? 0);
       const [first] = (streams[index * 2 + 1] as RawEntry[]).map(([id]) => offsetOf(id));
       return { channel, newest, first, entries: (streams[index * 2] as RawEntry[]).map(keptOf) };

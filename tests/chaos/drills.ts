@@ -10,7 +10,6 @@ import type { Stage } from './stage.ts';
 
 /** A stage without load, and how to wait for its clients. */
 export interface DrillStage extends Stage {
-  everyoneBack(): void;
   /** Resolves when every client has what the log holds. */
   current(): Promise<unknown>;
 }
@@ -78,7 +77,7 @@ export const DRILLS = {
       async () => (await stage.db.selectFrom('outbox').select('seq').execute()).length === 0,
     );
     await comeBackAs(stage, backup, 'always', stage.fleet.nodes);
-    stage.everyoneBack();
+    stage.crowd.everyoneBack();
     await stage.current();
   },
 
@@ -87,10 +86,10 @@ export const DRILLS = {
     await withoutRelay(stage, async () => {
       for (const client of stage.clients) client.startOver();
       for (let count = 0; count < 5; count += 1) await stage.load.identify();
-      stage.everyoneBack();
+      stage.crowd.everyoneBack();
       await until('a position for everybody', () => stage.clients.every(({ at }) => at !== undefined));
       for (const client of stage.clients) client.vanish();
-      stage.everyoneBack();
+      stage.crowd.everyoneBack();
     });
     await stage.current();
   },
@@ -100,7 +99,7 @@ export const DRILLS = {
     for (const client of stage.clients) client.stall();
     await publish(stage, 520, 30_000);
     await dispatched(stage);
-    stage.everyoneBack();
+    stage.crowd.everyoneBack();
     await publish(stage, 10);
     await stage.current();
   },
@@ -124,7 +123,7 @@ async function whileAway(stage: DrillStage, meanwhile: () => Promise<void>, befo
   await stage.current();
   for (const client of stage.clients) client.vanish();
   await meanwhile();
-  stage.everyoneBack();
+  stage.crowd.everyoneBack();
   await publish(stage, 5);
   await stage.current();
 }
@@ -145,6 +144,7 @@ async function withoutRelay({ db, fleet }: DrillStage, act: () => Promise<void>)
 
 /** Publishes to every channel in turn, with the same ids again until Redis has said that it has them. */
 async function publish(stage: DrillStage, count: number, bytes = 20): Promise<void> {
+  stage.load.published += count;
   const publications = Array.from({ length: count }, (_, index) => ({ event: numberedEvent(stage, index, bytes) }));
   for (let index = 0; index < publications.length; index += 50) {
     const some = publications.slice(index, index + 50);

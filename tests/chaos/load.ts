@@ -88,10 +88,10 @@ export class Load {
   }
 
   /** Many large events at once: what a client that has stopped reading falls behind with. */
-  async flood(events: number, bytes: number): Promise<void> {
+  async flood(events: number, bytes: number, isOver: () => boolean): Promise<void> {
     let left = events;
     const publisher = async () => {
-      while (left > 0) {
+      while (left > 0 && !isOver()) {
         left -= 1;
         await this.publish(bytes);
       }

@@ -9,6 +9,7 @@ import { createTestDatabase, quiet } from '../support/database.ts';
 import type { Random } from '../support/random.ts';
 import { Archive } from './archive.ts';
 import { StormClient } from './client.ts';
+import { Crowd } from './crowd.ts';
 import { Fleet } from './fleet.ts';
 import { Load } from './load.ts';
 import { type PostgresServer, startPostgres } from './postgres-server.ts';
@@ -36,6 +37,7 @@ export interface Stage {
   readonly archive: Archive;
   readonly channels: readonly string[];
   readonly clients: readonly StormClient[];
+  readonly crowd: Crowd;
   readonly load: Load;
   /** Publishes beside the nodes, as any other producer. */
   readonly log: EventLog;
@@ -90,7 +92,8 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
     for (const client of clients) client.vanish();
   });
   const load = new Load({ random, db, token, topologies: [first, ...others], urls: () => fleet.urls });
-  return { db, redis, postgres, fleet, archive, channels, clients, load, log, topologies: [first, ...others] };
+  const crowd = new Crowd({ clients, fleet, archive, load, random });
+  return { db, redis, postgres, fleet, archive, channels, clients, crowd, load, log, topologies: [first, ...others] };
 }
 
 function watches(topologies: readonly string[]): readonly (() => { watch: Watch; screen: Screen })[] {

@@ -1,8 +1,7 @@
-import { LOG_CHANNEL } from '../../src/bus/channel.ts';
 import type { Engine } from '../../src/db/database.ts';
 import { type Random, seeded } from '../support/random.ts';
 import { until } from '../support/until.ts';
-import type { StormClient, Tally } from './client.ts';
+import type { Crowd } from './crowd.ts';
 import { DRILLS, type Drill } from './drills.ts';
 import { chooseFault, type Fault, type World } from './faults.ts';
 import type { Moment } from './redis-server.ts';
@@ -37,8 +36,6 @@ export interface StormOptions {
 const MOST_MOMENTS = 20;
 const COMPACT_ABOVE_BYTES = 64 * 1024 * 1024;
 const TWO_AT_ONCE = 0.25;
-/** Enough to fill the socket buffers of a client that has stopped reading (about 4 MB). */
-const FLOOD = { events: 200, bytes: 30_000, chance: 0.15 } as const;
 const LOOK_MS = 50;
 
 /** Random faults under load, calm, the verdict; again and again. */
@@ -48,7 +45,6 @@ export class Storm {
   readonly #stops: (() => Promise<unknown> | unknown)[] = [];
   readonly #startedAt = performance.now();
   readonly #faults = new Map<string, number[]>();
-  readonly #tally: Tally = { frames: 0, resumes: 0, resets: new Map() };
   readonly #violations: string[] = [];
   readonly #moments: Moment[] = [];
   readonly #recent: string[] = [];
@@ -75,7 +71,7 @@ export class Storm {
         mutations: load?.mutations ?? 0,
         identities: load?.identities ?? 0,
       },
-      tally: this.#tally,
+      tally: this.#stage?.crowd.tally ?? { frames: 0, resumes: 0, resets: new Map() },
       violations: this.#violations,
     };
   }
@@ -85,7 +81,7 @@ export class Storm {
     const { goesOn, drills } = this.#options;
     const stage = await setStage({ ...this.#options, random: this.#random }, this.#stops);
     this.#stage = stage;
-    this.#keeper = setInterval(() => this.#bringBack(stage), 30);
+    this.#keeper = setInterval(() => stage.crowd.bringBack(), 30);
     await this.#calm(stage);
     while (this.#goesOn() && goesOn(this.#rounds)) {
       await this.#round(stage);
@@ -95,7 +91,7 @@ export class Storm {
       if (!this.#goesOn()) break;
       this.#did(`drill: ${drill}`);
       const current = () => this.#recovered(stage, `drill: ${drill}`);
-      await DRILLS[drill]({ ...stage, everyoneBack: () => this.#everyoneBack(stage), current });
+      await DRILLS[drill]({ ...stage, current });
       await this.#calm(stage);
     }
     return this.report;
@@ -138,41 +134,12 @@ export class Storm {
     const faults: Fault[] = [first, ...(this.#random.chance(TWO_AT_ONCE) ? [chooseFault(world, first)] : [])];
     const kinds = faults.map(({ kind }) => kind).join(' + ');
     this.#did(kinds);
-    const mischief = this.#mischief(stage);
+    const mischief = stage.crowd.mischief();
     await Bun.sleep(this.#random.between(200, 1500) / world.haste);
     await Promise.all(faults.map((fault) => fault.strike(world)));
     await mischief.end();
     const ms = await this.#recovered(stage, kinds);
     for (const { kind } of faults) this.#faults.set(kind, [...(this.#faults.get(kind) ?? []), ms]);
-  }
-
-  /** Clients stall, go on, vanish and return, until it is ended. */
-  #mischief(stage: Stage): { end(): Promise<void> } {
-    let isOver = false;
-    const [first, ...others] = stage.clients;
-    const one = async () => {
-      if (first === undefined) return;
-      const client = this.#random.pick([first, ...others]);
-      const dice = this.#random.next();
-      if (dice < 0.25) client.stall();
-      else if (dice < 0.5) client.go();
-      else if (dice < 0.75) client.vanish();
-      else await this.#connect(stage, client);
-    };
-    const run = async () => {
-      if (this.#random.chance(FLOOD.chance)) await stage.load.flood(FLOOD.events, FLOOD.bytes);
-      while (!isOver) {
-        await one();
-        await Bun.sleep(this.#random.between(30, 150));
-      }
-    };
-    const running = run();
-    return {
-      end() {
-        isOver = true;
-        return running;
-      },
-    };
   }
 
   // --- recovery and calm ---------------------------------------------------------------------------------------------
@@ -183,15 +150,16 @@ export class Storm {
    */
   async #recovered(stage: Stage, after: string): Promise<number> {
     const startedAt = performance.now();
-    this.#everyoneBack(stage);
-    await this.#look(stage);
-    let mark = this.#mark(stage);
+    const { archive, crowd } = stage;
+    crowd.everyoneBack();
+    await this.#look(crowd);
+    let mark = crowd.mark();
     let behind: string[] = [];
     const isCurrent = async () => {
       await Bun.sleep(LOOK_MS);
-      await this.#look(stage);
-      if (stage.archive.epoch !== mark.epoch) mark = this.#mark(stage);
-      behind = this.#behind(stage, mark.newest);
+      await this.#look(crowd);
+      if (archive.epoch !== mark.epoch) mark = crowd.mark();
+      behind = crowd.behind(mark);
       return behind.length === 0 || !this.#goesOn();
     };
     await until('all clients to be current', isCurrent, this.#options.recoveryMs).catch((error) => {
@@ -203,20 +171,17 @@ export class Storm {
 
   /** No load, everybody reads, and then: every screen equals the database, and nothing is missing anywhere. */
   async #calm(stage: Stage): Promise<void> {
-    const { load, archive, fleet, db } = stage;
-    this.#everyoneBack(stage);
+    const { load, archive, crowd, fleet, db } = stage;
+    crowd.everyoneBack();
     await load.stop();
     let missing: string[] = [];
     const isCalm = async () => {
       await Bun.sleep(LOOK_MS);
-      await this.#look(stage);
-      missing = this.#behind(stage, this.#mark(stage).newest);
+      await this.#look(crowd);
+      missing = crowd.behind(crowd.mark());
       const waiting = await db.selectFrom('outbox').select('seq').execute();
       if (waiting.length > 0) missing.push(`${waiting.length} events wait in the outbox`);
-      for (const { screen, name, trail } of missing.length > 0 ? [] : stage.clients.map(namedScreen)) {
-        const difference = await screen.differs(db);
-        if (difference !== undefined) missing.push(`${name} ${difference}\n    ${trail}`);
-      }
+      if (missing.length === 0) missing = await crowd.misled(db);
       return missing.length === 0 || !this.#goesOn();
     };
     // While the database comes back a query may fail.
@@ -235,6 +200,10 @@ export class Storm {
     if (isQuiet) archive.forget();
   }
 
+  async #look(crowd: Crowd): Promise<void> {
+    for (const problem of await crowd.look()) this.#violated(problem);
+  }
+
   async #everyMutationIsThere({ db, load }: Stage): Promise<void> {
     const ids = [...load.accepted];
     load.accepted.clear();
@@ -242,56 +211,6 @@ export class Storm {
     const rows = await db.selectFrom('topology_mutations').select('id').where('id', 'in', ids).execute();
     const known = new Set(rows.map(({ id }) => id));
     for (const id of ids) if (!known.has(id)) this.#violated(`mutation ${id} was accepted and is not there`);
-  }
-
-  /** Copies the log, and checks what clients had got before that. */
-  async #look({ archive, clients }: Stage): Promise<void> {
-    const lives = clients.map((client) => ({ client, lived: client.takeLived() }));
-    await archive.copy();
-    for (const { client, lived } of lives) {
-      for (const problem of client.examine(lived, this.#tally)) this.#violated(problem);
-    }
-  }
-
-  #mark({ archive, channels }: Stage): { epoch: string; newest: ReadonlyMap<string, number> } {
-    const newest = new Map([LOG_CHANNEL, ...channels].map((channel) => [channel, archive.newest(channel)]));
-    return { epoch: archive.epoch, newest };
-  }
-
-  /** @param newest channel → the offset up to which everybody has to be */
-  #behind({ archive, clients }: Stage, newest: ReadonlyMap<string, number>): string[] {
-    return clients.flatMap((client) => {
-      const { at, revision, watch, name } = client;
-      const to = newest.get(watch.channel) ?? 0;
-      const isHere = at?.epoch === archive.epoch && archive.past.stands(watch.channel, at) !== false;
-      if (isHere && at.offset >= to) return [];
-      // What it is not shown, and what its snapshot contained, moves nobody on.
-      const due = archive.past.newest(archive.epoch, watch.channel, ({ offset, topic, revision: of }) => {
-        return offset <= to && watch.shows(topic) && (of === 0 || of > revision);
-      });
-      if (isHere && at.offset >= due) return [];
-      const log = `${archive.epoch}.${due}`;
-      return [`${name} stands at ${at?.epoch}.${at?.offset}.${at?.proof}, the log at ${log}\n    ${client.trail()}`];
-    });
-  }
-
-  // --- clients -------------------------------------------------------------------------------------------------------
-
-  #everyoneBack(stage: Stage): void {
-    for (const client of stage.clients) {
-      client.away = false;
-      client.go();
-    }
-    this.#bringBack(stage);
-  }
-
-  #bringBack(stage: Stage): void {
-    for (const client of stage.clients) if (!client.away && !client.connected) void this.#connect(stage, client);
-  }
-
-  async #connect({ fleet }: Stage, client: StormClient): Promise<void> {
-    const [first, ...others] = fleet.urls;
-    if (first !== undefined) await client.connect(this.#random.pick([first, ...others]));
   }
 
   // --- telling -------------------------------------------------------------------------------------------------------
@@ -309,8 +228,4 @@ export class Storm {
     this.#violations.push(violation);
     this.#options.say?.(`VIOLATION ${violation}`);
   }
-}
-
-function namedScreen(client: StormClient) {
-  return { screen: client.screen, name: client.name, trail: client.trail() };
 }
