@@ -74,6 +74,7 @@ export class Connection implements Member {
   #state: ConnectionState = 'opening';
   #window: Window | undefined;
   #breaks = 0;
+  #reopenings = 0;
   #epoch = '';
   /** The newest event that is counted: sent, not shown, or contained in the snapshot. */
   #at: Place = START;
@@ -262,14 +263,24 @@ export class Connection implements Member {
     return [toBytes(encodeJsonFrame({ id, event: 'ready', data: { position: id } }))];
   }
 
-  /** Opens again on the same stream: after the bus was away, the epoch changed or history turned out to be gone. */
+  /**
+   * Opens again on the same stream: after the bus was away, the log was replaced or history turned out to be gone. Of
+   * several the newest counts, and none brings a closed connection back.
+   */
   async #reopen(request: Resumption): Promise<void> {
+    if (this.#state === 'closed') return;
     this.#state = 'opening';
-    for (let delay: number = RETRY_MS.first; this.#isOpening(); delay = Math.min(delay * 2, RETRY_MS.most)) {
+    this.#reopenings += 1;
+    const turn = this.#reopenings;
+    const isOver = () => this.#state !== 'opening' || this.#reopenings !== turn;
+    for (let delay: number = RETRY_MS.first; !isOver(); delay = Math.min(delay * 2, RETRY_MS.most)) {
       await this.#untilWritable();
-      if (!this.#isOpening()) return;
+      if (isOver()) return;
+      const breaks = this.#breaks;
       const prepared = await this.#prepareAgain(request);
-      if (!this.#isOpening()) return;
+      if (isOver()) return;
+      // The log was replaced while it was asked: the answer may be of the one before.
+      if (this.#breaks !== breaks) continue;
       if (prepared?.standing !== undefined) {
         // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
         if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#state = 'replaying';
@@ -477,11 +488,7 @@ export class Connection implements Member {
     return this.subscription.request.kind === 'malformed' ? { kind: 'fresh' } : this.subscription.request;
   }
 
-  // Methods, because the state changes during an await and the compiler would not believe it.
-  #isOpening(): boolean {
-    return this.#state === 'opening';
-  }
-
+  // A method, because the state changes during an await and the compiler would not believe it.
   #isClosed(): boolean {
     return this.#state === 'closed';
   }

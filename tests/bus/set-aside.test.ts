@@ -12,6 +12,7 @@ import type { Db } from '../../src/db/database.ts';
 import type { OutboxRow } from '../../src/db/schema.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
+import { whenReady } from '../support/redis.ts';
 import { until } from '../support/until.ts';
 import { type Bus, createBus, DEFAULTS, idsOf, offsetsOf, stored, storedLog, upTo } from './support.ts';
 
@@ -47,7 +48,7 @@ for (const engine of ENGINES) {
       }
       lines = [];
       connections = connectRedis(bus.server.url, quiet);
-      await connections.ready();
+      await whenReady(connections);
     });
     afterEach(() => connections.close());
     afterAll(() => database.dispose());

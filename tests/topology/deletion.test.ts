@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { sql } from 'kysely';
 import { createEvent } from '../../src/bus/event.ts';
 import { EventLog, type Publication, type Published } from '../../src/bus/event-log.ts';
+import { keys } from '../../src/bus/keys.ts';
 import { appendToOutbox, channelRevision } from '../../src/bus/outbox.ts';
 import { OutboxPublisher } from '../../src/bus/outbox-publisher.ts';
 import { type Bus, createBus, DEFAULTS } from '../bus/support.ts';
@@ -82,10 +83,14 @@ for (const engine of ENGINES) {
       const log = new TellingLog(bus.redis, DEFAULTS);
       const publisher = new OutboxPublisher(database.db, log, quiet);
       while (await publisher.publishNext(7));
-      expect(log.given.map(({ event, forget, fence }) => [event.topic, forget, fence])).toEqual([
-        [`topology.${id}.status`, undefined, 7],
-        ['system.topology.deleted', `topology.${id}`, 7],
+      expect(log.given.map(({ event, forget }) => [event.topic, forget])).toEqual([
+        [`topology.${id}.status`, undefined],
+        ['system.topology.deleted', `topology.${id}`],
       ]);
+      // Nothing of it is left, neither events nor numbers.
+      expect(await bus.redis.exists(keys.stream(`topology.${id}`))).toBe(0);
+      const fields = await bus.redis.hkeys(keys.meta);
+      expect(fields.filter((field) => field.includes(id))).toEqual([]);
     });
 
     test('waits for what is being told in the channel: nothing of it comes after the end', async () => {
