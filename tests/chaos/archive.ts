@@ -70,11 +70,6 @@ export class Archive {
     await this.#copyThen(undefined, redis);
   }
 
-  /** Call it when every client stands at the end of the log. */
-  forget(): void {
-    this.past.forget(this.#epoch);
-  }
-
   #copyAllThen(destroy?: Command): Promise<void> {
     this.#copied = new Map();
     return this.#copyThen(destroy);

@@ -121,6 +121,15 @@ export class Crowd {
     });
   }
 
+  /** Lets go of the events that all have got. They must all be in the present epoch. */
+  forget(): void {
+    const { archive, clients } = this.#options;
+    archive.past.forget(archive.epoch, (channel) => {
+      const offsets = clients.flatMap(({ at, watch }) => (watch.channel === channel ? [at?.offset ?? 0] : []));
+      return Math.min(archive.newest(channel), ...offsets);
+    });
+  }
+
   /** @returns whose screen differs from the database, and how */
   async misled(db: Db): Promise<string[]> {
     const misled: string[] = [];

@@ -118,14 +118,19 @@ export class Past {
     return newest;
   }
 
-  /** Lets go of what nobody will ask about any more: every client stands at the end of the present epoch. */
-  forget(epoch: string): void {
+  /**
+   * Lets go of what nobody will ask about any more.
+   * @param epoch in which all clients are
+   * @param reached the offset that all clients of a channel have reached
+   */
+  forget(epoch: string, reached: (channel: string) => number): void {
     this.seen.clear();
     for (const [key, line] of this.#lines) {
-      if (!key.startsWith(`${epoch} `)) this.#lines.delete(key);
-      const newest = Math.max(0, ...line.now.keys());
-      for (const offset of line.all.keys()) if (offset < newest) line.all.delete(offset);
-      for (const offset of line.now.keys()) if (offset < newest) line.now.delete(offset);
+      const [of, channel = ''] = key.split(' ');
+      if (of !== epoch) this.#lines.delete(key);
+      const from = reached(channel);
+      for (const offset of line.all.keys()) if (offset < from) line.all.delete(offset);
+      for (const offset of line.now.keys()) if (offset < from) line.now.delete(offset);
       line.lost.clear();
     }
   }

@@ -197,7 +197,7 @@ export class Storm {
     }
     this.#acknowledged += load.acknowledged.size;
     load.acknowledged.clear();
-    if (isQuiet) archive.forget();
+    if (isQuiet) crowd.forget();
   }
 
   async #look(crowd: Crowd): Promise<void> {

@@ -101,6 +101,17 @@ describe('what is right', () => {
   });
 });
 
+test('what all clients have passed is forgotten, and nothing that one of them has still to pass', () => {
+  const past = pastOf(...PAST);
+  past.forget('e', () => 3);
+  const place = { epoch: 'e', revision: 0 };
+  const path = past.path(CHANNEL, { ...place, offset: 3, proof: proof(3) }, { ...place, offset: 5, proof: proof(5) });
+  expect(path).toEqual(PAST.slice(3));
+  expect(
+    past.path(CHANNEL, { ...place, offset: 1, proof: proof(1) }, { ...place, offset: 5, proof: proof(5) }),
+  ).toMatch(/is not in the log/);
+});
+
 describe('what is wrong', () => {
   test.each<[string, RegExp, readonly (RawFrame | string)[]]>([
     ['an event that is left out', /follows e\.2\.\w+ without saying so/, [told(4)]],
