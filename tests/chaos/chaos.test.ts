@@ -23,7 +23,7 @@ const GUILT: Readonly<Record<Sabotage, readonly [Drill, RegExp]>> = {
 /** A bounded storm: what `bun run storm` does for as long as one likes. */
 async function storm(options: Partial<StormOptions>): Promise<Report> {
   const run = new Storm({
-    ...{ seed: SEED, database: 'sqlite', nodes: 3, clients: 12, goesOn: (round) => round < 2, faultsPerRound: 5 },
+    ...{ seed: SEED, database: 'sqlite', nodes: 3, clients: 12, goesOn: (round) => round < 1, faultsPerRound: 6 },
     ...{ haste: 5, recoveryMs: 30_000, mostViolations: 5, drills: [] },
     ...options,
   });

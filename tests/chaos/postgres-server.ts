@@ -36,13 +36,15 @@ export async function startPostgres(): Promise<PostgresServer> {
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
+  let restarting: Promise<void> | undefined;
   return {
     url: `postgres://postgres@${encodeURIComponent(folder)}/postgres`,
     async restart() {
-      await end();
-      await start();
+      restarting = end().then(start);
+      await restarting;
     },
     async stop() {
+      await restarting?.catch(() => undefined); // Else it would be started again.
       await end();
       await rm(folder, { recursive: true, force: true });
     },

@@ -24,6 +24,7 @@ export class RedisServer {
   readonly #folder: string;
   #child: Bun.Subprocess | undefined;
   #fsync: Fsync = 'always';
+  #stopped = false;
 
   private constructor(folder: string) {
     this.#folder = folder;
@@ -102,7 +103,9 @@ export class RedisServer {
     return true;
   }
 
+  /** For good: whoever is about to start it again fails. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.client.disconnect();
     this.#child?.kill('SIGKILL'); // Also ends one that is stopped.
     await this.#child?.exited;
@@ -110,6 +113,7 @@ export class RedisServer {
   }
 
   #spawn(socket: string): Bun.Subprocess {
+    if (this.#stopped) throw new Error('the storm is over');
     const child = Bun.spawn(
       [
         'redis-server',

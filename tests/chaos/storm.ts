@@ -48,6 +48,7 @@ export class Storm {
   readonly #violations: string[] = [];
   readonly #moments: Moment[] = [];
   readonly #recent: string[] = [];
+  #setting: Promise<Stage> | undefined;
   #stage: Stage | undefined;
   #rounds = 0;
   #acknowledged = 0;
@@ -79,7 +80,8 @@ export class Storm {
   /** Runs until it is over, or until there are too many violations. Call {@link stop} afterwards, whatever happens. */
   async run(): Promise<Report> {
     const { goesOn, drills } = this.#options;
-    const stage = await setStage({ ...this.#options, random: this.#random }, this.#stops);
+    this.#setting = setStage({ ...this.#options, random: this.#random }, this.#stops);
+    const stage = await this.#setting;
     this.#stage = stage;
     this.#keeper = setInterval(() => stage.crowd.bringBack(), 30);
     await this.#calm(stage);
@@ -101,6 +103,7 @@ export class Storm {
   stop(): Promise<void> {
     this.#stopping ??= (async () => {
       clearInterval(this.#keeper);
+      await this.#setting?.catch(() => undefined); // What is being started has to be there to be stopped.
       const giveUp = this.#stage?.load.abandon();
       for (const stop of this.#stops.toReversed()) await stop();
       await giveUp;
