@@ -6,6 +6,7 @@ import { Connection, type ConnectionParts, type Prepared, type Subscription } fr
 import type { Checkpoint } from './group-reader.ts';
 import type { Hub } from './hub.ts';
 import type { Resumption } from './recovery.ts';
+import { StallWatch } from './stall-watch.ts';
 import type { Transport } from './transport.ts';
 import type { Slot, UserStreams } from './user-streams.ts';
 
@@ -17,6 +18,7 @@ export interface StreamsParts {
   /** Whether an open stream may go on: its user, session and role are still good. */
   readonly isStillValid: (principal: Principal, gate: Role) => Promise<boolean>;
   readonly keepaliveMs: number;
+  /** Milliseconds of taking nothing before a client is dropped. */
   readonly stallMs: number;
   /** Life of a slot that is not renewed, in milliseconds. */
   readonly leaseMs: number;
@@ -45,6 +47,8 @@ const RECHECK_MS = 30_000;
 
 /** All open streams of this process, whatever carries them: admission, time, sessions, drain. */
 export class Streams {
+  /** Which clients take nothing, whatever carries their streams. */
+  readonly stalls: StallWatch;
   readonly #parts: StreamsParts;
   readonly #open = new Map<string, { connection: Connection; client: Client; slot: Slot }>();
   #timer: Timer | undefined;
@@ -54,6 +58,7 @@ export class Streams {
 
   constructor(parts: StreamsParts) {
     this.#parts = parts;
+    this.stalls = new StallWatch(parts.stallMs);
   }
 
   get size(): number {
@@ -155,7 +160,7 @@ export class Streams {
     const [now, time] = [performance.now(), Date.now()];
     for (const { connection, client } of this.#open.values()) {
       if (client.principal.expiresAt <= time) connection.close('end');
-      else connection.tick(now, { keepaliveMs: this.#keepaliveMs(), stallMs: this.#parts.stallMs });
+      else connection.tick(now, this.#keepaliveMs());
     }
     this.#parts.hub.sweep(now);
     void this.#checkpoint();
