@@ -37,6 +37,8 @@ const MOST_MOMENTS = 20;
 const COMPACT_ABOVE_BYTES = 64 * 1024 * 1024;
 const TWO_AT_ONCE = 0.25;
 const LOOK_MS = 50;
+/** More than a claim's lease and a mutator's poll. */
+const CLAIMS_MS = 60_000;
 
 /** Random faults under load, calm, the verdict; again and again. */
 export class Storm {
@@ -89,6 +91,7 @@ export class Storm {
       await this.#round(stage);
       this.#rounds += 1;
     }
+    await this.#everyMutationEnds(stage);
     for (const drill of drills) {
       if (!this.#goesOn()) break;
       this.#did(`drill: ${drill}`);
@@ -214,6 +217,15 @@ export class Storm {
     const rows = await db.selectFrom('topology_mutations').select('id').where('id', 'in', ids).execute();
     const known = new Set(rows.map(({ id }) => id));
     for (const id of ids) if (!known.has(id)) this.#violated(`mutation ${id} was accepted and is not there`);
+  }
+
+  /** What a dead mutator held is taken up when its claim ends. */
+  async #everyMutationEnds({ db }: Stage): Promise<void> {
+    const queued = () =>
+      db.selectFrom('topology_mutations').select('id').where('state', 'in', ['pending', 'applying']).execute();
+    const isDone = async () => !this.#goesOn() || (await queued()).length === 0;
+    const isInTime = await until('an empty queue', isDone, CLAIMS_MS).catch(() => false);
+    if (!isInTime) for (const { id } of await queued()) this.#violated(`mutation ${id} has not ended`);
   }
 
   // --- telling -------------------------------------------------------------------------------------------------------
