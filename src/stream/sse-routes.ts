@@ -10,7 +10,7 @@ import { type Admission, resumptionOf, type Streams } from './streams.ts';
 
 export interface SseRouteParts {
   readonly streams: Streams;
-  readonly authenticator: StreamAuthenticator;
+  readonly authenticator: Pick<StreamAuthenticator, 'authenticateStream'>;
   /** Milliseconds; told to clients that are sent away. */
   readonly retryMs: number;
 }
