@@ -5,7 +5,7 @@ import type { EventLog } from '../bus/event-log.ts';
 import { GroupGoneError, type Groups } from '../bus/groups.ts';
 import { AppError, describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
-import { encodeJsonFrame, encodeRetry, frameAround, KEEPALIVE, toBytes } from './encoder.ts';
+import { type FrameHead, type Framing, jsonFrame, toBytes } from './framing.ts';
 import { type Checkpoint, GroupReader } from './group-reader.ts';
 import type { Hub, Member } from './hub.ts';
 import type { Opening, Recovery, Resumption, Standing } from './recovery.ts';
@@ -107,6 +107,10 @@ export class Connection implements Member {
     return this.subscription.view;
   }
 
+  get framing(): Framing {
+    return this.#transport.framing;
+  }
+
   get state(): ConnectionState {
     return this.#state;
   }
@@ -150,8 +154,7 @@ export class Connection implements Member {
     if (this.#state === 'closed') return;
     this.#transport.onDrain = () => this.#drained();
     this.#window = this.#parts.hub.join(this);
-    const prelude = encodeRetry(jitter(this.#parts.retryMs));
-    this.#write([toBytes(prelude), KEEPALIVE, ...this.#openWith(prepared)]);
+    this.#write([this.framing.prelude(jitter(this.#parts.retryMs)), ...this.#openWith(prepared)]);
     if (prepared.standing !== undefined) return this.#isOfNow(prepared) ? this.#opened() : this.onBreak();
     // Once, with the bus down: the snapshot is all there is to have.
     if (this.subscription.once) return this.close('done');
@@ -203,7 +206,7 @@ export class Connection implements Member {
     // Whoever takes nothing is what it was taken for: half dead.
     if (!this.#transport.writable) return this.close('abort');
     const place = this.#epoch === '' ? {} : { id: formatCursor({ epoch: this.#epoch, ...this.#sent, evicted: true }) };
-    this.#write([toBytes(encodeJsonFrame({ ...place, event: 'evicted', data: { detail: EVICTED } }))]);
+    this.#write([this.#frame({ ...place, event: 'evicted' }, { detail: EVICTED })]);
     this.close('done');
   }
 
@@ -220,7 +223,7 @@ export class Connection implements Member {
     this.#parts.hub.leave(this);
     void this.#group.close();
     // Until the client has taken it, it counts: what it was given is in memory.
-    if (isFinished) this.#transport.end(toBytes(encodeRetry(jitter(this.#parts.retryMs))), this.#onClose);
+    if (isFinished) this.#transport.end(this.framing.farewell(jitter(this.#parts.retryMs)), this.#onClose);
     else {
       this.#transport.abort();
       this.#onClose();
@@ -232,8 +235,7 @@ export class Connection implements Member {
 
   /** Takes up the position that was read and says how the stream begins. */
   #openWith({ standing, opening, snapshot }: Prepared): Uint8Array[] {
-    const reset =
-      opening?.kind === 'reset' ? [toBytes(encodeJsonFrame({ event: 'reset', data: { reason: opening.reason } }))] : [];
+    const reset = opening?.kind === 'reset' ? [this.#frame({ event: 'reset' }, { reason: opening.reason })] : [];
     // Without the bus there is no position: the snapshot goes out without an id, and again with one when it is back.
     if (standing === undefined) return [...reset, ...this.#startFrame(undefined, snapshot)];
     const { epoch, offset, proof } = standing;
@@ -247,17 +249,16 @@ export class Connection implements Member {
     this.#onceUntil = offset;
     this.#state = 'replaying';
     if (opening?.kind === 'resume') {
-      const data = { position: formatCursor({ epoch, ...position }) };
-      return [toBytes(encodeJsonFrame({ id: this.#id(), event: 'resumed', data }))];
+      return [this.#frame({ id: this.#id(), event: 'resumed' }, { position: formatCursor({ epoch, ...position }) })];
     }
     return [...reset, ...this.#startFrame(this.#id(), snapshot)];
   }
 
-  #startFrame(id: string | undefined, snapshot: EncodedSnapshot | undefined): Uint8Array[] {
+  #startFrame(id: string | undefined, snapshot: EncodedSnapshot | undefined): readonly Uint8Array[] {
     const place = id === undefined ? {} : { id };
-    if (snapshot !== undefined) return frameAround({ ...place, event: 'snapshot' }, snapshot.data);
+    if (snapshot !== undefined) return this.framing.around({ ...place, event: 'snapshot' }, snapshot.data);
     if (id === undefined) return [];
-    return [toBytes(encodeJsonFrame({ id, event: 'ready', data: { position: id } }))];
+    return [this.#frame({ id, event: 'ready' }, { position: id })];
   }
 
   /**
@@ -385,7 +386,7 @@ export class Connection implements Member {
       next.push(entry);
       at = entry;
     }
-    const encoded = encodeEntries(this.view, this.#epoch, next, { at: this.#at, sent: this.#sent });
+    const encoded = encodeEntries(this, this.#epoch, next, { at: this.#at, sent: this.#sent });
     this.#moveTo(encoded.state);
     if (encoded.text !== '') this.#write([toBytes(encoded.text)]);
     if (next.length === 0 || this.#at.offset < (entries.at(-1)?.offset ?? 0)) this.#historyGone();
@@ -457,12 +458,16 @@ export class Connection implements Member {
     this.#transport.write(filled);
   }
 
+  #frame(head: FrameHead, data: unknown): Uint8Array {
+    return jsonFrame(this.framing, head, data);
+  }
+
   /** A keepalive; where events were counted that are not shown, the id moves on with a frame that clients remember. */
   #quietFrame(): Uint8Array {
-    if (this.#state === 'opening' || this.#at.offset === this.#sent.offset) return KEEPALIVE;
+    if (this.#state === 'opening' || this.#at.offset === this.#sent.offset) return this.framing.keepalive;
     const prev = formatCursor({ epoch: this.#epoch, ...this.#sent });
     this.#sent = this.#at;
-    return toBytes(encodeJsonFrame({ id: this.#id(), event: 'position', data: { prev } }));
+    return this.#frame({ id: this.#id(), event: 'position' }, { prev });
   }
 
   #onWritable: (() => void) | undefined;

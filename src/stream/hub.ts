@@ -3,12 +3,11 @@ import type { TailListener } from '../bus/tail.ts';
 import { describeError } from '../errors.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
 import { FanOut, type Tell } from './fan-out.ts';
-import type { View } from './view.ts';
+import type { Look } from './view.ts';
 import { Window } from './window.ts';
 
 /** What the hub knows of a connection. */
-export interface Member {
-  readonly view: View;
+export interface Member extends Look {
   /** The window has more: one batch, or several. At once, or a little later when the process is busy. */
   onBatch(): void;
   /**
@@ -40,7 +39,7 @@ const tellReconnect: Tell<Member> = {
   },
 };
 
-/** Fans what the tail reads out to the connections of this process: one window a view, encoded once. */
+/** Fans what the tail reads out to the connections of this process: one window for each view and framing, encoded once. */
 export class Hub implements TailListener {
   readonly #windowBytes: number;
   readonly #logger: Log;
@@ -49,7 +48,7 @@ export class Hub implements TailListener {
   #epoch = '';
   #generation = 0;
 
-  /** @param windowBytes encoded bytes of recent frames to keep for each view */
+  /** @param windowBytes encoded bytes of recent frames to keep for each view and framing */
   constructor(windowBytes: number, logger: Log = createLog('error'), fanOut = new FanOut<Member>(logger)) {
     this.#windowBytes = windowBytes;
     this.#logger = logger;
@@ -71,21 +70,21 @@ export class Hub implements TailListener {
 
   /** From the return on, no batch of the member's channel is missed. */
   join(member: Member): Window {
-    const { channel, key } = member.view;
+    const [{ channel }, key] = [member.view, keyOf(member)];
     const audiences = this.#channels.get(channel) ?? new Map<string, Audience>();
     this.#channels.set(channel, audiences);
-    const audience = audiences.get(key) ?? this.#audience(member.view);
+    const audience = audiences.get(key) ?? this.#audience(member);
     audiences.set(key, audience);
     audience.members.add(member);
     return audience.window;
   }
 
   leave(member: Member): void {
-    const audience = this.#channels.get(member.view.channel)?.get(member.view.key);
+    const audience = this.#channels.get(member.view.channel)?.get(keyOf(member));
     audience?.members.delete(member);
     if (audience?.members.size !== 0) return;
     // What clients put together themselves does not linger: there is no end to it, and every event would pass them all.
-    if (member.view.filtered) this.#forget(member.view);
+    if (member.view.filtered) this.#forget(member);
     else audience.emptySince = performance.now();
   }
 
@@ -140,13 +139,18 @@ export class Hub implements TailListener {
     }
   }
 
-  #forget({ channel, key }: View): void {
+  #forget(look: Look): void {
+    const { channel } = look.view;
     const audiences = this.#channels.get(channel);
-    audiences?.delete(key);
+    audiences?.delete(keyOf(look));
     if (audiences?.size === 0) this.#channels.delete(channel);
   }
 
-  #audience(view: View): Audience {
-    return { window: new Window(view, this.#windowBytes), members: new Set(), emptySince: 0 };
+  #audience(look: Look): Audience {
+    return { window: new Window(look, this.#windowBytes), members: new Set(), emptySince: 0 };
   }
+}
+
+function keyOf({ view, framing }: Look): string {
+  return `${framing.name} ${view.key}`;
 }

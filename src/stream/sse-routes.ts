@@ -3,8 +3,8 @@ import { assertRole } from '../auth/guard.ts';
 import type { StreamAuthenticator } from '../auth/stream-auth.ts';
 import type { Connection } from './connection.ts';
 import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
-import { encodeRetry, toBytes } from './encoder.ts';
 import type { Peer } from './socket-progress.ts';
+import { sseFraming } from './sse-framing.ts';
 import { SseTransport } from './sse-transport.ts';
 import { type Admission, resumptionOf, type Streams } from './streams.ts';
 
@@ -48,7 +48,7 @@ async function openStream(
     return Response.json({ detail: 'Method Not Allowed' }, { status: 405, headers: { allow: 'GET' } });
   }
   // A native EventSource gives up for good on any status but 200; this one it retries, elsewhere or later.
-  if (streams.draining) return sse(toBytes(encodeRetry(retryMs)));
+  if (streams.draining) return sse(sseFraming.farewell(retryMs));
   const heard = streams.revocations;
   const { principal, setCookie } = await authenticator.authenticateStream(request);
   assertRole(principal, declaration.role);

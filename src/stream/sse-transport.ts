@@ -1,4 +1,5 @@
 import type { Peer } from './socket-progress.ts';
+import { sseFraming } from './sse-framing.ts';
 import type { Blockable, StallWatch } from './stall-watch.ts';
 import type { Transport } from './transport.ts';
 
@@ -19,6 +20,7 @@ const NOTHING: readonly Uint8Array[] = [];
  * buffered without a bound, so nothing is.
  */
 export class SseTransport implements Transport, Blockable {
+  readonly framing = sseFraming;
   readonly peer: Peer | undefined;
   readonly #stalls: StallWatch;
   #controller: DirectController | undefined;

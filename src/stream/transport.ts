@@ -1,8 +1,12 @@
+import type { Framing } from './framing.ts';
+
 /**
- * Where a connection's bytes go: SSE now, a WebSocket next. It takes one portion of any size and hands it to the socket
+ * Where a connection's bytes go: the body of an answer, a WebSocket. It takes one portion of any size and hands it to the socket
  * piece by piece; it never has a second one. What it cannot take the connection keeps as a cursor.
  */
 export interface Transport {
+  /** How frames look where they go. */
+  readonly framing: Framing;
   /** False from the moment that the client's side is full until it has taken all that was written. */
   readonly writable: boolean;
   /** Sends the chunks one behind the other. They are not copied and must not change. Only while {@link writable}. */

@@ -1,10 +1,10 @@
 import { formatCursor, type Place } from '../bus/cursor.ts';
 import type { Entry } from '../bus/entry.ts';
-import { encodeFrame, withPrevious } from './encoder.ts';
+import type { Framing } from './framing.ts';
 
-/** What a kind of stream shows of a channel. Connections with the same view share their encoded frames. */
+/** What a kind of stream shows of a channel. */
 export interface View {
-  /** Same key, same frames. */
+  /** Same key, same events under the same names. */
   readonly key: string;
   readonly channel: string;
   /** Name of the frame for a topic; `undefined` for unnamed (`message`) frames. */
@@ -13,6 +13,12 @@ export interface View {
   shows(topic: string): boolean;
   /** True when frames are expected to skip offsets: each then carries `prev`. */
   readonly filtered: boolean;
+}
+
+/** What decides the bytes that a connection gets: connections that look the same share them. */
+export interface Look {
+  readonly view: View;
+  readonly framing: Framing;
 }
 
 /** A place in the chain of a connection's frames. */
@@ -48,19 +54,25 @@ export function isConsecutive(view: View, sent: Place, offset: number): boolean 
  * @param at the place that its event leads to
  * @param sent the place that the connection's previous frame named
  */
-export function liveFrame(view: View, epoch: string, entry: Entry, at: Place, sent: Place): string {
-  return encodeFrame({
-    id: formatCursor({ epoch, ...at }),
-    event: view.eventName(entry.topic),
-    data: isConsecutive(view, sent, entry.offset)
-      ? entry.data
-      : withPrevious(entry.data, formatCursor({ epoch, ...sent })),
-  });
+export function liveFrame(look: Look, epoch: string, entry: Entry, at: Place, sent: Place): string {
+  const head = { id: formatCursor({ epoch, ...at }), event: look.view.eventName(entry.topic) };
+  const isNext = isConsecutive(look.view, sent, entry.offset);
+  return look.framing.frame(head, isNext ? entry.data : withPrevious(entry.data, formatCursor({ epoch, ...sent })));
+}
+
+/**
+ * Adds `prev` to the data of a live frame: the id that the connection's previous frame had reached, so that the client
+ * can check the chain where ids are not consecutive.
+ * @param data a JSON object on one line
+ */
+export function withPrevious(data: string, previous: string): string {
+  const rest = data.slice(1);
+  return `{"prev":${JSON.stringify(previous)}${rest.startsWith('}') ? '' : ','}${rest}`;
 }
 
 /** Encodes consecutive entries for one connection: what it is due, and where it stands afterwards. */
 export function encodeEntries(
-  view: View,
+  look: Look,
   epoch: string,
   entries: readonly Entry[],
   from: ChainState,
@@ -68,10 +80,10 @@ export function encodeEntries(
   let { at, sent } = from;
   let text = '';
   for (const entry of entries) {
-    const isShown = isSent(view, entry, at.revision);
+    const isShown = isSent(look.view, entry, at.revision);
     at = placeAfter(at, entry);
     if (!isShown) continue;
-    text += liveFrame(view, epoch, entry, at, sent);
+    text += liveFrame(look, epoch, entry, at, sent);
     sent = at;
   }
   return { text, state: { at, sent } };

@@ -1,10 +1,10 @@
 import { NO_PROOF, type Place } from '../bus/cursor.ts';
 import type { Batch, Entry } from '../bus/entry.ts';
-import { toBytes } from './encoder.ts';
+import { toBytes } from './framing.ts';
 import type { OffsetRange } from './recovery.ts';
-import { type ChainState, encodeEntries, isConsecutive, isSent, liveFrame, type View } from './view.ts';
+import { type ChainState, encodeEntries, isConsecutive, isSent, type Look, liveFrame } from './view.ts';
 
-/** Consecutive events, encoded once for everyone who sees them through the same view. */
+/** Consecutive events, encoded once for everyone to whom they look the same. */
 interface Segment extends OffsetRange {
   /** Proof of the place before the first event. */
   readonly before: string;
@@ -38,11 +38,11 @@ const SEGMENT_COST = 512;
 const ENTRY_COST = 256;
 
 /**
- * The newest events of a channel as one view shows them: encoded, contiguous, bounded in bytes. Live delivery is its
+ * The newest events of a channel as one view shows them in one framing: encoded, contiguous, bounded in bytes. Live delivery is its
  * last segment; a client that was away or slow for a moment is served from the older ones without asking Redis.
  */
 export class Window {
-  readonly view: View;
+  readonly #look: Look;
   readonly #maxBytes: number;
   #segments: Segment[] = [];
   #bytes = 0;
@@ -51,8 +51,8 @@ export class Window {
   #sent: Place = { offset: 0, proof: NO_PROOF, revision: 0 };
 
   /** @param maxBytes memory to spend; the newest segment is kept whatever its size */
-  constructor(view: View, maxBytes: number) {
-    this.view = view;
+  constructor({ view, framing }: Look, maxBytes: number) {
+    this.#look = { view, framing };
     this.#maxBytes = maxBytes;
   }
 
@@ -136,10 +136,10 @@ export class Window {
     const sentBefore = this.#sent;
     const [parts, places, ends]: [string[], Place[], number[]] = [[], [], []];
     let end = 0;
-    const entries = batch.entries.filter((entry) => isSent(this.view, entry, 0));
+    const entries = batch.entries.filter((entry) => isSent(this.#look.view, entry, 0));
     for (const entry of entries) {
       const place: Place = { offset: entry.offset, proof: entry.proof, revision: 0 };
-      const text = liveFrame(this.view, batch.epoch, entry, place, this.#sent);
+      const text = liveFrame(this.#look, batch.epoch, entry, place, this.#sent);
       parts.push(text);
       end += Buffer.byteLength(text);
       places.push(place);
@@ -184,7 +184,7 @@ export class Window {
     if (this.#isSameChain(shared, state.sent, own.offset)) return sharedFrames(segment, start, state.sent, maxBytes);
     // Its chain is at another place than the shared frames': the first frame is its own, the rest is everyone's.
     const at: Place = { offset: own.offset, proof: own.proof, revision: 0 };
-    const frame = toBytes(liveFrame(this.view, this.#epoch, own, at, state.sent));
+    const frame = toBytes(liveFrame(this.#look, this.#epoch, own, at, state.sent));
     const isLast = start + 1 === segment.places.length;
     if (isLast || frame.length >= maxBytes) {
       return { chunks: [frame], state: { at: isLast ? segment.end : at, sent: at } };
@@ -196,7 +196,7 @@ export class Window {
   /** Whether a frame says the same to a connection whose previous frame named another place than the shared one did. */
   #isSameChain(shared: Place, own: Place, offset: number): boolean {
     if (shared.offset !== own.offset) return false;
-    if (isConsecutive(this.view, own, offset)) return true;
+    if (isConsecutive(this.#look.view, own, offset)) return true;
     return shared.proof === own.proof && shared.revision === own.revision;
   }
 
@@ -205,7 +205,7 @@ export class Window {
     const due = () => (text === '' ? [] : [toBytes(text)]);
     for (const entry of segment.entries) {
       if (entry.offset <= state.at.offset) continue;
-      const frame = encodeEntries(this.view, this.#epoch, [entry], now);
+      const frame = encodeEntries(this.#look, this.#epoch, [entry], now);
       const size = Buffer.byteLength(frame.text);
       if (bytes > 0 && bytes + size > maxBytes) return { chunks: due(), state: now };
       text += frame.text;

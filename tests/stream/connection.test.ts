@@ -136,7 +136,13 @@ describe('a connection', () => {
         leave: (member) => hub.leave(member),
         join: (member) => {
           joined = member;
-          return hub.join({ view: member.view, onBatch: () => {}, onBreak: () => {}, onReconnect: () => {} });
+          return hub.join({
+            view: member.view,
+            framing: member.framing,
+            onBatch: () => {},
+            onBreak: () => {},
+            onReconnect: () => {},
+          });
         },
       },
       log: {

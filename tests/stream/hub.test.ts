@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'bun:test';
+import type { Framing } from '../../src/stream/framing.ts';
 import { Hub, type Member } from '../../src/stream/hub.ts';
+import { jsonFraming } from '../../src/stream/json-framing.ts';
+import { sseFraming } from '../../src/stream/sse-framing.ts';
 import type { View } from '../../src/stream/view.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { until } from '../support/until.ts';
@@ -16,13 +19,15 @@ function busyFor(ms: number): void {
 /** A connection that only listens. */
 class Listener implements Member {
   readonly view: View;
+  readonly framing: Framing;
   batches = 0;
   reconnects = 0;
   readonly breaks: string[] = [];
   onTold = () => {};
 
-  constructor(shown: View = view()) {
+  constructor(shown: View = view(), framing: Framing = sseFraming) {
     this.view = shown;
+    this.framing = framing;
   }
 
   /** Told of one batch or of several at once. */
@@ -42,6 +47,19 @@ class Listener implements Member {
 }
 
 describe('the hub', () => {
+  test('keeps what is seen through one view apart for each framing, and together for all of the same one', () => {
+    const hub = new Hub(10_000);
+    const [sse, json, other] = [new Listener(), new Listener(view(), jsonFraming), new Listener(view(), jsonFraming)];
+    const [inSse, inJson, inOther] = [sse, json, other].map((member) => hub.join(member));
+    expect(inJson).not.toBe(inSse);
+    expect(inOther).toBe(inJson);
+    hub.onBatch(batch(1, 3));
+    hub.leave(sse);
+    hub.leave(json);
+    hub.onBatch(batch(4, 5));
+    expect([inSse, inJson].map((window) => window?.range?.last)).toEqual([5, 5]);
+  });
+
   test('forgets at once what a client put together for itself, and keeps what others may come back to', () => {
     const hub = new Hub(10_000);
     const [own, common] = [new Listener(view({ key: 'own', filtered: true })), new Listener()];

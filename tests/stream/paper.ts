@@ -1,3 +1,4 @@
+import { sseFraming } from '../../src/stream/sse-framing.ts';
 import type { Transport } from '../../src/stream/transport.ts';
 
 export interface PaperFrame {
@@ -8,6 +9,7 @@ export interface PaperFrame {
 
 /** A transport that keeps what a connection writes. It takes everything unless it is told to be full. */
 export class Paper implements Transport {
+  readonly framing = sseFraming;
   text = '';
   writable = true;
   ended: 'end' | 'abort' | undefined;

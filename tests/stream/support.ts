@@ -1,6 +1,8 @@
 import { formatCursor, NO_PROOF, type Place } from '../../src/bus/cursor.ts';
 import type { Batch, Entry } from '../../src/bus/entry.ts';
-import type { View } from '../../src/stream/view.ts';
+import { jsonFraming } from '../../src/stream/json-framing.ts';
+import { sseFraming } from '../../src/stream/sse-framing.ts';
+import type { Look, View } from '../../src/stream/view.ts';
 
 export const CHANNEL = 'topology.t1';
 export const EPOCH = 'k3v9';
@@ -59,6 +61,12 @@ export function view(overrides: Partial<View> = {}): View {
     ...overrides,
   };
 }
+
+/** Every way that frames can look. */
+export const FRAMINGS = [sseFraming, jsonFraming] as const;
+
+/** How a view looks as server-sent events. */
+export const asSse = (shown: View): Look => ({ view: shown, framing: sseFraming });
 
 export const textOf = (chunks: readonly Uint8Array[]): string =>
   new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));

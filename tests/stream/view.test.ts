@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { encodeEntries, isSent, liveFrame } from '../../src/stream/view.ts';
-import { EPOCH, entry, idOf, parseStream, placeOf, view } from './support.ts';
+import { encodeEntries, isSent, liveFrame, withPrevious } from '../../src/stream/view.ts';
+import { asSse, EPOCH, entry, idOf, parseStream, placeOf, view } from './support.ts';
 
 describe('whether an event becomes a frame', () => {
   test.each([
@@ -24,24 +24,47 @@ describe('a live frame', () => {
   const data = (text: string) => JSON.parse(parseStream(text).frames[0]?.data ?? '');
 
   test('carries its id, its name and what was published', () => {
-    const text = liveFrame(view({ eventName: (topic) => topic.slice(12) }), EPOCH, entry(7), placeOf(7), placeOf(6));
+    const text = liveFrame(
+      asSse(view({ eventName: (topic) => topic.slice(12) })),
+      EPOCH,
+      entry(7),
+      placeOf(7),
+      placeOf(6),
+    );
     expect(parseStream(text).frames).toEqual([{ id: idOf(7), event: 'status', data: entry(7).data }]);
   });
 
   test('has no name where the view gives none', () => {
     expect(
-      parseStream(liveFrame(view({ eventName: () => undefined }), EPOCH, entry(7), placeOf(7), placeOf(6))).frames[0]
-        ?.event,
+      parseStream(liveFrame(asSse(view({ eventName: () => undefined })), EPOCH, entry(7), placeOf(7), placeOf(6)))
+        .frames[0]?.event,
     ).toBe(undefined);
   });
 
   test('says what came before when its id alone does not: after something that was not shown', () => {
-    expect(data(liveFrame(view(), EPOCH, entry(7), placeOf(7), placeOf(6))).prev).toBeUndefined();
-    expect(data(liveFrame(view(), EPOCH, entry(7), placeOf(7), placeOf(4))).prev).toBe(idOf(4));
+    expect(data(liveFrame(asSse(view()), EPOCH, entry(7), placeOf(7), placeOf(6))).prev).toBeUndefined();
+    expect(data(liveFrame(asSse(view()), EPOCH, entry(7), placeOf(7), placeOf(4))).prev).toBe(idOf(4));
   });
 
   test('says it always on a filtered stream', () => {
-    expect(data(liveFrame(view({ filtered: true }), EPOCH, entry(7), placeOf(7), placeOf(6))).prev).toBe(idOf(6));
+    expect(data(liveFrame(asSse(view({ filtered: true })), EPOCH, entry(7), placeOf(7), placeOf(6))).prev).toBe(
+      idOf(6),
+    );
+  });
+});
+
+describe('prev', () => {
+  test.each([
+    ['{}', { prev: 'e.1' }],
+    ['{"a":1}', { prev: 'e.1', a: 1 }],
+    ['{"topic":"a","payload":{"prev":"x"}}', { prev: 'e.1', topic: 'a', payload: { prev: 'x' } }],
+  ])('is added to %s', (data, expected) => {
+    expect(JSON.parse(withPrevious(data, 'e.1'))).toEqual(expected);
+  });
+
+  test('cannot break out of its string', () => {
+    expect(JSON.parse(withPrevious('{"a":1}', '","b":2,"c":"\n'))).toEqual({ prev: '","b":2,"c":"\n', a: 1 });
+    expect(withPrevious('{"a":1}', '\n')).not.toContain('\n');
   });
 });
 
@@ -49,7 +72,7 @@ describe('encoding for one connection', () => {
   const start = { at: placeOf(2, 5), sent: placeOf(2, 5) };
 
   test('nothing leaves it where it is', () => {
-    expect(encodeEntries(view(), EPOCH, [], start)).toEqual({ text: '', state: start });
+    expect(encodeEntries(asSse(view()), EPOCH, [], start)).toEqual({ text: '', state: start });
   });
 
   test('counts what is not shown and what the snapshot holds, and chains over both', () => {
@@ -60,7 +83,7 @@ describe('encoding for one connection', () => {
       entry(6, { topic: 'hidden' }),
     ];
     const shown = view({ shows: (topic) => topic !== 'hidden' });
-    const { text, state } = encodeEntries(shown, EPOCH, entries, start);
+    const { text, state } = encodeEntries(asSse(shown), EPOCH, entries, start);
     const [frame, ...more] = parseStream(text).frames;
     expect(more).toEqual([]);
     expect(frame?.id).toBe(idOf(5));

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test';
 import type { Batch, Entry } from '../../src/bus/entry.ts';
-import { type ChainState, liveFrame, type View } from '../../src/stream/view.ts';
+import { type ChainState, type Look, liveFrame, type View } from '../../src/stream/view.ts';
 import { type Due, Window } from '../../src/stream/window.ts';
 import { type Random, seeded } from '../support/random.ts';
-import { batch, batchOf, EPOCH, entry, idOf, parseStream, placeOf, textOf, view } from './support.ts';
+import { asSse, batch, batchOf, EPOCH, entry, FRAMINGS, idOf, parseStream, placeOf, textOf, view } from './support.ts';
 
 const PLENTY = 1_000_000;
 
@@ -14,7 +14,7 @@ const at = (offset: number, sent = offset, revision = 0): ChainState => ({
 
 /** A window with these batches in it. */
 function windowWith(shown: View, maxBytes: number, ...batches: readonly Batch[]): Window {
-  const window = new Window(shown, maxBytes);
+  const window = new Window(asSse(shown), maxBytes);
   for (const each of batches) window.append(each);
   return window;
 }
@@ -33,7 +33,7 @@ function drain(window: Window, from: ChainState, maxBytes: () => number) {
 }
 
 /** What a connection is due, by the plainest way: frame after frame for every event that it may see. */
-function oracle(shown: View, entries: readonly Entry[], from: ChainState) {
+function oracle({ view: shown, framing }: Look, entries: readonly Entry[], from: ChainState) {
   let { at: place, sent } = from;
   let text = '';
   for (const each of entries) {
@@ -44,7 +44,7 @@ function oracle(shown: View, entries: readonly Entry[], from: ChainState) {
     const isReached = shown.shows(each.topic) && each.revision >= contained;
     place = placeOf(each.offset, isReached ? 0 : contained);
     if (inSnapshot || !shown.shows(each.topic)) continue;
-    text += liveFrame(shown, EPOCH, each, place, sent);
+    text += liveFrame({ view: shown, framing }, EPOCH, each, place, sent);
     sent = place;
   }
   return { text, state: { at: place, sent } };
@@ -84,8 +84,8 @@ describe('against an oracle that encodes frame by frame', () => {
   test('any connection at any place gets exactly the bytes that it is due, however it asks', () => {
     for (let seed = 1; seed <= 1500; seed += 1) {
       const random = seeded(seed);
-      const shown = randomView(random);
-      const window = new Window(shown, random.pick([0, 200, 2000, PLENTY]));
+      const look = { view: randomView(random), framing: random.pick(FRAMINGS) };
+      const window = new Window(look, random.pick([0, 200, 2000, PLENTY]));
       const batches = randomBatches(random);
       const first = batches[0]?.[0]?.offset ?? 0;
       const all: Entry[] = [];
@@ -99,7 +99,7 @@ describe('against an oracle that encodes frame by frame', () => {
           const offset = random.between(range.first - 1, range.last);
           const sent = random.chance(0.6) ? offset : random.between(Math.max(0, first - 3), offset);
           const from = at(offset, sent, random.chance(0.5) ? 0 : random.between(0, 40));
-          const expected = oracle(shown, all, from);
+          const expected = oracle(look, all, from);
           const asked = drain(window, from, () => random.pick([1, 90, 500, 5000, PLENTY]));
           expect({ seed, text: asked.text }).toEqual({ seed, text: expected.text });
           expect({ seed, state: asked.state }).toEqual({ seed, state: expected.state });
@@ -111,8 +111,8 @@ describe('against an oracle that encodes frame by frame', () => {
   test('a connection that is there all the time gets every frame once, as the batches come', () => {
     for (let seed = 1; seed <= 300; seed += 1) {
       const random = seeded(seed);
-      const shown = randomView(random);
-      const window = new Window(shown, 2000);
+      const look = { view: randomView(random), framing: random.pick(FRAMINGS) };
+      const window = new Window(look, 2000);
       const batches = randomBatches(random);
       const start = at((batches[0]?.[0]?.offset ?? 1) - 1, 0, random.between(0, 30));
       let [text, state] = ['', start];
@@ -122,7 +122,7 @@ describe('against an oracle that encodes frame by frame', () => {
         text += got.text;
         state = got.state;
       }
-      expect({ seed, text }).toEqual({ seed, text: oracle(shown, batches.flat(), start).text });
+      expect({ seed, text }).toEqual({ seed, text: oracle(look, batches.flat(), start).text });
     }
   });
 });
@@ -164,7 +164,7 @@ describe('what is due', () => {
   });
 
   test('comes in whole frames within the limit, and at least one where a single frame is larger', () => {
-    const frame = liveFrame(view(), EPOCH, entry(1), placeOf(1), placeOf(0)).length;
+    const frame = liveFrame(asSse(view()), EPOCH, entry(1), placeOf(1), placeOf(0)).length;
     for (const [limit, frames] of [
       [1, 1],
       [frame, 1],
@@ -228,7 +228,7 @@ describe('a batch', () => {
   test('that was encoded after a hidden one chains to the frame before that', () => {
     const shown = view({ shows: (topic) => topic === 'a', filtered: true });
     const topics = ['a', 'b', 'b', 'a'];
-    const window = new Window(shown, PLENTY);
+    const window = new Window(asSse(shown), PLENTY);
     topics.forEach((topic, index) => {
       window.append(batchOf([entry(index + 1, { topic })]));
     });
@@ -242,7 +242,7 @@ describe('memory', () => {
   const pair = windowWith(view(), PLENTY, batch(10, 11)).cost;
 
   test('holds the newest events up to its limit, in whole batches', () => {
-    const window = new Window(view(), 5 * pair);
+    const window = new Window(asSse(view()), 5 * pair);
     for (let offset = 10; offset < 60; offset += 2) window.append(batch(offset, offset + 1));
     expect(window.range).toEqual({ first: 50, last: 59 });
   });
@@ -254,7 +254,7 @@ describe('memory', () => {
   });
 
   test('counts anew after it was cleared or replaced', () => {
-    const window = new Window(view(), 5 * pair);
+    const window = new Window(asSse(view()), 5 * pair);
     for (const epoch of ['one1', 'two2', 'six6']) {
       for (let offset = 10; offset < 60; offset += 2) window.append(batch(offset, offset + 1, epoch));
       expect(window.range).toEqual({ first: 50, last: 59 });
@@ -263,7 +263,7 @@ describe('memory', () => {
   });
 
   test('is bounded too where a pattern shows almost nothing of a busy channel', () => {
-    const window = new Window(view({ shows: (topic) => topic === 'rare', filtered: true }), 10_000);
+    const window = new Window(asSse(view({ shows: (topic) => topic === 'rare', filtered: true })), 10_000);
     const held: WeakRef<Entry>[] = [];
     for (let offset = 1; offset <= 5000; offset += 1) {
       const each = entry(offset, { data: JSON.stringify({ text: 'x'.repeat(1000) }) });

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'bun:test';
 import { FrameReader, KnownChunks } from '../../../scripts/load/frame-reader.ts';
-import { encodeJsonFrame } from '../../../src/stream/encoder.ts';
+import { sseFraming } from '../../../src/stream/sse-framing.ts';
 
 const HEAD = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
 
 function frame(offset: number, epoch = 'e1'): string {
   const data = { topic: 't', type: 'x', ts: 1000 + offset / 1000, payload: { note: 'ü' } };
-  return encodeJsonFrame({ id: `${epoch}.${offset}.0a1b2c3d`, event: 'mutation.applied', data });
+  return sseFraming.frame({ id: `${epoch}.${offset}.0a1b2c3d`, event: 'mutation.applied' }, JSON.stringify(data));
 }
 
 function chunk(text: string): string {
@@ -34,7 +34,7 @@ function read(text: string, pieceBytes: number, known = new KnownChunks()) {
   return found;
 }
 
-const snapshot = encodeJsonFrame({ id: 'e1.4.0a1b2c3d', event: 'snapshot', data: { topology_id: 't' } });
+const snapshot = sseFraming.frame({ id: 'e1.4.0a1b2c3d', event: 'snapshot' }, '{"topology_id":"t"}');
 
 describe('the reader of the load clients', () => {
   const stream =

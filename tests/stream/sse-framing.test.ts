@@ -1,13 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import {
-  encodeFrame,
-  encodeJsonFrame,
-  encodeRetry,
-  type Frame,
-  KEEPALIVE,
-  toBytes,
-  withPrevious,
-} from '../../src/stream/encoder.ts';
+import { type FrameHead, jsonFrame } from '../../src/stream/framing.ts';
+import { sseFraming } from '../../src/stream/sse-framing.ts';
 import { type Random, seeded } from '../support/random.ts';
 import { parseStream, textOf } from './support.ts';
 
@@ -40,7 +33,12 @@ function hostileText(random: Random): string {
   return Array.from({ length: random.between(0, 6) }, () => random.pick(HOSTILE)).join('');
 }
 
-const parse = (text: string) => parseStream(textOf([toBytes(text)]));
+interface Frame extends FrameHead {
+  readonly data: string;
+}
+
+const encodeFrame = ({ data, ...head }: Frame) => sseFraming.frame(head, data);
+const parse = (text: string) => parseStream(textOf([new TextEncoder().encode(text)]));
 const allowed = (...names: string[]) => new Set(names);
 
 describe('a frame', () => {
@@ -49,9 +47,17 @@ describe('a frame', () => {
       'id: k3v9.42\nevent: mutation.applied\ndata: {"a":1}\n\n',
     );
     expect(encodeFrame({ data: 'x' })).toBe('data: x\n\n');
-    expect(encodeJsonFrame({ event: 'reset', data: { reason: 'epoch' } })).toBe(
+    expect(textOf([jsonFrame(sseFraming, { event: 'reset' }, { reason: 'epoch' })])).toBe(
       'event: reset\ndata: {"reason":"epoch"}\n\n',
     );
+  });
+
+  test('around JSON that others share is the same bytes, and does not copy it', () => {
+    const head = { id: 'k3v9.42', event: 'snapshot' };
+    const json = new TextEncoder().encode('{"a":"ä"}');
+    const pieces = sseFraming.around(head, json);
+    expect(textOf(pieces)).toBe(sseFraming.frame(head, '{"a":"ä"}'));
+    expect(pieces).toContain(json);
   });
 
   test.each(HOSTILE.map((text) => [text]))('cannot be broken by %j in its data', (text) => {
@@ -100,28 +106,14 @@ describe('a frame', () => {
   });
 });
 
-describe('prev', () => {
-  test.each([
-    ['{}', { prev: 'e.1' }],
-    ['{"a":1}', { prev: 'e.1', a: 1 }],
-    ['{"topic":"a","payload":{"prev":"x"}}', { prev: 'e.1', topic: 'a', payload: { prev: 'x' } }],
-  ])('is added to %s', (data, expected) => {
-    expect(JSON.parse(withPrevious(data, 'e.1'))).toEqual(expected);
-  });
-
-  test('cannot break out of its string', () => {
-    expect(JSON.parse(withPrevious('{"a":1}', '","b":2,"c":"\n'))).toEqual({ prev: '","b":2,"c":"\n', a: 1 });
-    expect(withPrevious('{"a":1}', '\n')).not.toContain('\n');
-  });
-});
-
 describe('what is no event', () => {
   test('a keepalive is a comment', () => {
-    expect(textOf([KEEPALIVE])).toBe(': keepalive\n\n');
+    expect(textOf([sseFraming.keepalive])).toBe(': keepalive\n\n');
   });
 
-  test('a retry is a whole number of milliseconds', () => {
-    expect(encodeRetry(2731.49)).toBe('retry: 2731\n\n');
-    for (const { data } of parse(encodeRetry(50)).frames) expect(data).toBeUndefined();
+  test('a retry is a whole number of milliseconds, and dispatches nothing', () => {
+    expect(textOf([sseFraming.farewell(2731.49)])).toBe('retry: 2731\n\n');
+    expect(textOf([sseFraming.prelude(50)])).toBe('retry: 50\n\n: keepalive\n\n');
+    for (const { data } of parse(textOf([sseFraming.prelude(50)])).frames) expect(data).toBeUndefined();
   });
 });
