@@ -51,6 +51,10 @@ export interface Config {
     /** `DECNET_SSE_WINDOW_BYTES`, default 4 MiB: recent frames kept in memory for each active channel. */
     readonly windowBytes: number;
   };
+  readonly ws: {
+    /** `DECNET_WS_AUTH_SECONDS`, default 10: a WebSocket on which nobody has signed in for so long is closed. */
+    readonly authMs: number;
+  };
   readonly pipeline: {
     /** `DECNET_WORKERS`, default true: mutator, rotator and lifecycle work in this process; one that only serves has none. */
     readonly workers: boolean;
@@ -126,6 +130,7 @@ export function loadConfig(env: Env): Config {
       retryMs: integer(env, 'DECNET_SSE_RETRY_MS', 3000, 1, 600_000),
       windowBytes: integer(env, 'DECNET_SSE_WINDOW_BYTES', 4 * 1024 * 1024, 0, 1024 ** 3),
     },
+    ws: { authMs: integer(env, 'DECNET_WS_AUTH_SECONDS', 10, 1, 300) * 1000 },
     pipeline: {
       workers: flag(env, 'DECNET_WORKERS', true),
       substrate: oneOf(env, 'DECNET_SUBSTRATE', SUBSTRATES, 'record'),

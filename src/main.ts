@@ -56,6 +56,7 @@ import { topologyRoutes } from './topology/routes.ts';
 import { topologyStream } from './topology/stream.ts';
 import { pageRoutes } from './web/page.ts';
 import { Worker } from './worker/worker.ts';
+import { WsSockets, websocketOptions, wsRoutes } from './ws/ws-routes.ts';
 
 export interface StartOptions {
   /** Seeds a demonstration fleet and keeps it busy; default false. */
@@ -182,6 +183,22 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   const settings = { deployment_limit: DEPLOYMENT_LIMIT, global_mutation_interval: mutationInterval };
   const peer = peerAddress(config.http.trustedProxies);
   const authParts = { authenticator, users, tokens, tickets, limits, log, peerAddress: peer };
+  const declarations = [topologyStream(db), identityStream(db), patternStream];
+  const { queryToken } = config.auth;
+  const streamAuthenticator = new StreamAuthenticator({ authenticator, tickets, tokens, queryToken });
+  const sockets = new WsSockets({
+    streams,
+    declarations,
+    authenticator: {
+      authenticateStream: (request) => streamAuthenticator.authenticateStream(request),
+      authenticateToken: (token) => authenticator.authenticateToken(token),
+      stillValid: (principal, gate) => authenticator.stillValid(principal, gate),
+    },
+    log: eventLog,
+    logger: log,
+    limits: { maxMessageBytes: MAX_BODY_BYTES, maxInFlightBytes: 2 * MAX_BODY_BYTES, authMs: config.ws.authMs },
+    retryMs: config.stream.retryMs,
+  });
   const api = new Elysia({ prefix: '/api/v1' })
     .use(authRoutes(authParts))
     .use(userRoutes({ authenticator, users, settings, log }))
@@ -192,16 +209,12 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     .use(ingressRoutes({ authenticator, log: eventLog, logger: log }))
     .use(outboxRoutes({ db, authenticator, onCommitted, logger: log }))
     .use(cutRoute(streams, authenticator))
-    .use(
-      sseRoutes([topologyStream(db), identityStream(db), patternStream], {
-        streams,
-        authenticator: new StreamAuthenticator({ authenticator, tickets, tokens, queryToken: config.auth.queryToken }),
-        retryMs: config.stream.retryMs,
-      }),
-    );
+    .use(sseRoutes(declarations, { streams, authenticator: streamAuthenticator, retryMs: config.stream.retryMs }))
+    .use(wsRoutes(sockets, config.http.corsOrigins));
   const app = new Elysia({
     // Two processes on one port would share it silently.
     serve: { reusePort: false, maxRequestBodySize: MAX_BODY_BYTES, development: false },
+    websocket: websocketOptions(MAX_BODY_BYTES),
   });
   app
     .use(requestRules(config.http.corsOrigins))
@@ -224,8 +237,9 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   if (config.pipeline.workers) reconciler.start();
   stops.push(() => reconciler.stop());
   streams.start();
+  sockets.start(config.stream.keepaliveMs);
   app.listen({ hostname: config.http.host, port: config.http.port });
-  stops.push(() => stopServer(app, streams));
+  stops.push(() => stopServer(app, streams, sockets));
   if (options.demo) {
     const publish = (event: Parameters<EventLog['publish']>[0][number]['event']) => eventLog.publish([{ event }]);
     const traffic = startDemoTraffic({ db, publish, onCommitted, log, intervalMs: DEMO_INTERVAL_MS });
@@ -256,11 +270,12 @@ async function embeddedRedis(config: Config, log: Log, stops: Stop[]): Promise<s
 }
 
 /** Refuses new connections, ends the streams, and lets requests under way finish. */
-async function stopServer(app: Elysia, streams: Streams): Promise<void> {
+async function stopServer(app: Elysia, streams: Streams, sockets: WsSockets): Promise<void> {
   // Bun's own server: Elysia's stop() cannot be asked a second time, to insist.
   const { server } = app;
   const stopped = server?.stop(false);
   streams.drain();
+  void sockets.drain();
   await Promise.race([stopped, Bun.sleep(STOP_GRACE_MS)]);
   await server?.stop(true);
 }

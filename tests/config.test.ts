@@ -31,6 +31,7 @@ describe('defaults', () => {
       leaseMs: 15_000,
     },
     stream: { maxPerUser: 5, keepaliveMs: 15_000, stallMs: 30_000, retryMs: 3000, windowBytes: 4_194_304 },
+    ws: { authMs: 10_000 },
     pipeline: {
       workers: true,
       substrate: 'record',

@@ -49,16 +49,31 @@ export function errorHandling(
   return new Elysia({ name: 'error-handling' })
     .onTransform({ as: 'global' }, noteBody)
     .onError({ as: 'global' }, ({ error, code, request }) => {
-      if (error instanceof AppError) return errorResponse(error);
-      if (error instanceof EventError || error instanceof TopicError) {
-        return errorResponse(new AppError('invalid', error.message));
-      }
+      const refused = refusalOf(error);
+      if (refused !== undefined) return errorResponse(refused);
       if (code === 'NOT_FOUND') return notFound(methodsOf(new URL(request.url).pathname));
       if (code === 'PARSE' && error.cause instanceof AppError) return errorResponse(error.cause);
       if (code === 'PARSE') return Response.json({ detail: INVALID }, { status: 422 });
       if (code === 'VALIDATION') return validationResponse(error, withoutObject.has(request));
       return unexpected(error, request, log, developer);
     });
+}
+
+/** What a caller is told who asked for what cannot be had; `undefined` for a failure that is not the caller's. */
+export function refusalOf(error: unknown): AppError | undefined {
+  if (error instanceof AppError) return error;
+  return error instanceof EventError || error instanceof TopicError
+    ? new AppError('invalid', error.message)
+    : undefined;
+}
+
+/** What a caller is told of a failure behind this process; `undefined` for one that nobody has thought of. */
+export function backendRefusalOf(error: unknown): AppError | undefined {
+  const cause = backendFailure(error);
+  if (cause === undefined) return undefined;
+  return cause === 'unavailable'
+    ? new AppError(cause, 'A backing service is unreachable; try again shortly')
+    : new AppError(cause, 'A value is longer or larger than can be stored');
 }
 
 function notFound(methods: readonly string[]): Response {
@@ -94,14 +109,11 @@ const STRUCTURAL_ISSUES = [
 function unexpected(error: unknown, request: Request, log: Log, developer: boolean): Response {
   const message = describeError(error);
   const fields = { method: request.method, path: new URL(request.url).pathname, error: message };
-  const cause = backendFailure(error);
-  if (cause === 'unavailable') {
-    log.warn('a backing service is unreachable', fields);
-    return errorResponse(new AppError(cause, 'A backing service is unreachable; try again shortly'));
-  }
-  if (cause === 'invalid') {
-    log.warn('the database cannot hold a value of a request', fields);
-    return errorResponse(new AppError(cause, 'A value is longer or larger than can be stored'));
+  const refusal = backendRefusalOf(error);
+  if (refusal !== undefined) {
+    const isAway = refusal.code === 'unavailable';
+    log.warn(isAway ? 'a backing service is unreachable' : 'the database cannot hold a value of a request', fields);
+    return errorResponse(refusal);
   }
   const errorId = crypto.randomUUID().replaceAll('-', '');
   const stack = error instanceof Error ? error.stack : undefined;

@@ -12,6 +12,7 @@ export const MAX_BODY_DEPTH = 72;
  */
 export const MAX_BODY_VALUES = 50_000;
 
+const encoder = new TextEncoder();
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
@@ -26,6 +27,16 @@ export async function readJsonBody(request: Request): Promise<unknown> {
   // Before it is parsed: what is too much costs a look at its first brackets.
   assertBounded(bytes);
   return JSON.parse(decode(bytes));
+}
+
+/**
+ * The JSON of a message, within the same bounds.
+ * @throws {AppError} `invalid`, as {@link readJsonBody}
+ * @throws {SyntaxError} for text that is no JSON
+ */
+export function parseJsonMessage(text: string): unknown {
+  assertBounded(encoder.encode(text));
+  return JSON.parse(text);
 }
 
 function decode(bytes: Uint8Array): string {

@@ -1,8 +1,8 @@
 import { Elysia } from 'elysia';
-import { assertRole } from '../auth/guard.ts';
 import type { StreamAuthenticator } from '../auth/stream-auth.ts';
 import type { Connection } from './connection.ts';
-import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
+import type { StreamDeclaration } from './declaration.ts';
+import { openDeclared } from './open-declared.ts';
 import type { Peer } from './socket-progress.ts';
 import { sseFraming } from './sse-framing.ts';
 import { SseTransport } from './sse-transport.ts';
@@ -51,21 +51,16 @@ async function openStream(
   if (streams.draining) return sse(sseFraming.farewell(retryMs));
   const heard = streams.revocations;
   const { principal, setCookie } = await authenticator.authenticateStream(request);
-  assertRole(principal, declaration.role);
   const query = new URL(request.url).searchParams;
-  const subscription = {
-    ...subscriptionTo(declaration, id, principal.role, query),
-    request: resumptionOf(request.headers, query),
-  };
-  await declaration.assertExists?.(id);
-  const stream = `${declaration.name}:${id}`;
-  const admission = await streams.admit({ principal, gate: declaration.role, heard, stream, subscription });
+  const resumption = resumptionOf(request.headers, query);
+  const admission = await openDeclared(streams, { principal, heard }, { declaration, id, query, resumption });
 
   server?.timeout(request, 0);
   return sse(bodyOf(admission, new SseTransport(streams.stalls, peerOf(request, server))), setCookie);
 }
 
-function peerOf(request: Request, server: SocketControl | null): Peer | undefined {
+/** The other side of a request's socket, where it is one of TCP. */
+export function peerOf(request: Request, server: SocketControl | null): Peer | undefined {
   const client = server?.requestIP(request);
   const localPort = server?.port;
   return client && localPort !== undefined ? { address: client.address, port: client.port, localPort } : undefined;

@@ -43,6 +43,8 @@ export interface Admission {
   abandon(): Promise<void>;
 }
 
+/** The gate that lets every role in. */
+const ANYONE: Role = 'viewer';
 /** What is told to Redis in one tick at most; who comes later is told of in the next. */
 const MOST_CHECKPOINTS = 500;
 /** An ended channel is remembered for so long, for streams that were being opened meanwhile; and so many are. */
@@ -50,9 +52,15 @@ const ENDED = { ms: 60_000, most: 1000 } as const;
 
 interface Open {
   readonly connection: Connection;
-  readonly client: Client;
+  client: Client;
   readonly slot: Slot;
   readonly transport: Transport;
+  endSession(): void;
+}
+
+/** What ends with the session of a user. */
+interface OfSession {
+  endSession(): void;
 }
 
 /** All open streams of this process, whatever carries them: admission, time, sessions, drain. */
@@ -60,7 +68,7 @@ export class Streams {
   /** Which clients take nothing, whatever carries their streams. */
   readonly stalls: StallWatch;
   readonly #parts: StreamsParts;
-  readonly #sessions: SessionChecks<Open>;
+  readonly #sessions: SessionChecks<OfSession>;
   readonly #open = new Map<string, Open>();
   readonly #ended = new Map<string, number>();
   /** Whose checkpoint is next: a walk over all that goes on from tick to tick. */
@@ -73,7 +81,7 @@ export class Streams {
   constructor(parts: StreamsParts) {
     this.#parts = parts;
     this.stalls = new StallWatch(parts.stallMs);
-    this.#sessions = new SessionChecks(parts, endSession);
+    this.#sessions = new SessionChecks(parts, (held) => held.endSession());
   }
 
   get size(): number {
@@ -155,6 +163,31 @@ export class Streams {
     return this.#sessions.recheck(userUuid);
   }
 
+  /**
+   * Something else that lives as long as a session does, whatever streams it carries.
+   * @param heard {@link revocations} before the session was authenticated
+   * @param endSession called when the session is found to have ended
+   * @returns gives it up
+   */
+  attend(principal: Principal, heard: number, endSession: () => void): () => void {
+    const held = { endSession };
+    this.#sessions.add(principal, ANYONE, heard, held);
+    return () => this.#sessions.delete(principal, ANYONE, held);
+  }
+
+  /**
+   * The same user goes on with a newer session. A stream that showed what another role may see ends; its client can come back.
+   * @param heard {@link revocations} before the session was authenticated
+   */
+  renew(connection: Connection, principal: Principal, heard: number): void {
+    const open = this.#open.get(connection.id);
+    if (open === undefined) return;
+    if (principal.role !== open.client.principal.role) return connection.close('end');
+    this.#sessions.delete(open.client.principal, open.client.gate, open);
+    open.client = { ...open.client, principal, heard };
+    this.#sessions.add(principal, open.client.gate, heard, open);
+  }
+
   #admission(id: string, client: Client, slot: Slot, prepared: Prepared): Admission {
     return {
       start: (transport) => {
@@ -177,10 +210,10 @@ export class Streams {
     const { principal, gate, heard } = client;
     const connection = new Connection(id, client.subscription, this.#parts.connection, transport, () => {
       this.#open.delete(id);
-      this.#sessions.delete(principal, gate, open);
+      this.#sessions.delete(open.client.principal, gate, open);
       void this.#parts.slots.release(slot);
     });
-    const open: Open = { connection, client, slot, transport };
+    const open: Open = { connection, client, slot, transport, endSession: () => endSession(open) };
     this.#open.set(id, open);
     this.#sessions.add(principal, gate, heard, open);
     return connection;
@@ -255,7 +288,11 @@ function endSession({ connection, transport }: Open): void {
  * people use where they can set no header. The header wins.
  */
 export function resumptionOf(headers: Headers, query: URLSearchParams): Resumption {
-  const text = headers.get('last-event-id') || query.get('last_event_id') || query.get('lastEventId') || '';
+  return resumptionFrom(headers.get('last-event-id') || query.get('last_event_id') || query.get('lastEventId') || '');
+}
+
+/** @param text a cursor, or nothing for a fresh start */
+export function resumptionFrom(text: string): Resumption {
   if (text === '') return { kind: 'fresh' };
   const cursor = parseCursor(text.trim());
   return cursor === undefined ? { kind: 'malformed' } : { kind: 'from', cursor };

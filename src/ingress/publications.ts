@@ -1,0 +1,54 @@
+import { createEvent, digestOf, isJsonObject } from '../bus/event.ts';
+import type { EventLog, Publication, Published } from '../bus/event-log.ts';
+import { AppError, describeError } from '../errors.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** What a producer may choose for itself. */
+export const OWN_ID = '^[0-9A-Za-z_-]{1,64}$';
+const OWN_ID_FORM = new RegExp(OWN_ID);
+
+/** Where an event went, or why it did not. */
+export type Answer = Omit<Published, 'conflict'> | AppError;
+
+/**
+ * An event as producers send it: `{topic, type?, payload?, id?}`.
+ * @throws {AppError} `invalid`
+ * @throws {TopicError} {@link EventError} what cannot be published
+ */
+export function publicationOf(body: unknown): Publication {
+  if (!isJsonObject(body)) throw new AppError('invalid', 'An event must be a JSON object');
+  const { topic, type = '', payload = {}, id } = body;
+  if (typeof topic !== 'string') throw new AppError('invalid', 'topic must be a string');
+  if (typeof type !== 'string') throw new AppError('invalid', 'type must be a string');
+  if (!isJsonObject(payload)) throw new AppError('invalid', 'payload must be a JSON object');
+  if (id === undefined) return { event: createEvent(topic, type, payload) };
+  if (typeof id !== 'string' || !OWN_ID_FORM.test(id)) {
+    throw new AppError('invalid', 'id must have 1 to 64 characters of A-Z, a-z, 0-9, _ and -');
+  }
+  const event = createEvent(topic, type, payload, id);
+  // Only where the producer has chosen the id may it stand for another event already.
+  return { event, digest: digestOf(event) };
+}
+
+/**
+ * Publishes in order.
+ * @returns an answer for each, once Redis has them
+ * @throws {AppError} `unavailable` when Redis does not answer: some of the first may have been published, none after them
+ */
+export async function publishAll(
+  log: Pick<EventLog, 'publish'>,
+  publications: readonly Publication[],
+  logger: Log,
+): Promise<Answer[]> {
+  const published = await log.publish(publications).catch((error: unknown) => {
+    const [first] = publications;
+    const fields = { topic: first?.event.topic, count: publications.length, error: describeError(error) };
+    logger.warn('events were refused: redis does not answer', fields);
+    throw new AppError('unavailable', 'The event log cannot be reached; publish again with the same id');
+  });
+  return published.map(({ conflict, ...place }) =>
+    conflict
+      ? new AppError('conflict', `The id '${place.id}' belongs to another event; give this one an id of its own`)
+      : place,
+  );
+}

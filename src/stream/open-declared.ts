@@ -1,0 +1,67 @@
+import { assertRole } from '../auth/guard.ts';
+import type { Principal } from '../auth/principal.ts';
+import { AppError } from '../errors.ts';
+import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
+import type { Resumption } from './recovery.ts';
+import type { Admission, Streams } from './streams.ts';
+
+/** Who asks for a stream. */
+export interface Caller {
+  readonly principal: Principal;
+  /** {@link Streams.revocations} before the principal was authenticated. */
+  readonly heard: number;
+}
+
+/** Which stream is asked for, and from where. */
+export interface StreamRequest {
+  readonly declaration: StreamDeclaration;
+  /** Of the thing that it belongs to; empty where there is none. */
+  readonly id: string;
+  readonly query: URLSearchParams;
+  readonly resumption: Resumption;
+}
+
+/**
+ * Everything that can be refused is refused here, whatever will carry the stream, in the order 403, 422, 404, 429, 503.
+ * @throws {AppError}
+ */
+export async function openDeclared(
+  streams: Streams,
+  { principal, heard }: Caller,
+  { declaration, id, query, resumption }: StreamRequest,
+): Promise<Admission> {
+  assertRole(principal, declaration.role);
+  const subscription = { ...subscriptionTo(declaration, id, principal.role, query), request: resumption };
+  await declaration.assertExists?.(id);
+  const stream = `${declaration.name}:${id}`;
+  return streams.admit({ principal, gate: declaration.role, heard, stream, subscription });
+}
+
+/**
+ * The stream that a path below `/api/v1` names, with its query: `/topologies/t1/events?once=1`.
+ * @throws {AppError} `not_found`
+ */
+export function streamAt(declarations: readonly StreamDeclaration[], path: string): Omit<StreamRequest, 'resumption'> {
+  const [pathname = '', query = ''] = path.split('?', 2);
+  const segments = pathname.split('/');
+  for (const declaration of declarations) {
+    const pattern = declaration.path.split('/');
+    const matches = pattern.every((part, index) => part === segments[index] || (part === ':id' && segments[index]));
+    if (!matches || pattern.length !== segments.length) continue;
+    const id = decoded(segments[pattern.indexOf(':id')] ?? '');
+    return { declaration, id, query: new URLSearchParams(query) };
+  }
+  throw unknownStream(pathname);
+}
+
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    throw unknownStream(segment);
+  }
+}
+
+function unknownStream(path: string): AppError {
+  return new AppError('not_found', `There is no stream '${path.slice(0, 200)}'; name one by its path below /api/v1`);
+}

@@ -1,0 +1,384 @@
+import { bearerToken } from '../auth/authenticator.ts';
+import { assertRole } from '../auth/guard.ts';
+import type { Principal, Role } from '../auth/principal.ts';
+import { isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { EventLog, Publication } from '../bus/event-log.ts';
+import { AppError, describeError } from '../errors.ts';
+import { backendRefusalOf, refusalOf } from '../http/errors.ts';
+import { parseJsonMessage } from '../http/json-body.ts';
+import { type Answer, publicationOf, publishAll } from '../ingress/publications.ts';
+import { PublishQueue } from '../ingress/publish-queue.ts';
+import type { Connection } from '../stream/connection.ts';
+import type { StreamDeclaration } from '../stream/declaration.ts';
+import { type Caller, openDeclared, streamAt } from '../stream/open-declared.ts';
+import type { Peer } from '../stream/socket-progress.ts';
+import { resumptionFrom, resumptionOf, type Streams } from '../stream/streams.ts';
+import type { Log } from '../telemetry/log.ts';
+import { type Socket, SocketWriter } from './socket-writer.ts';
+import { errorFields, WS_CODES, type WsCodeName } from './ws-codes.ts';
+import type { WsTransport } from './ws-transport.ts';
+
+export const PROTOCOL_VERSION = 1;
+
+/** What a client may send, in bytes. */
+export interface WsLimits {
+  /** Of one message. */
+  readonly maxMessageBytes: number;
+  /** Of messages whose answers it has not been sent; some more for each of them. */
+  readonly maxInFlightBytes: number;
+  /** Milliseconds in which somebody must have signed in. */
+  readonly authMs: number;
+}
+
+export interface WsParts {
+  readonly streams: Streams;
+  readonly declarations: readonly StreamDeclaration[];
+  readonly authenticator: {
+    authenticateStream(request: Request): Promise<{ readonly principal: Principal }>;
+    authenticateToken(token: string): Promise<Principal>;
+    stillValid(principal: Principal, gate: Role): Promise<boolean>;
+  };
+  readonly log: Pick<EventLog, 'publish'>;
+  readonly logger: Log;
+  readonly limits: WsLimits;
+  /** Centre of what clients are told to wait before they come back, in milliseconds. */
+  readonly retryMs: number;
+}
+
+interface Signed extends Caller {
+  /** Gives up what was kept of the session. */
+  readonly release: () => void;
+}
+
+interface Stream {
+  readonly connection: Connection;
+  readonly transport: WsTransport;
+}
+
+/** Who may publish. */
+const PUBLISHERS: Role = 'admin';
+/** What a message costs beside its bytes while it waits. */
+const MESSAGE_COST = 256;
+/** Nobody has said who it is that sends so much. */
+const MOST_BYTES_UNSIGNED = 16 * 1024;
+const MOST_EVENTS = 1000;
+const MOST_SID = 64;
+/** A client that does not answer the close of its socket is dropped then. */
+const CLOSE_MS = 2000;
+/** The longest time that a timer takes. */
+const MOST_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * One WebSocket: who is at its other end, what it asks for, in its order, and the streams that it carries. Answers to what is
+ * published come when Redis has it; meanwhile the next message is looked at.
+ */
+export class WsSession {
+  readonly #parts: WsParts;
+  readonly #socket: Socket;
+  readonly #writer: SocketWriter;
+  readonly #publishing: PublishQueue;
+  readonly #streams = new Map<string, Stream>();
+  readonly #tasks: (() => Promise<void> | undefined)[] = [];
+  #running = false;
+  #inFlight = 0;
+  #caller: Signed | undefined;
+  #closed = false;
+  /** Until somebody has signed in, then until the session ends, then until the socket is dropped. */
+  #timer: Timer | undefined;
+
+  constructor(socket: Socket, peer: Peer | undefined, parts: WsParts) {
+    this.#socket = socket;
+    this.#parts = parts;
+    this.#writer = new SocketWriter(socket, parts.streams.stalls, peer, () => this.#end('flood'));
+    this.#publishing = new PublishQueue((publications) => this.#publishNow(publications));
+  }
+
+  /** Greets, and signs in whoever brought a token or a ticket along. */
+  start(request: Request): void {
+    const { authMs, maxMessageBytes, maxInFlightBytes } = this.#parts.limits;
+    this.#writer.say({
+      op: 'hello',
+      version: PROTOCOL_VERSION,
+      auth_ms: authMs,
+      max_message_bytes: maxMessageBytes,
+      max_in_flight_bytes: maxInFlightBytes,
+    });
+    this.#timer = setTimeout(() => this.#end('auth_timeout'), authMs);
+    if (!hasCredentials(request)) return;
+    this.#enqueue(0, {}, () =>
+      this.#signIn(async () => (await this.#parts.authenticator.authenticateStream(request)).principal),
+    );
+  }
+
+  receive(text: string): void {
+    if (this.#closed) return;
+    const cost = Buffer.byteLength(text) + MESSAGE_COST;
+    const most = this.#caller === undefined ? MOST_BYTES_UNSIGNED : this.#parts.limits.maxInFlightBytes;
+    if (this.#inFlight + cost > most) return this.#end('flood');
+    let message: JsonObject;
+    try {
+      message = parse(text);
+    } catch (error) {
+      return this.#tellError({}, error);
+    }
+    this.#enqueue(cost, message, () => this.#handle(message, cost));
+  }
+
+  /** Bytes are no message of this protocol. */
+  receiveBytes(): void {
+    this.#tellError({}, new AppError('bad_request', 'Messages are JSON objects, sent as text'));
+  }
+
+  drained(): void {
+    this.#writer.drained();
+  }
+
+  ping(): void {
+    this.#writer.ping();
+  }
+
+  /** Says goodbye: what was published is acknowledged, and the socket closed. Resolves when nothing is published any more. */
+  async drain(): Promise<void> {
+    if (this.#closed) return;
+    const retryMs = Math.round(this.#parts.retryMs * (0.75 + Math.random() / 2));
+    this.#writer.say({ op: 'bye', retry_ms: retryMs });
+    this.#tasks.length = 0;
+    await this.#publishing.idle();
+    // After the answers, which wait for the same.
+    await Promise.resolve();
+    this.#end('restart');
+  }
+
+  /** The socket is no more. */
+  closed(): void {
+    clearTimeout(this.#timer);
+    this.#closed = true;
+    this.#tasks.length = 0;
+    this.#writer.close();
+    this.#caller?.release();
+    this.#caller = undefined;
+    for (const { connection } of [...this.#streams.values()]) connection.close('gone');
+  }
+
+  // --- messages ------------------------------------------------------------------------------------------------------
+
+  /** One after the other: what a message asks for may depend on the one before. */
+  #enqueue(cost: number, message: JsonObject, task: () => Promise<void> | undefined): void {
+    this.#inFlight += cost;
+    this.#tasks.push(() => {
+      try {
+        return task()?.catch((error: unknown) => this.#tellError(message, error));
+      } catch (error) {
+        this.#tellError(message, error);
+        return undefined;
+      }
+    });
+    if (!this.#running) void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    for (let task = this.#tasks.shift(); task !== undefined; task = this.#tasks.shift()) {
+      const pending = task();
+      if (pending !== undefined) await pending;
+    }
+    this.#running = false;
+  }
+
+  #handle(message: JsonObject, cost: number): Promise<void> | undefined {
+    if (message.op === 'publish') {
+      const isAnswered = this.#publish(message).catch((error: unknown) => this.#tellError(message, error));
+      // Not waited for: the next message may be published with it.
+      void isAnswered.finally(() => this.#answered(cost));
+      return undefined;
+    }
+    const pending = this.#perform(message);
+    if (pending === undefined) this.#answered(cost);
+    return pending?.finally(() => this.#answered(cost));
+  }
+
+  #answered(cost: number): void {
+    this.#inFlight -= cost;
+  }
+
+  #perform(message: JsonObject): Promise<void> | undefined {
+    switch (message.op) {
+      case 'ping':
+        return void this.#writer.say({ op: 'pong', ...refOf(message) });
+      case 'auth':
+        return this.#auth(message);
+      case 'subscribe':
+        return this.#subscribe(message);
+      case 'unsubscribe':
+        return void this.#unsubscribe(message);
+      default:
+        throw new AppError('bad_request', 'op must be one of auth, subscribe, unsubscribe, publish and ping');
+    }
+  }
+
+  // --- who it is -----------------------------------------------------------------------------------------------------
+
+  #auth(message: JsonObject): Promise<void> {
+    const { token } = message;
+    if (typeof token !== 'string') throw new AppError('invalid', 'token must be a string');
+    return this.#signIn(() => this.#parts.authenticator.authenticateToken(token));
+  }
+
+  /** Takes up who it is, or a newer session of the same user. */
+  async #signIn(authenticate: () => Promise<Principal>): Promise<void> {
+    const { streams } = this.#parts;
+    const heard = streams.revocations;
+    const principal = await authenticate().catch((error: unknown) => {
+      const refused = refusalOf(error);
+      if (this.#caller !== undefined || refused === undefined || WS_CODES[refused.code].ends !== 'sign-in') throw error;
+      this.#tellError({ op: 'auth' }, error);
+      return this.#end(refused.code);
+    });
+    if (principal === undefined || this.#closed) return;
+    if (this.#caller !== undefined && this.#caller.principal.userUuid !== principal.userUuid) {
+      throw new AppError('forbidden', 'The token is of another user; open a socket of its own for it');
+    }
+    this.#caller?.release();
+    this.#caller = { principal, heard, release: streams.attend(principal, heard, () => this.#end('session_ended')) };
+    for (const { connection } of [...this.#streams.values()]) streams.renew(connection, principal, heard);
+    this.#endAt(principal.expiresAt);
+    this.#writer.say({ op: 'auth', user: principal.username, role: principal.role, expires_at: principal.expiresAt });
+  }
+
+  #endAt(time: number): void {
+    clearTimeout(this.#timer);
+    const ms = time - Date.now();
+    const next = ms > MOST_TIMER_MS ? () => this.#endAt(time) : () => this.#end('session_ended');
+    this.#timer = setTimeout(next, Math.min(ms, MOST_TIMER_MS));
+  }
+
+  #signed(): Signed {
+    if (this.#caller === undefined) throw new AppError('unauthenticated', 'Sign in first: {"op":"auth","token":"…"}');
+    return this.#caller;
+  }
+
+  // --- streams -------------------------------------------------------------------------------------------------------
+
+  async #subscribe(message: JsonObject): Promise<void> {
+    const caller = this.#signed();
+    const { streams, declarations } = this.#parts;
+    const { stream, cursor } = message;
+    const sid = sidOf(message);
+    if (typeof stream !== 'string') throw new AppError('invalid', 'stream must be a path such as /identities/events');
+    if (cursor !== undefined && cursor !== null && typeof cursor !== 'string') {
+      throw new AppError('invalid', 'cursor must be the id of a frame');
+    }
+    if (this.#streams.has(sid)) throw new AppError('conflict', `The sid '${sid}' is in use; unsubscribe it first`);
+    const found = streamAt(declarations, stream);
+    const resumption = cursor ? resumptionFrom(cursor) : resumptionOf(new Headers(), found.query);
+    const admission = await openDeclared(streams, caller, { ...found, resumption });
+    if (this.#closed) return admission.abandon();
+    this.#writer.say({ op: 'subscribed', sid, ...refOf(message) });
+    const transport = this.#writer.open(sid, () => this.#streams.delete(sid));
+    const connection = admission.start(transport);
+    if (connection.state === 'closed') return;
+    this.#streams.set(sid, { connection, transport });
+    // The session may have been renewed while the stream was prepared.
+    const now = this.#signed();
+    if (now !== caller) streams.renew(connection, now.principal, now.heard);
+  }
+
+  #unsubscribe(message: JsonObject): void {
+    const sid = sidOf(message);
+    const stream = this.#streams.get(sid);
+    if (stream === undefined)
+      throw new AppError('not_found', `There is no stream with the sid '${sid}' on this socket`);
+    stream.transport.leave();
+    stream.connection.close('gone');
+    this.#writer.say({ op: 'unsubscribed', sid, ...refOf(message) });
+  }
+
+  // --- publishing ----------------------------------------------------------------------------------------------------
+
+  async #publish(message: JsonObject): Promise<void> {
+    assertRole(this.#signed().principal, PUBLISHERS);
+    const checked = eventsOf(message).map(publicationOrError);
+    const good = checked.filter((each): each is Publication => !(each instanceof AppError));
+    const answers = good.length === 0 ? [] : [...(await this.#publishing.add(good))];
+    const results = checked.map((each) => (each instanceof AppError ? each : answers.shift())).map(resultOf);
+    this.#writer.say({ op: 'published', ...refOf(message), results });
+  }
+
+  /** The database is asked each time: a session that was revoked a moment ago publishes nothing. */
+  async #publishNow(publications: readonly Publication[]): Promise<readonly Answer[]> {
+    const { authenticator, log, logger } = this.#parts;
+    const caller = this.#caller;
+    if (caller === undefined || !(await authenticator.stillValid(caller.principal, PUBLISHERS))) {
+      throw new AppError('unauthenticated', 'The session has ended; sign in again');
+    }
+    return publishAll(log, publications, logger);
+  }
+
+  // --- the end -------------------------------------------------------------------------------------------------------
+
+  #tellError(message: JsonObject, error: unknown): void {
+    const refused = refusalOf(error) ?? backendRefusalOf(error);
+    if (refused === undefined) {
+      this.#parts.logger.error('a message of a socket failed', { op: String(message.op), error: describeError(error) });
+    }
+    const told = refused ?? ({ code: 'internal', message: 'Internal Server Error' } as const);
+    const about = typeof message.sid === 'string' ? { sid: message.sid } : {};
+    const re = typeof message.op === 'string' ? { re: message.op.slice(0, 32) } : {};
+    this.#writer.say({ op: 'error', ...re, ...about, ...refOf(message), ...errorFields(told) });
+  }
+
+  #end(name: WsCodeName): undefined {
+    if (this.#closed) return;
+    this.#socket.close(WS_CODES[name].code, name);
+    this.closed();
+    this.#timer = setTimeout(() => this.#socket.terminate(), CLOSE_MS);
+  }
+}
+
+function hasCredentials(request: Request): boolean {
+  if (bearerToken(request.headers.get('authorization')) !== undefined) return true;
+  const query = new URL(request.url).searchParams;
+  return query.has('ticket') || query.has('token');
+}
+
+function parse(text: string): JsonObject {
+  let message: unknown;
+  try {
+    message = parseJsonMessage(text);
+  } catch (error) {
+    throw error instanceof SyntaxError ? new AppError('bad_request', 'A message must be JSON') : error;
+  }
+  if (!isJsonObject(message)) throw new AppError('bad_request', 'A message must be a JSON object');
+  return message;
+}
+
+/** What the client calls its message: told again with the answer. */
+function refOf({ ref }: JsonObject): { ref?: string | number } {
+  return (typeof ref === 'string' && ref.length <= MOST_SID) || typeof ref === 'number' ? { ref } : {};
+}
+
+function sidOf({ sid }: JsonObject): string {
+  if (typeof sid === 'string' && sid !== '' && sid.length <= MOST_SID && sid.isWellFormed()) return sid;
+  throw new AppError('invalid', `sid must be a string of 1 to ${MOST_SID} characters: your name for the stream`);
+}
+
+function eventsOf({ event, events }: JsonObject): readonly unknown[] {
+  if (events === undefined) return [event];
+  if (Array.isArray(events) && events.length > 0 && events.length <= MOST_EVENTS && event === undefined) return events;
+  throw new AppError('invalid', `Give one event as event, or 1 to ${MOST_EVENTS} as events`);
+}
+
+function publicationOrError(event: unknown): Publication | AppError {
+  try {
+    return publicationOf(event);
+  } catch (error) {
+    const refused = refusalOf(error);
+    if (refused === undefined) throw error;
+    return refused;
+  }
+}
+
+function resultOf(answer: Answer | undefined): object {
+  if (answer === undefined) throw new Error('an event without an answer');
+  return answer instanceof AppError ? { error: errorFields(answer) } : answer;
+}
