@@ -63,3 +63,16 @@ local function newer_term(meta, term)
   end
   return nil
 end
+
+-- Whether the log holds a place that the database knows to be published. Where it was trimmed past it, the place proves
+-- nothing any more; then what Redis itself has been told tells: a server that came back older has not been told of it.
+local function holds(meta, log, head, offset, proof)
+  if offset > head.offset then
+    return false
+  end
+  local found, is_known = proof_at(log, head, offset)
+  if is_known then
+    return found == proof
+  end
+  return tonumber(redis.call('HGET', meta, 'witnessed') or '-1') >= offset
+end

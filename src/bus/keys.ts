@@ -4,7 +4,8 @@ const TAG = '{decnet}';
 /** Every Redis key of the bus. */
 export const keys = {
   /**
-   * Hash: `epoch`, `life` (the epoch that was minted with it), `term` (of the newest relay), and for each channel
+   * Hash: `epoch`, `life` (the epoch that was minted with it), `term` (of the newest relay), `witnessed`
+   * (offset of the log that the relay was told last, to write it down), and for each channel
    * `offset:<channel>`, `proof:<channel>`, `bytes:<channel>` (of all its events) and `revision:<channel>` (the newest).
    * `root`: the proof of the place before the first event of a channel, since `rooted` (seconds); absent: '0'.
    */

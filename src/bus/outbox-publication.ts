@@ -27,7 +27,7 @@ export function publicationOf(row: OutboxRow): Publication {
 /**
  * What is published in the place of a row that cannot be: the same event without its content. It takes the row's place in
  * the revisions, so that clients see that they lack something, where, and what it was about.
- * @throws {EventError} or {TopicError} when the payload is not all that is wrong with it
+ * @throws {EventError} or {TopicError} when its id or its topic cannot be published either
  */
 export function substituteFor(row: OutboxRow, error: string): Publication {
   const stored = objectIn(row.revisions);
@@ -41,7 +41,7 @@ export function substituteFor(row: OutboxRow, error: string): Publication {
     reason: told(error),
     ...(channel === undefined ? {} : { topology_id: channel.slice(TOPOLOGY_PREFIX.length) }),
   };
-  const event: Event = { v: 1, id: row.event_id, topic: row.topic, type: row.type, ts: row.ts, payload };
+  const event: Event = { v: 1, id: row.event_id, topic: row.topic, type: told(row.type), ts: row.ts, payload };
   assertPublishable(event);
   return { event, revisions, rememberMs: REMEMBER_MS };
 }

@@ -81,7 +81,7 @@ export async function channelRevision(trx: Trx, channel: string): Promise<number
 
 /**
  * Raises each channel's revision by the number of its events; the iterators yield the numbers so taken. A channel that is
- * forgotten is locked in its turn, by deleting it: whoever has written to it has committed before this goes on.
+ * forgotten is locked in its turn, too: whoever has written to it has committed before this goes on.
  */
 async function nextRevisions(
   trx: Trx,
@@ -93,10 +93,6 @@ async function nextRevisions(
   if (forget !== null) counts.set(forget, 0);
   const revisions = new Map<string, Iterator<number, undefined>>();
   for (const [channel, count] of [...counts].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    if (count === 0) {
-      await trx.deleteFrom('channel_revisions').where('channel', '=', channel).execute();
-      continue;
-    }
     const row = await trx
       .insertInto('channel_revisions')
       .values({ channel, revision: count })
@@ -107,6 +103,7 @@ async function nextRevisions(
       .executeTakeFirstOrThrow();
     revisions.set(channel, upFrom(row.revision - count + 1));
   }
+  if (forget !== null) await trx.deleteFrom('channel_revisions').where('channel', '=', forget).execute();
   return revisions;
 }
 

@@ -34,7 +34,7 @@ export interface Subscription {
 export interface ConnectionParts {
   readonly log: Pick<EventLog, 'position'>;
   readonly groups: Pick<Groups, 'open' | 'read' | 'moveTo' | 'close'>;
-  readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch'>;
+  readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch' | 'generation'>;
   readonly recovery: Recovery;
   readonly snapshots: Pick<SharedSnapshots, 'read'>;
   readonly logger: Log;
@@ -48,6 +48,8 @@ export interface Prepared {
   readonly standing: Standing | undefined;
   readonly opening: Opening | undefined;
   readonly snapshot: EncodedSnapshot | undefined;
+  /** That of the hub before the log was asked. */
+  readonly generation: number;
 }
 
 export type ConnectionState = 'opening' | 'replaying' | 'live' | 'closed';
@@ -73,7 +75,7 @@ export class Connection implements Member {
   readonly #group: GroupReader;
   #state: ConnectionState = 'opening';
   #window: Window | undefined;
-  #breaks = 0;
+  #reopenings = 0;
   #epoch = '';
   /** The newest event that is counted: sent, not shown, or contained in the snapshot. */
   #at: Place = START;
@@ -84,7 +86,6 @@ export class Connection implements Member {
   #onceUntil = 0;
   #running = false;
   #wroteAt = performance.now();
-  #fullSince = 0;
 
   /** @param onClose called once, when nothing will be sent any more */
   constructor(
@@ -119,9 +120,18 @@ export class Connection implements Member {
     return this.#at.offset;
   }
 
-  /** Reads what the stream opens with. Position first, then the snapshot (invariant 5). */
-  static async prepare(subscription: Subscription, parts: ConnectionParts, request: Resumption): Promise<Prepared> {
+  /**
+   * Reads what the stream opens with. Position first, then the snapshot (invariant 5).
+   * @param isOpen true when the client is streaming already: without the bus there is nothing new to tell it
+   */
+  static async prepare(
+    subscription: Subscription,
+    parts: ConnectionParts,
+    request: Resumption,
+    isOpen = false,
+  ): Promise<Prepared> {
     const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
+    const { generation } = parts.hub;
     const standing = await parts.log.position(subscription.view.channel, readerOffset).catch((error: unknown) => {
       parts.logger.debug('a stream opens without the bus', { error: describeError(error) });
       return undefined;
@@ -129,10 +139,10 @@ export class Connection implements Member {
     // With the bus down a fresh client gets its snapshot all the same, and one whose cursor is none is told so; a
     // returning one has its state already.
     const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);
-    const wantsSnapshot = opening !== undefined && opening.kind !== 'resume';
+    const wantsSnapshot = opening !== undefined && opening.kind !== 'resume' && !(isOpen && standing === undefined);
     const { view, snapshot: read } = subscription;
     const snapshot = wantsSnapshot && read !== undefined ? await parts.snapshots.read(view.key, read) : undefined;
-    return { standing, opening, snapshot };
+    return { standing, opening, snapshot, generation };
   }
 
   /** Begins to write. The transport must be writable. */
@@ -142,9 +152,9 @@ export class Connection implements Member {
     this.#window = this.#parts.hub.join(this);
     const prelude = encodeRetry(jitter(this.#parts.retryMs));
     this.#write([toBytes(prelude), KEEPALIVE, ...this.#openWith(prepared)]);
-    if (prepared.standing !== undefined) return this.#opened();
+    if (prepared.standing !== undefined) return this.#isOfNow(prepared) ? this.#opened() : this.onBreak();
     // Once, with the bus down: the snapshot is all there is to have.
-    if (this.subscription.once) return this.close('end');
+    if (this.subscription.once) return this.close('done');
     void this.#reopen(this.#resumption());
   }
 
@@ -154,33 +164,26 @@ export class Connection implements Member {
     if (this.#isBehind()) this.#fallBack();
   }
 
-  onBreak(epoch: string): void {
-    this.#breaks += 1;
+  onBreak(): void {
     if (this.#state === 'closed' || this.#state === 'opening') return; // Opening asks where the channel stands anyway.
-    if (epoch !== this.#epoch) void this.#reopen(this.#resumption());
-    else this.#fallBack();
+    // What it has read by itself may be ahead of what the tail saw, and lost with the rest: its place is to be proved.
+    void this.#reopen(this.#resumption());
   }
 
   onReconnect(): void {
     // What came through the window is proved by the tail, which has just proved its own place. What this connection
     // has read by itself may have been lost since.
-    if (this.#state === 'live' && !this.#isInWindow()) void this.#reopen(this.#resumption());
+    if (!this.#isInWindow()) this.onBreak();
   }
 
   /**
    * Called about once a second.
    * @param now milliseconds of `performance.now()`
-   * @param limits milliseconds without a frame before a keepalive, and of taking nothing before the client is dropped
+   * @param keepaliveMs milliseconds without a frame before a keepalive
    */
-  tick(now: number, limits: { keepaliveMs: number; stallMs: number }): void {
-    if (this.#state === 'closed') return;
-    if (!this.#transport.writable) {
-      if (this.#fullSince === 0) this.#fullSince = now;
-      else if (now - this.#fullSince >= limits.stallMs) this.close('abort');
-      return;
-    }
-    this.#fullSince = 0;
-    if (now - this.#wroteAt >= limits.keepaliveMs) this.#write([this.#quietFrame()]);
+  tick(now: number, keepaliveMs: number): void {
+    if (now - this.#wroteAt < keepaliveMs || this.#state === 'closed' || !this.#transport.writable) return;
+    this.#write([this.#quietFrame()]);
   }
 
   /** Where the group of a live connection should stand; `undefined` when it stands there. */
@@ -201,25 +204,28 @@ export class Connection implements Member {
     if (!this.#transport.writable) return this.close('abort');
     const place = this.#epoch === '' ? {} : { id: formatCursor({ epoch: this.#epoch, ...this.#sent, evicted: true }) };
     this.#write([toBytes(encodeJsonFrame({ ...place, event: 'evicted', data: { detail: EVICTED } }))]);
-    this.close('end');
+    this.close('done');
   }
 
   /**
-   * Ends the stream; safe to call again.
-   * @param how `end`: a finished answer with a fresh `retry:`, after which browsers reconnect; `abort`: the socket is dropped
+   * Ends the stream; safe to call again. Nothing leaves `closed`, and nothing is written from here on.
+   * @param how `done`: a finished answer after all that was written, however long the client takes; `end`: the same, but dropped
+   *   when the client is full or has not got what it asked for, because it can resume; `abort`: the socket is dropped; `gone`: it is
    */
-  close(how: 'end' | 'abort' | 'gone'): void {
+  close(how: 'done' | 'end' | 'abort' | 'gone'): void {
     if (this.#state === 'closed') return;
-    // A client that takes nothing would keep a finished answer waiting for ever: its socket is dropped.
-    const isFinished = how === 'end' && this.#transport.writable;
-    if (isFinished) this.#write([toBytes(encodeRetry(jitter(this.#parts.retryMs)))]);
+    // A finished answer tells who asked for it `once` that it is complete.
+    const isFinished = how === 'done' || (how === 'end' && !this.subscription.once && this.#transport.writable);
     this.#state = 'closed';
     this.#parts.hub.leave(this);
-    if (isFinished) this.#transport.end();
-    else this.#transport.abort();
-    this.#onWritable?.();
     void this.#group.close();
-    this.#onClose();
+    // Until the client has taken it, it counts: what it was given is in memory.
+    if (isFinished) this.#transport.end(toBytes(encodeRetry(jitter(this.#parts.retryMs))), this.#onClose);
+    else {
+      this.#transport.abort();
+      this.#onClose();
+    }
+    this.#onWritable?.();
   }
 
   // --- opening -------------------------------------------------------------------------------------------------------
@@ -254,14 +260,22 @@ export class Connection implements Member {
     return [toBytes(encodeJsonFrame({ id, event: 'ready', data: { position: id } }))];
   }
 
-  /** Opens again on the same stream: after the bus was away, the epoch changed or history turned out to be gone. */
+  /**
+   * Opens again on the same stream: after the bus was away, the log was replaced or history turned out to be gone. Of
+   * several the newest counts, and none brings a closed connection back.
+   */
   async #reopen(request: Resumption): Promise<void> {
+    if (this.#isClosed()) return;
     this.#state = 'opening';
-    for (let delay: number = RETRY_MS.first; this.#isOpening(); delay = Math.min(delay * 2, RETRY_MS.most)) {
+    this.#reopenings += 1;
+    const turn = this.#reopenings;
+    const isOver = () => this.#state !== 'opening' || this.#reopenings !== turn;
+    for (let delay: number = RETRY_MS.first; !isOver(); delay = Math.min(delay * 2, RETRY_MS.most)) {
       await this.#untilWritable();
-      if (!this.#isOpening()) return;
+      if (isOver()) return;
       const prepared = await this.#prepareAgain(request);
-      if (!this.#isOpening()) return;
+      if (isOver()) return;
+      if (prepared !== undefined && !this.#isOfNow(prepared)) continue;
       if (prepared?.standing !== undefined) {
         // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
         if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#state = 'replaying';
@@ -272,9 +286,14 @@ export class Connection implements Member {
     }
   }
 
+  /** The log was not replaced while it was asked: otherwise the answer may be of the one before. */
+  #isOfNow({ generation }: Prepared): boolean {
+    return generation === this.#parts.hub.generation;
+  }
+
   async #prepareAgain(request: Resumption): Promise<Prepared | undefined> {
     try {
-      return await Connection.prepare(this.subscription, this.#parts, request);
+      return await Connection.prepare(this.subscription, this.#parts, request, true);
     } catch (error) {
       // What it streams has been deleted: the client is told so when it comes back.
       if (error instanceof AppError && error.code === 'not_found') this.close('end');
@@ -316,7 +335,7 @@ export class Connection implements Member {
   }
 
   async #step(): Promise<void> {
-    const [epoch, at, breaks] = [this.#epoch, this.#at, this.#breaks];
+    const [epoch, at, { generation }] = [this.#epoch, this.#at, this.#parts.hub];
     await this.#group.open(at.offset);
     if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
     if (this.#dueNow() === 'memory') return this.#goLive();
@@ -324,7 +343,7 @@ export class Connection implements Member {
     // Reopened meanwhile: what was read belongs to another position. After a break an empty answer proves nothing: it
     // may be older than the events that the tail has missed.
     if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
-    if (this.#breaks !== breaks && entries.length === 0) return;
+    if (this.#parts.hub.generation !== generation && entries.length === 0) return;
     if (entries.length > 0) return this.#sendHistory(entries);
     // Memory does not continue what the client has, nor does the log: one of the three is behind, and the log knows which.
     if (this.#dueNow() === 'history') {
@@ -333,7 +352,7 @@ export class Connection implements Member {
     }
     if (this.#parts.hub.epoch !== this.#epoch && (await this.#isOver())) return;
     // The tail jumped while we asked: the empty answer is older than what it has missed.
-    if (this.#breaks !== breaks) return;
+    if (this.#parts.hub.generation !== generation) return;
     // No await since the check: no batch can come between it and the switch.
     if (this.#state === 'replaying' && this.#dueNow() !== 'history') this.#goLive();
   }
@@ -419,19 +438,19 @@ export class Connection implements Member {
   }
 
   #drained(): void {
-    this.#fullSince = 0;
     this.#onWritable?.();
     if (this.#state === 'live') this.onBatch();
     else if (this.#state === 'replaying') void this.#advance();
   }
 
   #endIfOnceIsDone(): void {
-    if (this.subscription.once && this.#state !== 'opening' && this.#at.offset >= this.#onceUntil) this.close('end');
+    if (this.subscription.once && this.#state !== 'opening' && this.#at.offset >= this.#onceUntil) this.close('done');
   }
 
   // --- writing -------------------------------------------------------------------------------------------------------
 
   #write(chunks: readonly Uint8Array[]): void {
+    if (this.#isClosed()) return;
     const filled = chunks.filter((chunk) => chunk.length > 0);
     if (filled.length === 0) return;
     this.#wroteAt = performance.now();
@@ -469,11 +488,7 @@ export class Connection implements Member {
     return this.subscription.request.kind === 'malformed' ? { kind: 'fresh' } : this.subscription.request;
   }
 
-  // Methods, because the state changes during an await and the compiler would not believe it.
-  #isOpening(): boolean {
-    return this.#state === 'opening';
-  }
-
+  // A method, because the state changes during an await and the compiler would not believe it.
   #isClosed(): boolean {
     return this.#state === 'closed';
   }

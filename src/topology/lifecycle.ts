@@ -9,9 +9,6 @@ import { type TopologyStatus, transition } from './status.ts';
 
 const DELETABLE: readonly string[] = ['pending', 'torn_down', 'failed'] satisfies TopologyStatus[];
 
-/** Names the lease under which one node deploys a topology or takes it down. */
-export const lifecycleLease = (topologyId: string) => `lifecycle:${topologyId}`;
-
 /**
  * Asks for a pending topology to be deployed: the `LifecycleWorker` of any node does it.
  * @returns the topology as it was before
@@ -61,7 +58,6 @@ export function deleteTopology(db: Db, topologyId: string, now: () => number = D
     // Edges refer to deckies and LANs as well, without a cascade.
     await trx.deleteFrom('topology_edges').where('topology_id', '=', topologyId).execute();
     await trx.deleteFrom('topologies').where('id', '=', topologyId).execute();
-    await trx.deleteFrom('leases').where('name', '=', lifecycleLease(topologyId)).execute();
     await appendToOutbox(trx, [topologyDeleted(topologyId, now())], topologyChannel(topologyId));
   });
 }

@@ -4,6 +4,7 @@ import { EventLog } from '../../src/bus/event-log.ts';
 import { appendToOutbox } from '../../src/bus/outbox.ts';
 import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
 import { Relay } from '../../src/bus/relay.ts';
+import { setAside } from '../../src/bus/set-aside.ts';
 import { healthRoutes } from '../../src/health/routes.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
@@ -104,6 +105,16 @@ for (const engine of ENGINES) {
       expect({ status, failing }).toEqual({ status: 503, failing: ['relay'] });
       expect(body.checks.relay).toMatchObject({ waiting: 2 });
       expect(body.status).toBe('not ready');
+    });
+
+    test('tells of events that were set aside, and is ready all the same: nothing waits for them', async () => {
+      await waiting(1);
+      const { seq } = await database.db.selectFrom('outbox').select('seq').executeTakeFirstOrThrow();
+      await setAside(database.db, { seq }, { tries: 5, error: 'refused', isSubstituted: false }, 0);
+      const { status, body } = await readiness();
+      expect(status).toBe(200);
+      expect(body.checks.relay).toMatchObject({ ok: true, waiting: 0, set_aside: 1 });
+      await database.db.deleteFrom('outbox_set_aside').execute();
     });
 
     test('is not ready while it drains: new clients go elsewhere', async () => {
