@@ -2,6 +2,7 @@
 import { cpus, release, totalmem, type } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Bench, type LoadOptions } from './load/bench.ts';
+import { crowd } from './load/crowd.ts';
 import { http, publish, snapshot } from './load/http-scenarios.ts';
 import { Stops } from './load/plane.ts';
 import { fanout, idle, latency, redisWorkScenario } from './load/stream-scenarios.ts';
@@ -15,6 +16,7 @@ const SCENARIOS: Readonly<Record<string, (bench: Bench) => Promise<Table>>> = {
   latency,
   fanout,
   'redis-work': redisWorkScenario,
+  crowd,
 };
 
 const USAGE = `Usage: bun run load [options] [scenario…]

@@ -19,6 +19,8 @@ export interface Plane {
   readonly redisPid: number;
   /** The access token of an administrator. */
   readonly token: string;
+  readonly username: string;
+  readonly password: string;
   /** An active topology with data. */
   readonly topologyId: string;
   readonly maxEvents: number;
@@ -69,6 +71,7 @@ export async function startPlane(stops: Stops): Promise<Plane> {
   const { pid, url } = await startServer(folder, database, server.socket, stops);
   return {
     ...{ url, serverPid: pid, redisUrl: server.socket, redis, topologyId, maxEvents: MAX_EVENTS },
+    ...{ username, password },
     redisPid: Number(/^process_id:(\d+)/m.exec(await redis.info('server'))?.[1]),
     token: await login(url, username, password),
     async streams() {

@@ -29,7 +29,7 @@ export interface SwarmReport {
   /** Connections that ended without being asked to. */
   readonly closed: number;
   /** From the making of an event to its reading by a client, in milliseconds. */
-  readonly latency: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly latency: Latency;
   /** Milliseconds from the first to the last delivery. */
   readonly spanMs: number;
   /** Deliveries of each whole second between the first and the last one. */
@@ -51,6 +51,35 @@ export interface PublisherReport {
   readonly published: number;
   /** Milliseconds from the first event to the last acknowledgement. */
   readonly spanMs: number;
+}
+
+/** Percentiles of latencies in milliseconds. */
+export interface Latency {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface VisitCommand {
+  /** Of the server, without a path. */
+  readonly url: string;
+  readonly token: string;
+  readonly username: string;
+  readonly password: string;
+  readonly topic: string;
+  readonly seconds: number;
+  /** One publisher who waits for each acknowledgement; without it nobody publishes. */
+  readonly publishes: boolean;
+}
+
+export interface VisitReport {
+  readonly health: Latency;
+  readonly login: Latency;
+  readonly publish: Latency;
+  /** Events that were acknowledged. */
+  readonly published: number;
+  /** Requests that were not answered by 2xx. */
+  readonly refused: number;
 }
 
 /** Milliseconds since the epoch with fractions, on a clock that all processes of one machine share. */

@@ -24,7 +24,7 @@ local leader = newer_term(meta, ARGV[4])
 if leader then
   return redis.error_reply('FENCED ' .. leader)
 end
-if ARGV[4] ~= '' and not (ARGV[5] == epoch and holds(log, read_head(meta, 'log'), tonumber(ARGV[6]), ARGV[7])) then
+if ARGV[4] ~= '' and not (ARGV[5] == epoch and holds(meta, log, read_head(meta, 'log'), tonumber(ARGV[6]), ARGV[7])) then
   return redis.error_reply('REPLACED the log is not the one that is known')
 end
 local life = redis.call('HGET', meta, 'life') or epoch
@@ -101,4 +101,7 @@ while arg <= #ARGV do
 end
 local newest = heads.log or read_head(meta, 'log')
 answer[2], answer[3] = newest.offset, newest.proof
+if ARGV[4] ~= '' then
+  redis.call('HSET', meta, 'witnessed', string.format('%.0f', newest.offset))
+end
 return answer

@@ -61,9 +61,13 @@ function assertBounded(bytes: Uint8Array): void {
         values += 1;
     }
     if (depth > MAX_BODY_DEPTH) {
-      throw new AppError('invalid', `The body may nest at most ${MAX_BODY_DEPTH} levels of objects and lists`);
+      throw new AppError(
+        'invalid',
+        `The body may nest at most ${MAX_BODY_DEPTH} levels of objects and lists; flatten it`,
+      );
     }
-    if (values > MAX_BODY_VALUES) throw new AppError('invalid', `The body may hold at most ${MAX_BODY_VALUES} values`);
+    if (values > MAX_BODY_VALUES)
+      throw new AppError('invalid', `The body may hold at most ${MAX_BODY_VALUES} values; send less, or split it`);
   }
 }
 

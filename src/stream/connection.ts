@@ -86,7 +86,6 @@ export class Connection implements Member {
   #onceUntil = 0;
   #running = false;
   #wroteAt = performance.now();
-  #fullSince = 0;
 
   /** @param onClose called once, when nothing will be sent any more */
   constructor(
@@ -155,7 +154,7 @@ export class Connection implements Member {
     this.#write([toBytes(prelude), KEEPALIVE, ...this.#openWith(prepared)]);
     if (prepared.standing !== undefined) return this.#isOfNow(prepared) ? this.#opened() : this.onBreak();
     // Once, with the bus down: the snapshot is all there is to have.
-    if (this.subscription.once) return this.close('end');
+    if (this.subscription.once) return this.close('done');
     void this.#reopen(this.#resumption());
   }
 
@@ -180,17 +179,11 @@ export class Connection implements Member {
   /**
    * Called about once a second.
    * @param now milliseconds of `performance.now()`
-   * @param limits milliseconds without a frame before a keepalive, and of taking nothing before the client is dropped
+   * @param keepaliveMs milliseconds without a frame before a keepalive
    */
-  tick(now: number, limits: { keepaliveMs: number; stallMs: number }): void {
-    if (this.#state === 'closed') return;
-    if (!this.#transport.writable) {
-      if (this.#fullSince === 0) this.#fullSince = now;
-      else if (now - this.#fullSince >= limits.stallMs) this.close('abort');
-      return;
-    }
-    this.#fullSince = 0;
-    if (now - this.#wroteAt >= limits.keepaliveMs) this.#write([this.#quietFrame()]);
+  tick(now: number, keepaliveMs: number): void {
+    if (now - this.#wroteAt < keepaliveMs || this.#state === 'closed' || !this.#transport.writable) return;
+    this.#write([this.#quietFrame()]);
   }
 
   /** Where the group of a live connection should stand; `undefined` when it stands there. */
@@ -211,25 +204,28 @@ export class Connection implements Member {
     if (!this.#transport.writable) return this.close('abort');
     const place = this.#epoch === '' ? {} : { id: formatCursor({ epoch: this.#epoch, ...this.#sent, evicted: true }) };
     this.#write([toBytes(encodeJsonFrame({ ...place, event: 'evicted', data: { detail: EVICTED } }))]);
-    this.close('end');
+    this.close('done');
   }
 
   /**
-   * Ends the stream; safe to call again.
-   * @param how `end`: a finished answer with a fresh `retry:`, after which browsers reconnect; `abort`: the socket is dropped
+   * Ends the stream; safe to call again. Nothing leaves `closed`, and nothing is written from here on.
+   * @param how `done`: a finished answer after all that was written, however long the client takes; `end`: the same, but dropped
+   *   when the client is full or has not got what it asked for, because it can resume; `abort`: the socket is dropped; `gone`: it is
    */
-  close(how: 'end' | 'abort' | 'gone'): void {
+  close(how: 'done' | 'end' | 'abort' | 'gone'): void {
     if (this.#state === 'closed') return;
-    // A client that takes nothing would keep a finished answer waiting for ever: its socket is dropped.
-    const isFinished = how === 'end' && this.#transport.writable;
-    if (isFinished) this.#write([toBytes(encodeRetry(jitter(this.#parts.retryMs)))]);
+    // A finished answer tells who asked for it `once` that it is complete.
+    const isFinished = how === 'done' || (how === 'end' && !this.subscription.once && this.#transport.writable);
     this.#state = 'closed';
     this.#parts.hub.leave(this);
-    if (isFinished) this.#transport.end();
-    else this.#transport.abort();
-    this.#onWritable?.();
     void this.#group.close();
-    this.#onClose();
+    // Until the client has taken it, it counts: what it was given is in memory.
+    if (isFinished) this.#transport.end(toBytes(encodeRetry(jitter(this.#parts.retryMs))), this.#onClose);
+    else {
+      this.#transport.abort();
+      this.#onClose();
+    }
+    this.#onWritable?.();
   }
 
   // --- opening -------------------------------------------------------------------------------------------------------
@@ -269,7 +265,7 @@ export class Connection implements Member {
    * several the newest counts, and none brings a closed connection back.
    */
   async #reopen(request: Resumption): Promise<void> {
-    if (this.#state === 'closed') return;
+    if (this.#isClosed()) return;
     this.#state = 'opening';
     this.#reopenings += 1;
     const turn = this.#reopenings;
@@ -442,19 +438,19 @@ export class Connection implements Member {
   }
 
   #drained(): void {
-    this.#fullSince = 0;
     this.#onWritable?.();
     if (this.#state === 'live') this.onBatch();
     else if (this.#state === 'replaying') void this.#advance();
   }
 
   #endIfOnceIsDone(): void {
-    if (this.subscription.once && this.#state !== 'opening' && this.#at.offset >= this.#onceUntil) this.close('end');
+    if (this.subscription.once && this.#state !== 'opening' && this.#at.offset >= this.#onceUntil) this.close('done');
   }
 
   // --- writing -------------------------------------------------------------------------------------------------------
 
   #write(chunks: readonly Uint8Array[]): void {
+    if (this.#isClosed()) return;
     const filled = chunks.filter((chunk) => chunk.length > 0);
     if (filled.length === 0) return;
     this.#wroteAt = performance.now();

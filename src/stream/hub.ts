@@ -1,14 +1,20 @@
 import type { Batch } from '../bus/entry.ts';
 import type { TailListener } from '../bus/tail.ts';
+import { describeError } from '../errors.ts';
+import { createLog, type Log } from '../telemetry/log.ts';
+import { FanOut, type Tell } from './fan-out.ts';
 import type { View } from './view.ts';
 import { Window } from './window.ts';
 
 /** What the hub knows of a connection. */
 export interface Member {
   readonly view: View;
-  /** The window has more. Called in the tick of the batch; must not throw. */
+  /** The window has more: one batch, or several. At once, or a little later when the process is busy. */
   onBatch(): void;
-  /** Batches were missed; `epoch` holds from here on. Must not throw. */
+  /**
+   * Batches were missed; `epoch` holds from here on. May come later than the break, but never after {@link onBatch} told of what
+   * followed it; the window is empty from the moment of the break.
+   */
   onBreak(epoch: string): void;
   /** The tail reads on over a new connection, perhaps from another server. Must not throw. */
   onReconnect(): void;
@@ -24,16 +30,30 @@ interface Audience {
 /** How long a window outlives its last reader: a restart of a proxy brings them all back within seconds. */
 const LINGER_MS = 30_000;
 
+const tellBatch: Tell<Member> = { rank: 0, to: (member) => member.onBatch() };
+/** In place of a batch that came before it, too. */
+const tellReconnect: Tell<Member> = {
+  rank: 1,
+  to(member) {
+    member.onReconnect();
+    member.onBatch();
+  },
+};
+
 /** Fans what the tail reads out to the connections of this process: one window a view, encoded once. */
 export class Hub implements TailListener {
   readonly #windowBytes: number;
+  readonly #logger: Log;
+  readonly #fanOut: FanOut<Member>;
   readonly #channels = new Map<string, Map<string, Audience>>();
   #epoch = '';
   #generation = 0;
 
   /** @param windowBytes encoded bytes of recent frames to keep for each view */
-  constructor(windowBytes: number) {
+  constructor(windowBytes: number, logger: Log = createLog('error'), fanOut = new FanOut<Member>(logger)) {
     this.#windowBytes = windowBytes;
+    this.#logger = logger;
+    this.#fanOut = fanOut;
   }
 
   /** The epoch that the tail reads; empty before it has begun. */
@@ -72,11 +92,14 @@ export class Hub implements TailListener {
   onBatch(batch: Batch): void {
     this.#epoch = batch.epoch;
     for (const { window, members } of this.#channels.get(batch.channel)?.values() ?? []) {
-      const continues = window.append(batch);
-      if (!continues) this.#generation += 1;
-      for (const member of members) {
-        if (continues) member.onBatch();
-        else member.onBreak(batch.epoch);
+      try {
+        if (window.append(batch)) this.#fanOut.tell(members, tellBatch);
+        else this.#breakAudience(members);
+      } catch (error) {
+        // Its members get from the log what the window does not have.
+        this.#logger.error('a batch could not be encoded', { error: describeError(error) });
+        window.clear();
+        this.#breakAudience(members);
       }
     }
   }
@@ -87,17 +110,25 @@ export class Hub implements TailListener {
     for (const audiences of this.#channels.values()) {
       for (const { window, members } of audiences.values()) {
         window.clear();
-        for (const member of members) member.onBreak(epoch);
+        this.#fanOut.tellInstead(members, this.#tellBreak);
       }
     }
+  }
+
+  #breakAudience(members: ReadonlySet<Member>): void {
+    this.#generation += 1;
+    this.#fanOut.tellInstead(members, this.#tellBreak);
   }
 
   onReconnect(): void {
     this.#generation += 1;
     for (const audiences of this.#channels.values()) {
-      for (const { members } of audiences.values()) for (const member of members) member.onReconnect();
+      for (const { members } of audiences.values()) this.#fanOut.tell(members, tellReconnect);
     }
   }
+
+  /** With the epoch of the moment: after two breaks in a row the first one says nothing. */
+  readonly #tellBreak: Tell<Member> = { rank: 2, to: (member) => member.onBreak(this.#epoch) };
 
   /** Forgets windows that nobody has read for a while. */
   sweep(now = performance.now()): void {

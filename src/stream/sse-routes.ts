@@ -4,19 +4,24 @@ import type { StreamAuthenticator } from '../auth/stream-auth.ts';
 import type { Connection } from './connection.ts';
 import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
 import { encodeRetry, toBytes } from './encoder.ts';
+import type { Peer } from './socket-progress.ts';
 import { SseTransport } from './sse-transport.ts';
 import { type Admission, resumptionOf, type Streams } from './streams.ts';
 
 export interface SseRouteParts {
   readonly streams: Streams;
-  readonly authenticator: StreamAuthenticator;
+  readonly authenticator: Pick<StreamAuthenticator, 'authenticateStream'>;
   /** Milliseconds; told to clients that are sent away. */
   readonly retryMs: number;
 }
 
-/** Lifts the server's idle timeout off a request: a quiet stream is no dead one. */
-interface TimeoutControl {
+/** What a stream needs of Bun's server. */
+interface SocketControl {
+  /** Lifts the server's idle timeout off a request: a quiet stream is no dead one. */
   timeout(request: Request, seconds: number): void;
+  /** `null` for a request that has no socket any more, or not one of TCP. */
+  requestIP(request: Request): { readonly address: string; readonly port: number } | null;
+  readonly port?: number | undefined;
 }
 
 /** `GET <path>` for each declared stream, as server-sent events. */
@@ -35,7 +40,7 @@ async function openStream(
   declaration: StreamDeclaration,
   id: string,
   request: Request,
-  server: TimeoutControl | null,
+  server: SocketControl | null,
   { streams, authenticator, retryMs }: SseRouteParts,
 ): Promise<Response> {
   // Elysia serves HEAD by the GET handler; a stream without a body would never be closed.
@@ -44,6 +49,7 @@ async function openStream(
   }
   // A native EventSource gives up for good on any status but 200; this one it retries, elsewhere or later.
   if (streams.draining) return sse(toBytes(encodeRetry(retryMs)));
+  const heard = streams.revocations;
   const { principal, setCookie } = await authenticator.authenticateStream(request);
   assertRole(principal, declaration.role);
   const query = new URL(request.url).searchParams;
@@ -53,15 +59,20 @@ async function openStream(
   };
   await declaration.assertExists?.(id);
   const stream = `${declaration.name}:${id}`;
-  const admission = await streams.admit({ principal, gate: declaration.role, stream, subscription });
+  const admission = await streams.admit({ principal, gate: declaration.role, heard, stream, subscription });
 
   server?.timeout(request, 0);
-  return sse(bodyOf(admission), setCookie);
+  return sse(bodyOf(admission, new SseTransport(streams.stalls, peerOf(request, server))), setCookie);
+}
+
+function peerOf(request: Request, server: SocketControl | null): Peer | undefined {
+  const client = server?.requestIP(request);
+  const localPort = server?.port;
+  return client && localPort !== undefined ? { address: client.address, port: client.port, localPort } : undefined;
 }
 
 /** Apart from the request's scope: an open stream must not keep the request, its headers and its query alive. */
-function bodyOf(admitted: Admission): ReadableStream {
-  const transport = new SseTransport();
+function bodyOf(admitted: Admission, transport: SseTransport): ReadableStream {
   let admission: Admission | undefined = admitted;
   let connection: Connection | undefined;
   return transport.body(

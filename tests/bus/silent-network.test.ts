@@ -146,7 +146,7 @@ describe('a network that goes silent or away', () => {
   test('a node that started without Redis takes its lease when Redis is there', async () => {
     await proxy.cut();
     const groups = new Groups('early', far.commands, far.replay, { leaseMs: 900 });
-    const housekeeper = new Housekeeper(far.commands, groups, quiet, { leaseMs: 900, maxAgeMs: 0 });
+    const housekeeper = new Housekeeper(far.commands, groups, quiet, { leaseMs: 900, maxAgeMs: 0, maxBytes: 0 });
     await expect(housekeeper.start()).rejects.toThrow();
     await proxy.restore();
     await until('the lease', () => bus.redis.zscore(keys.nodes, 'early'), PATIENCE_MS);

@@ -20,7 +20,7 @@ const nested = (depth: number, open = '[', close = ']') =>
 const accepted = { status: 200, body: { name: 'abc' } };
 const tooDeep = {
   status: 422,
-  body: { detail: `The body may nest at most ${MAX_BODY_DEPTH} levels of objects and lists` },
+  body: { detail: `The body may nest at most ${MAX_BODY_DEPTH} levels of objects and lists; flatten it` },
 };
 
 test.each([
@@ -44,7 +44,10 @@ test('a body may hold so many values and no more: what parses and validates them
   // The body itself and its list are values, too, and so is the name.
   const list = (count: number) => `{"name":"abc","more":[${'1,'.repeat(count - 1)}1]}`;
   expect(await post(list(MAX_BODY_VALUES - 10))).toEqual(accepted);
-  const refused = { status: 422, body: { detail: `The body may hold at most ${MAX_BODY_VALUES} values` } };
+  const refused = {
+    status: 422,
+    body: { detail: `The body may hold at most ${MAX_BODY_VALUES} values; send less, or split it` },
+  };
   expect(await post(list(MAX_BODY_VALUES))).toEqual(refused);
   expect(await post(`{"name":"abc","more":[${'{},'.repeat(MAX_BODY_VALUES / 2)}{}]}`)).toEqual(refused);
 });

@@ -6,6 +6,7 @@ import { EventLog } from '../../src/bus/event-log.ts';
 import { createPlane, type Plane } from '../support/app.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { until } from '../support/until.ts';
+import { insertMutation } from '../topology/support.ts';
 import { Clients, eventsOf, groupsOf, newTopology, offsetsOf, range } from './support.ts';
 
 const LIMIT_MS = 60_000;
@@ -111,6 +112,52 @@ test(
     idle.resume();
     await until('keepalives', () => idle.received > received);
     expect(idle.closed).toBe(false);
+  },
+  LIMIT_MS,
+);
+
+/** A stall limit of a second, and clients that read four times in it. */
+const SHORT_STALL = { DECNET_SSE_STALL_SECONDS: '1', DECNET_SSE_WINDOW_BYTES: '1048576' };
+const READ_EVERY_MS = 250;
+
+/** A topology whose snapshot is larger than what the kernel takes for a client that reads nothing: a megabyte for each mutation. */
+async function topologyOfMegabytes(first: number, last: number): Promise<string> {
+  const id = await newTopology(plane);
+  const { db } = plane.database;
+  for (const position of range(first, last)) await insertMutation(db, id, position);
+  const payload = JSON.stringify({ name: 'x'.repeat(1024 * 1024) });
+  await db.updateTable('topology_mutations').set({ payload }).where('topology_id', '=', id).execute();
+  return id;
+}
+
+test(
+  'a client that reads slowly gets a snapshot of megabytes whole before the end of the answer',
+  async () => {
+    const node = await plane.node({}, SHORT_STALL);
+    const id = await topologyOfMegabytes(1, 8);
+    const token = await plane.token(node.url);
+    const client = await RawClient.open(`${node.url}/api/v1/topologies/${id}/events?once=1`, token);
+    raw.push(client);
+    client.trickle(READ_EVERY_MS);
+    await until('the end', () => client.closed || client.finished, LIMIT_MS);
+    expect([client.finished, client.offsets]).toEqual([true, [0]]);
+    expect(client.received).toBeGreaterThan(8 * 1024 * 1024);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'a client that reads slowly is not dropped in the middle of megabytes, and goes on with what comes then',
+  async () => {
+    const node = await plane.node({}, SHORT_STALL);
+    const id = await topologyOfMegabytes(11, 24);
+    const client = await RawClient.open(`${node.url}/api/v1/topologies/${id}/events`, await plane.token(node.url));
+    raw.push(client);
+    client.trickle(READ_EVERY_MS);
+    await until('some of it', () => client.received > 0);
+    await log.publish([{ event: createEvent('decky.web-1.traffic', 'traffic', { topology_id: id }) }]);
+    await until('all of it', () => client.closed || client.offsets.length === 2, LIMIT_MS);
+    expect(client.offsets).toEqual([0, 1]);
   },
   LIMIT_MS,
 );

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import type { Redis } from 'ioredis';
+import { NO_PROOF } from '../../src/bus/cursor.ts';
 import { createEvent } from '../../src/bus/event.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
 import { Groups } from '../../src/bus/groups.ts';
@@ -59,10 +60,9 @@ describe('a connection', () => {
     await log.publish(topics.map((topic) => ({ event: createEvent(topic, '', { n: crypto.randomUUID() }) })));
   }
 
-  async function connect(view: View, options: Partial<Subscription> = {}) {
+  async function connect(view: View, options: Partial<Subscription> = {}, paper = new Paper()) {
     const request: Resumption = options.request ?? { kind: 'fresh' };
     const subscription: Subscription = { view, once: false, ...options, request };
-    const paper = new Paper();
     const connection = new Connection(crypto.randomUUID(), subscription, parts, paper, () => {});
     open.push(connection);
     connection.start(await Connection.prepare(subscription, parts, request));
@@ -170,16 +170,59 @@ describe('a connection', () => {
     }
   });
 
-  test('that takes nothing for too long is dropped', async () => {
+  test('that is full is not told that it is quiet', async () => {
     const { paper, connection } = await connect(EVERYTHING);
-    const limits = { keepaliveMs: 15_000, stallMs: 30_000 };
+    const before = paper.text;
     paper.writable = false;
-    connection.tick(1_000, limits);
-    connection.tick(30_999, limits);
-    expect(paper.ended).toBeUndefined();
-    connection.tick(31_000, limits);
+    connection.tick(performance.now() + 20_000, 15_000);
+    expect(paper.text).toBe(before);
+    paper.writable = true;
+    connection.tick(performance.now() + 20_000, 15_000);
+    expect(paper.text).toBe(`${before}: keepalive\n\n`);
+  });
+
+  test('that is full is dropped when it is to end, unless it has been given all that it asked for', async () => {
+    const { paper, connection } = await connect(EVERYTHING);
+    paper.writable = false;
+    connection.close('end');
     expect(paper.ended).toBe('abort');
-    expect(connection.state).toBe('closed');
+    const filling = new Paper();
+    filling.write = (chunks) => {
+      Paper.prototype.write.call(filling, chunks);
+      filling.writable = false;
+    };
+    const once = await connect(EVERYTHING, { once: true }, filling);
+    await until('the end', () => once.connection.state === 'closed');
+    expect(filling.ended).toBe('end');
+    expect(filling.text).toMatch(/\nretry: \d+\n\n$/);
+  });
+
+  test('asked for once is not finished before it is complete: its client would take a part for all', async () => {
+    await publish('identity.formed');
+    const { epoch } = await log.position('identity');
+    const request: Resumption = { kind: 'from', cursor: { epoch, offset: 0, proof: NO_PROOF, revision: 0 } };
+    const full = new Paper();
+    full.write = () => {
+      full.writable = false;
+    };
+    const { connection } = await connect(EVERYTHING, { once: true, request }, full);
+    connection.close('end');
+    expect(full.ended).toBe('abort');
+  });
+
+  test('that is closed stays closed, whatever comes', async () => {
+    const { paper, connection } = await connect(EVERYTHING);
+    await until('live', () => connection.state === 'live');
+    connection.close('end');
+    const after = paper.text;
+    connection.onBreak();
+    connection.onReconnect();
+    connection.onBatch();
+    connection.groupGone();
+    connection.tick(performance.now() + 60_000, 15_000);
+    paper.onDrain();
+    connection.close('abort');
+    expect([connection.state, paper.ended, paper.text]).toEqual(['closed', 'end', after]);
   });
 
   test('ends when what it streams has been deleted', async () => {
@@ -212,6 +255,7 @@ describe('a connection', () => {
         close: groups.close.bind(groups),
       },
     };
+    await until('the tail to have begun', () => tail.cursor.epoch !== '');
     const { connection } = await connect(EVERYTHING);
     connection.close('gone');
     expect(created).toBe(false);

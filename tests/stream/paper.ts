@@ -17,8 +17,10 @@ export class Paper implements Transport {
     for (const chunk of chunks) this.text += new TextDecoder().decode(chunk);
   }
 
-  end(): void {
+  end(last: Uint8Array, onFinished: () => void): void {
+    this.text += new TextDecoder().decode(last);
     this.ended ??= 'end';
+    onFinished();
   }
 
   abort(): void {

@@ -14,6 +14,10 @@ export class RawClient {
   received = 0;
   status = 0;
   closed = false;
+  /** The answer came to its end, as HTTP says it; a socket that is dropped leaves it open. */
+  finished = false;
+  /** Milliseconds without reading after each read: some hundred kilobytes, or what there is. */
+  #pauseMs = 0;
   #socket: Socket | undefined;
   #http: Buffer = Buffer.alloc(0);
   /** Bytes of the present HTTP chunk that are still to come; `undefined` before the headers have ended. */
@@ -28,7 +32,10 @@ export class RawClient {
       hostname,
       port: Number(port),
       socket: {
-        data: (_, bytes) => client.#take(bytes),
+        data: (_, bytes) => {
+          client.#take(bytes);
+          client.#rest();
+        },
         close: () => {
           client.closed = true;
         },
@@ -49,8 +56,20 @@ export class RawClient {
     this.#socket?.resume();
   }
 
+  /** Reads slowly from now on: once in so many milliseconds. */
+  trickle(pauseMs: number): void {
+    this.#pauseMs = pauseMs;
+    this.resume();
+  }
+
   close(): void {
     this.#socket?.terminate();
+  }
+
+  #rest(): void {
+    if (this.#pauseMs === 0) return;
+    this.pause();
+    setTimeout(() => this.resume(), this.#pauseMs);
   }
 
   #take(bytes: Buffer): void {
@@ -81,6 +100,7 @@ export class RawClient {
     if (end === -1) return false;
     this.#chunkLeft = Number.parseInt(this.#http.toString('latin1', start, end), 16);
     this.#http = this.#http.subarray(end + 2);
+    this.finished = this.#chunkLeft === 0;
     return this.#chunkLeft > 0;
   }
 

@@ -44,23 +44,13 @@ for (const engine of ENGINES) {
       return rows.length > 0;
     }
 
-    test('takes its revision and its lease with it, is told, and wakes the relay', async () => {
+    test('takes its revision with it, is told, and wakes the relay', async () => {
       const id = await blank(rest);
-      await database.db
-        .insertInto('leases')
-        .values([
-          { name: `lifecycle:${id}`, holder: '', expires_at: 0 },
-          { name: 'lifecycle:other', holder: '', expires_at: 0 },
-        ])
-        .execute();
       expect(await revision(`topology.${id}`)).toBe(1);
       const before = rest.committed();
       expect((await rest.call('DELETE', `/topologies/${id}`)).status).toBe(204);
       expect(rest.committed()).toBe(before + 1);
       expect(await revision(`topology.${id}`)).toBe(0);
-      expect(
-        await database.db.selectFrom('leases').select('name').where('name', 'like', 'lifecycle:%').execute(),
-      ).toEqual([{ name: 'lifecycle:other' }]);
       const rows = await database.db.selectFrom('outbox').selectAll().orderBy('seq').execute();
       expect(rows.map(({ topic, forget }) => [topic, forget])).toEqual([
         [`topology.${id}.status`, null],
