@@ -22,14 +22,12 @@ class CountingPaper extends Paper {
   }
 }
 
-const LIMITS = { keepaliveMs: 0, stallMs: 0 };
-
 /** All that anybody may still call. */
 function callEverything(connection: Connection, paper: Paper): void {
   connection.onBatch();
   connection.onBreak();
   connection.onReconnect();
-  connection.tick(performance.now() + 1_000_000, LIMITS);
+  connection.tick(performance.now() + 1_000_000, 0);
   connection.groupGone();
   connection.evict();
   paper.drain();
