@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'invalid'
   | 'stream_limit'
   | 'rate_limited'
+  | 'too_many_attempts'
   | 'unavailable';
 
 /** A failure with a code and a message that tells the caller what to do. The message may reach a client: no secrets. */

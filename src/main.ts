@@ -34,6 +34,7 @@ import { identityRoutes } from './identity/routes.ts';
 import { identityStream } from './identity/stream.ts';
 import { ingressRoutes } from './ingress/routes.ts';
 import { outboxRoutes } from './outbox/routes.ts';
+import { Reconciler } from './reconciler/reconciler.ts';
 import { stopOnSignals } from './signals.ts';
 import { cutRoute } from './stream/cut-route.ts';
 import { Hub } from './stream/hub.ts';
@@ -44,9 +45,11 @@ import { SharedSnapshots } from './stream/shared-snapshots.ts';
 import { sseRoutes } from './stream/sse-routes.ts';
 import { Streams } from './stream/streams.ts';
 import { UserStreams } from './stream/user-streams.ts';
+import { installationId } from './substrate/claim.ts';
 import { recordSubstrate } from './substrate/record.ts';
 import type { Substrate } from './substrate/substrate.ts';
 import { createLog, type Log } from './telemetry/log.ts';
+import { deletionWatch } from './topology/deleted.ts';
 import { LifecycleWorker } from './topology/lifecycle-worker.ts';
 import { Mutator } from './topology/mutator/mutator.ts';
 import { topologyRoutes } from './topology/routes.ts';
@@ -114,7 +117,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   const eventLog = new EventLog(redis.commands, config.bus);
   const groups = new Groups(node, redis.commands, redis.replay, config.bus);
   const relay = new Relay(db, eventLog, node, log);
-  const substrate = options.substrate ?? (await substrateOf(config));
+  const substrate = options.substrate ?? (await substrateOf(config, db));
   const { mutationInterval } = config.pipeline;
   // Woken by what this process commits, so that nothing waits for the poll while Redis is down.
   const onCommitted = () => {
@@ -163,10 +166,14 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     leaseMs: config.bus.leaseMs,
   });
   const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
+  const deletions = deletionWatch((channel) => streams.endChannel(channel));
   const workers = config.pipeline.workers ? [mutator, rotator, lifecycle, worker] : [];
-  const listener = listeners([watch, hub, ...workers.map((part) => part.listener)], log);
+  const listener = listeners([watch, hub, deletions, ...workers.map((part) => part.listener)], log);
   const tail = new Tail(redis.openTail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
-  const housekeeper = new Housekeeper(redis.commands, groups, log, config.bus);
+  const housekeeper = new Housekeeper(redis.commands, groups, log, {
+    ...config.bus,
+    onLapsed: () => streams.groupsGone(),
+  });
 
   if (options.demo) {
     await seedDemo(db, Date.now());
@@ -213,6 +220,9 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     part.start();
     stops.push(() => part.stop());
   }
+  const reconciler = new Reconciler({ db, substrate, log });
+  if (config.pipeline.workers) reconciler.start();
+  stops.push(() => reconciler.stop());
   streams.start();
   app.listen({ hostname: config.http.host, port: config.http.port });
   stops.push(() => stopServer(app, streams));
@@ -231,11 +241,12 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   return { url, db };
 }
 
-async function substrateOf({ pipeline }: Config): Promise<Substrate> {
+async function substrateOf({ pipeline }: Config, db: Db): Promise<Substrate> {
   if (pipeline.substrate === 'record') return recordSubstrate;
   // Loaded only where it is used: the client library takes longer to load than all the rest to start.
   const { createDockerSubstrate } = await import('./substrate/docker.ts');
-  return createDockerSubstrate({ socketPath: pipeline.dockerSocket, image: pipeline.dockerImage });
+  const { dockerSocket: socketPath, dockerImage: image } = pipeline;
+  return createDockerSubstrate({ socketPath, image, installation: await installationId(db) });
 }
 
 async function embeddedRedis(config: Config, log: Log, stops: Stop[]): Promise<string> {

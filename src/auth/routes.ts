@@ -32,8 +32,9 @@ function loginRoute({ users, tokens, limits, peerAddress = peerAddressBehind([])
   return new Elysia().post(
     '/login',
     async ({ body, request, server, set }) => {
-      await limits.login(peerAddress(request, server), body.username);
-      const user = await users.findByCredentials(body.username, body.password);
+      const { username, password } = body;
+      const attempt = () => users.findByCredentials(username, password);
+      const user = await limits.login(peerAddress(request, server), username, attempt);
       if (user === undefined) throw new AppError('unauthenticated', 'Incorrect username or password');
       set.headers['cache-control'] = 'no-store';
       return {

@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { Kysely, PostgresDialect, SqliteAdapter, SqliteDialect, type Transaction } from 'kysely';
+import { type Driver, Kysely, PostgresDialect, SqliteAdapter, SqliteDialect, type Transaction } from 'kysely';
 import { Pool, types } from 'pg';
 import type { Log } from '../telemetry/log.ts';
 import { openBunSqlite } from './bun-sqlite.ts';
 import type { Database } from './schema.ts';
+import { storableText } from './storable-text.ts';
 
 export type Db = Kysely<Database>;
 export type Trx = Transaction<Database>;
@@ -18,8 +19,18 @@ types.setTypeParser(types.builtins.INT8, Number);
  * transaction, where two processes that start together run the same migration, and a failed one stays half done.
  */
 class TransactionalSqliteDialect extends SqliteDialect {
+  override createDriver(): Driver {
+    return storableText(super.createDriver());
+  }
+
   override createAdapter(): SqliteAdapter {
     return new TransactionalSqliteAdapter();
+  }
+}
+
+class StrictPostgresDialect extends PostgresDialect {
+  override createDriver(): Driver {
+    return storableText(super.createDriver());
   }
 }
 
@@ -57,7 +68,7 @@ export function openDatabase(url: string, log: Log): Db {
   const lost = (error: Error) => log.warn('database connection lost', { error: error.message });
   pool.on('error', lost);
   pool.on('connect', (client) => client.on('error', lost));
-  return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+  return new Kysely<Database>({ dialect: new StrictPostgresDialect({ pool }) });
 }
 
 /**

@@ -22,6 +22,8 @@ export interface Database {
   leases: LeasesTable;
   fleet_deckies: FleetDeckiesTable;
   decky_lifecycle: DeckyLifecycleTable;
+  installation: InstallationTable;
+  substrate_claims: SubstrateClaimsTable;
 }
 
 /** 0 or 1; SQLite has no boolean. */
@@ -246,6 +248,24 @@ export interface LeasesTable {
   expires_at: number;
   /** Rises with each new holder, and when the same one takes it again after it had ended. */
   term: Generated<number>;
+}
+
+/** One row, as old as the database. */
+export interface InstallationTable {
+  /** Tells this installation's things from those of others in a substrate that they share. */
+  id: string;
+  /** The token of the newest claim of anything in the substrate. */
+  last_fence: number;
+}
+
+/** Who may change a thing of the substrate: one row for each that somebody claims. */
+export interface SubstrateClaimsTable {
+  /** A topology's id, or a decky of the fleet. */
+  thing: string;
+  /** Names the claim; whoever has a higher one came later. */
+  fence: number;
+  /** Milliseconds since the epoch; past this anybody may claim the thing. */
+  expires_at: number;
 }
 
 /** The flat fleet: deckies outside of any topology. */

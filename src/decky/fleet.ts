@@ -18,6 +18,10 @@ export function lifecycleOf(row: DeckyLifecycleRow) {
 /** The strings of a JSON list, as the columns of services hold them. */
 export const textsOf = (json: string): readonly string[] => servicesOf({ services: json });
 
+/** What a substrate and the topics of states call a fleet decky: names are unique on a host only. */
+export const substrateId = ({ name, host_uuid }: Pick<FleetDeckyRow, 'name' | 'host_uuid'>): string =>
+  host_uuid === null ? name : `${host_uuid}:${name}`;
+
 /** The whole fleet by name. */
 export function listFleet(db: Db): Promise<FleetDeckyRow[]> {
   return db.selectFrom('fleet_deckies').selectAll().orderBy('name').execute();

@@ -2,7 +2,8 @@ import { appendToOutbox } from '../bus/outbox.ts';
 import { TopicError } from '../bus/topic.ts';
 import { type Db, readConsistently, type Trx } from '../db/database.ts';
 import { AppError, describeError } from '../errors.ts';
-import type { Substrate, SubstrateDecky } from '../substrate/substrate.ts';
+import { claimThing, type Hold, WAIT_MS } from '../substrate/claim.ts';
+import { ClaimLost, type Fence, type Substrate, type SubstrateDecky } from '../substrate/substrate.ts';
 import type { Log } from '../telemetry/log.ts';
 import { lockTopology } from '../topology/lock.ts';
 import { LIVE_STATUSES } from '../topology/model.ts';
@@ -33,37 +34,57 @@ interface Plan {
   readonly running: { readonly before: SubstrateDecky; readonly after: SubstrateDecky };
 }
 
-/** How often an edit is planned anew because others changed the same decky meanwhile. */
+/** How often an edit is planned anew because the decky changed meanwhile. */
 const MAX_ATTEMPTS = 5;
 
 /**
  * Changes the services of a decky that runs: first in the substrate, outside any transaction, then the row together with
- * its event, provided that they still come to what the substrate has been given. What fails leaves the row untouched and
- * the substrate, as far as possible, as the row says.
+ * its event, provided that they still come to what the substrate has been given. Nobody else changes what runs of the
+ * topology meanwhile. What fails leaves the row untouched and the substrate, as far as possible, as the row says.
  * @returns the decky as it is now
  * @throws {AppError} `not_found`; `conflict` when the topology is not live, when the edit refuses, or when others keep
- *   changing the decky; `unavailable` when the substrate fails
+ *   changing it; `unavailable` when the substrate fails
  */
 export async function editServices(parts: LiveServiceParts, key: DeckyKey, edit: ServiceEdit): Promise<DeckyState> {
-  let isTouched = false;
+  // What the substrate does not notice needs nobody's leave.
+  const plan = await planNow(parts.db, key, edit);
+  const decky = concernsSubstrate(plan, edit) ? undefined : await commitEdit(parts.db, key, edit, plan);
+  if (decky === undefined) return editUnderClaim(parts, key, edit);
+  parts.onCommitted();
+  return decky;
+}
+
+async function editUnderClaim(parts: LiveServiceParts, key: DeckyKey, edit: ServiceEdit): Promise<DeckyState> {
+  const claim = await claimThing(parts.substrate, parts.db, key.topologyId, { waitMs: WAIT_MS });
+  if (claim === undefined) throw new AppError('conflict', 'The topology is being changed by others; try again');
   try {
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-      const plan = await readConsistently(parts.db, (trx) => planEdit(trx, key, edit));
-      if (concernsSubstrate(plan, edit)) {
-        isTouched = true;
-        await bringAbout(parts.substrate, plan, edit);
-      }
-      const decky = await commitEdit(parts.db, key, edit, plan);
-      if (decky === undefined) continue;
-      parts.onCommitted();
-      return decky;
-    }
-    throw new AppError('conflict', `Others keep changing decky ${key.name}; try again`);
+    return await editUnder(claim, parts, key, edit).finally(() => claim.release());
   } catch (error) {
-    if (isTouched) await bringBack(parts, key);
-    throw error;
+    await bringBack(parts, key);
+    if (!(error instanceof ClaimLost)) throw error;
+    throw new AppError('conflict', `Decky ${key.name} stays as it was: others have changed its topology; try again`);
   }
 }
+
+async function editUnder(
+  claim: Hold,
+  { db, substrate, onCommitted }: LiveServiceParts,
+  key: DeckyKey,
+  edit: ServiceEdit,
+): Promise<DeckyState> {
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+    const plan = await planNow(db, key, edit);
+    if (concernsSubstrate(plan, edit)) await bringAbout(substrate, plan, edit, claim);
+    const decky = await commitEdit(db, key, edit, plan, claim);
+    if (decky === undefined) continue;
+    onCommitted();
+    return decky;
+  }
+  throw new AppError('conflict', `Others keep changing decky ${key.name}; try again`);
+}
+
+const planNow = (db: Db, key: DeckyKey, edit: ServiceEdit): Promise<Plan> =>
+  readConsistently(db, (trx) => planEdit(trx, key, edit));
 
 async function planEdit(trx: Trx, { topologyId, name }: DeckyKey, edit: ServiceEdit): Promise<Plan> {
   const before = isStorable(topologyId) ? await loadState(trx, topologyId) : undefined;
@@ -96,19 +117,35 @@ function concernsSubstrate({ before: { topology }, running }: Plan, edit: Servic
   return topology.mode !== 'agent' && (edit.recreates || !Bun.deepEquals(running.before, running.after));
 }
 
-async function bringAbout(substrate: Substrate, { decky, running }: Plan, edit: ServiceEdit): Promise<void> {
+async function bringAbout(
+  substrate: Substrate,
+  { decky, running }: Plan,
+  edit: ServiceEdit,
+  fence: Fence,
+): Promise<void> {
   try {
-    if (edit.recreates) await substrate.removeDecky(running.after);
-    await substrate.ensureDecky(running.after);
+    if (edit.recreates) await substrate.removeDecky(running.after, fence);
+    await substrate.ensureDecky(running.after, fence);
   } catch (error) {
+    if (error instanceof ClaimLost) throw error;
     throw new AppError('unavailable', `Decky ${decky.name} stays as it was: ${describeError(error)}`);
   }
 }
 
-/** @returns the decky; `undefined` when the edit would no longer come to what the substrate has been given */
-function commitEdit(db: Db, key: DeckyKey, edit: ServiceEdit, plan: Plan): Promise<DeckyState | undefined> {
+/**
+ * @param claim under which the substrate has been given something
+ * @returns the decky; `undefined` when the edit would no longer come to what the substrate has been given
+ */
+function commitEdit(
+  db: Db,
+  key: DeckyKey,
+  edit: ServiceEdit,
+  plan: Plan,
+  claim?: Hold,
+): Promise<DeckyState | undefined> {
   return db.transaction().execute(async (trx) => {
     await lockTopology(trx, key.topologyId);
+    await claim?.holdIn(trx);
     const fresh = await planEdit(trx, key, edit);
     if (!Bun.deepEquals(fresh.running.after, plan.running.after)) return undefined;
     await saveState(trx, fresh.before, fresh.after, Date.now());
@@ -117,23 +154,22 @@ function commitEdit(db: Db, key: DeckyKey, edit: ServiceEdit, plan: Plan): Promi
   });
 }
 
-/** Gives the substrate what the row says. The edit has failed already: what fails here is only logged. */
+/**
+ * Gives the substrate what the row says, under a claim of its own: the edit's may be lost. The edit has failed already: what
+ * fails here is only logged.
+ */
 async function bringBack({ db, substrate, log }: LiveServiceParts, key: DeckyKey): Promise<void> {
+  const fields = { topology: key.topologyId, decky: key.name };
+  let claim: Hold | undefined;
   try {
-    let given: SubstrateDecky | undefined;
-    // Others may have changed the row while the substrate was being given the one from before.
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-      const recorded = await readConsistently(db, (trx) => recordedDecky(trx, key));
-      if (recorded === undefined || Bun.deepEquals(recorded, given)) return;
-      await substrate.ensureDecky(recorded);
-      given = recorded;
-    }
+    claim = await claimThing(substrate, db, key.topologyId, { waitMs: WAIT_MS });
+    if (claim === undefined) throw new Error('others change the topology');
+    const recorded = await readConsistently(db, (trx) => recordedDecky(trx, key));
+    if (recorded !== undefined) await substrate.ensureDecky(recorded, claim);
   } catch (error) {
-    log.warn('a decky could not be brought back', {
-      topology: key.topologyId,
-      decky: key.name,
-      error: describeError(error),
-    });
+    log.warn('a decky could not be brought back', { ...fields, error: describeError(error) });
+  } finally {
+    await claim?.release();
   }
 }
 

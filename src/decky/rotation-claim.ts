@@ -3,7 +3,7 @@ import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
 import type { DeckyLifecycleRow, FleetDeckyRow, LifecycleStatus } from '../db/schema.ts';
-import { isoTime, textsOf } from './fleet.ts';
+import { isoTime, substrateId, textsOf } from './fleet.ts';
 import { intervalOf, pickServices } from './rotation.ts';
 
 /** A rotation that this node carries out: under one claim, for every request that waited when it began. */
@@ -103,14 +103,19 @@ export function claimRotation(db: Db, name: string, terms: ClaimTerms): Promise<
   });
 }
 
-/** Holds a claim for longer. */
-export async function renewClaim(db: Db, claim: string, now: number, leaseMs: number): Promise<void> {
-  await db
+/**
+ * Holds a claim for longer.
+ * @param leaseMs 0 gives it back
+ * @returns whether it is still this one's
+ */
+export async function renewClaim(db: Db, claim: string, now: number, leaseMs: number): Promise<boolean> {
+  const { numUpdatedRows } = await db
     .updateTable('decky_lifecycle')
     .set({ claim_expires_at: now + leaseMs })
     .where('claimed_by', '=', claim)
     .where('status', '=', 'running')
-    .execute();
+    .executeTakeFirstOrThrow();
+  return numUpdatedRows > 0n;
 }
 
 /**
@@ -235,10 +240,10 @@ function mutationEvent({ decky, oldServices, newServices, trigger, actor }: Rota
   return createEvent(topics.deckyMutation(decky.name), 'mutation', payload, undefined, now);
 }
 
-function stateEvent({ name, host_uuid, state: previous }: FleetDeckyRow, state: string, now: number): Event {
-  const id = host_uuid === null ? name : `${host_uuid}:${name}`;
+function stateEvent(decky: FleetDeckyRow, state: string, now: number): Event {
+  const { name, host_uuid, state: previous } = decky;
   const change = { host_uuid, name, state, transition: 'state_changed', source: 'fleet', previous_state: previous };
-  return createEvent(topics.decky(id, 'state'), 'state', change, undefined, now);
+  return createEvent(topics.decky(substrateId(decky), 'state'), 'state', change, undefined, now);
 }
 
 const idsOf = (requests: readonly DeckyLifecycleRow[]) => requests.map(({ id }) => id);

@@ -6,8 +6,17 @@ import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
 import type { FleetDeckyRow } from '../db/schema.ts';
 import { describeError } from '../errors.ts';
-import type { Substrate, SubstrateDecky } from '../substrate/substrate.ts';
+import { claimThing, fencedBy, WAIT_MS } from '../substrate/claim.ts';
+import {
+  ClaimLost,
+  type Fence,
+  FLEET,
+  fleetThing,
+  type Substrate,
+  type SubstrateDecky,
+} from '../substrate/substrate.ts';
 import type { Log } from '../telemetry/log.ts';
+import { substrateId } from './fleet.ts';
 import {
   claimableDeckies,
   claimRotation,
@@ -46,9 +55,6 @@ const BATCH = 100;
 const RETRY_MS = 1000;
 /** A due time of long ago is no reason to spin. */
 const MIN_SLEEP_MS = 100;
-
-/** The fleet's topology, as far as a substrate asks for one. */
-const FLEET = 'fleet';
 
 /**
  * Gives fleet deckies other services: when they are due, and when somebody asks. Every rotation is a row first, claimed
@@ -159,7 +165,8 @@ export class Rotator {
     const stopRenewing = this.#renew(rotation);
     const fields = { decky: rotation.decky.name, claim: rotation.claim };
     try {
-      const outcome = await this.#apply(rotation);
+      const outcome = await this.#applyUnderClaim(rotation);
+      if (outcome === undefined) return;
       if (await finishRotation(this.#db, rotation, outcome, this.#now(), this.#fleetIntervalMs)) onCommitted();
       else log.warn('a rotation took longer than its claim; another node has it', fields);
       if (outcome.kind === 'failed') log.warn('a rotation failed', { ...fields, error: outcome.error });
@@ -171,18 +178,47 @@ export class Rotator {
     }
   }
 
-  /** Brings the services about; when that fails, those from before. */
-  async #apply({ decky, oldServices, newServices }: Rotation): Promise<Outcome> {
+  /** @returns `undefined` when the decky is somebody else's to change now: nothing more was done to it, and is to be told */
+  async #applyUnderClaim(rotation: Rotation): Promise<Outcome | undefined> {
+    const { claim, decky } = rotation;
+    const { log, substrate } = this.#options;
+    const fields = { decky: decky.name, claim };
+    const terms = { leaseMs: this.#leaseMs, now: this.#now, waitMs: WAIT_MS };
+    const ground = await claimThing(substrate, this.#db, fleetThing(substrateId(decky)), terms);
+    if (ground === undefined) {
+      await renewClaim(this.#db, claim, this.#now(), 0);
+      log.warn('a rotation has to wait: others change the decky', fields);
+      return undefined;
+    }
+    const isStillMine = () => renewClaim(this.#db, claim, this.#now(), this.#leaseMs);
+    try {
+      return await this.#apply(rotation, fencedBy(ground, isStillMine));
+    } catch (error) {
+      if (!(error instanceof ClaimLost)) throw error;
+      log.warn('a rotation was taken over by another node', { ...fields, error: error.message });
+      return undefined;
+    } finally {
+      await ground.release();
+    }
+  }
+
+  /**
+   * Brings the services about; when that fails, those from before.
+   * @throws {ClaimLost}
+   */
+  async #apply({ decky, oldServices, newServices }: Rotation, fence: Fence): Promise<Outcome> {
     const { substrate } = this.#options;
     try {
-      await substrate.ensureDecky(onSubstrate(decky, newServices));
+      await substrate.ensureDecky(onSubstrate(decky, newServices), fence);
       return { kind: 'succeeded' };
     } catch (failure) {
+      if (failure instanceof ClaimLost) throw failure;
       const error = describeError(failure);
       try {
-        await substrate.ensureDecky(onSubstrate(decky, oldServices));
+        await substrate.ensureDecky(onSubstrate(decky, oldServices), fence);
         return { kind: 'failed', error, state: 'running' };
       } catch (second) {
+        if (second instanceof ClaimLost) throw second;
         const both = `${error}; bringing back the services from before failed too: ${describeError(second)}`;
         return { kind: 'failed', error: both, state: 'degraded' };
       }
@@ -190,8 +226,8 @@ export class Rotator {
   }
 
   /** @returns ends the renewing */
-  #renew({ claim }: Rotation): () => Promise<void> {
-    let renewal = Promise.resolve();
+  #renew({ claim }: Rotation): () => Promise<unknown> {
+    let renewal: Promise<unknown> = Promise.resolve();
     const timer = setInterval(() => {
       renewal = renewClaim(this.#db, claim, this.#now(), this.#leaseMs).catch((error) =>
         this.#options.log.warn('a claim could not be renewed', { claim, error: describeError(error) }),
@@ -205,9 +241,9 @@ export class Rotator {
 }
 
 /** Deckies of the fleet have no LANs: the substrate's default network is theirs. */
-function onSubstrate({ name, host_uuid }: FleetDeckyRow, services: readonly string[]): SubstrateDecky {
-  const uuid = host_uuid === null ? name : `${host_uuid}:${name}`;
-  return { topologyId: FLEET, uuid, name, services, addresses: [], forwardsL3: false };
+function onSubstrate(decky: FleetDeckyRow, services: readonly string[]): SubstrateDecky {
+  const { name } = decky;
+  return { topologyId: FLEET, uuid: substrateId(decky), name, services, addresses: [], forwardsL3: false };
 }
 
 function nameIn(data: string): string | undefined {

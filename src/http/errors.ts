@@ -3,6 +3,7 @@ import { EventError, isJsonObject } from '../bus/event.ts';
 import { TopicError } from '../bus/topic.ts';
 import { AppError, describeError, type ErrorCode } from '../errors.ts';
 import { type Log, redact } from '../telemetry/log.ts';
+import { backendFailure } from './backend-failures.ts';
 
 /** Which status each code becomes, and the headers that go with it. The only table of its kind. */
 const STATUS: Readonly<Record<ErrorCode, { status: number; headers?: Record<string, string> }>> = {
@@ -15,6 +16,7 @@ const STATUS: Readonly<Record<ErrorCode, { status: number; headers?: Record<stri
   invalid: { status: 422 },
   stream_limit: { status: 429, headers: { 'retry-after': '5' } },
   rate_limited: { status: 429 },
+  too_many_attempts: { status: 429, headers: { 'retry-after': '4' } },
   unavailable: { status: 503, headers: { 'retry-after': '2' } },
 };
 
@@ -28,23 +30,6 @@ export function errorResponse(error: AppError): Response {
   const body = error.code === 'rate_limited' ? { error: error.message } : { detail: error.message };
   return Response.json(body, { status, headers });
 }
-
-/** A database or a Redis that cannot be reached or is too busy is a 503: what its driver says of it. */
-const UNREACHABLE = new RegExp(
-  [
-    // The system, for both.
-    'ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENOTFOUND|EAI_AGAIN|connect ENOENT',
-    // ioredis
-    "Connection is closed|max retries per request|Stream isn't writeable|Command timed out",
-    // pg
-    'Connection terminated|connection timeout|timeout exceeded when trying to connect',
-    // PostgreSQL
-    'the database system is (?:starting up|shutting down)|terminating connection|too many clients',
-    // SQLite
-    'database is locked',
-  ].join('|'),
-  'i',
-);
 
 /**
  * Turns everything that a route throws into the answers of contract §5.3. Answers are `Response` objects: Elysia loses
@@ -69,6 +54,7 @@ export function errorHandling(
         return errorResponse(new AppError('invalid', error.message));
       }
       if (code === 'NOT_FOUND') return notFound(methodsOf(new URL(request.url).pathname));
+      if (code === 'PARSE' && error.cause instanceof AppError) return errorResponse(error.cause);
       if (code === 'PARSE') return Response.json({ detail: INVALID }, { status: 422 });
       if (code === 'VALIDATION') return validationResponse(error, withoutObject.has(request));
       return unexpected(error, request, log, developer);
@@ -108,9 +94,14 @@ const STRUCTURAL_ISSUES = [
 function unexpected(error: unknown, request: Request, log: Log, developer: boolean): Response {
   const message = describeError(error);
   const fields = { method: request.method, path: new URL(request.url).pathname, error: message };
-  if (UNREACHABLE.test(message)) {
+  const cause = backendFailure(error);
+  if (cause === 'unavailable') {
     log.warn('a backing service is unreachable', fields);
-    return errorResponse(new AppError('unavailable', 'A backing service is unreachable; try again shortly'));
+    return errorResponse(new AppError(cause, 'A backing service is unreachable; try again shortly'));
+  }
+  if (cause === 'invalid') {
+    log.warn('the database cannot hold a value of a request', fields);
+    return errorResponse(new AppError(cause, 'A value is longer or larger than can be stored'));
   }
   const errorId = crypto.randomUUID().replaceAll('-', '');
   const stack = error instanceof Error ? error.stack : undefined;

@@ -1,10 +1,11 @@
 import { Elysia } from 'elysia';
+import { readJsonBody } from './json-body.ts';
 
 const JSON_TYPE = 'application/json';
 const UNSUPPORTED = 'Unsupported Media Type — Content-Type must be application/json';
 
 /**
- * What holds for every request before routing: JSON bodies only (contract §5.3 rule 1) and CORS for the listed origins
+ * What holds for every request: JSON bodies only (contract §5.3 rule 1), of bounded depth, and CORS for the listed origins
  * (contract §4.6), on errors too.
  * @param origins exact origins that may read answers
  */
@@ -21,9 +22,9 @@ export function requestRules(origins: readonly string[]) {
       return undefined;
     })
     .onParse({ as: 'global' }, ({ request, contentType }) => {
-      // The type is written in any case (RFC 9110 §8.3.1); Elysia reads the lower case by itself.
-      const isUnusual = contentType !== JSON_TYPE && contentType.toLowerCase().startsWith(JSON_TYPE);
-      return isUnusual ? request.json() : undefined;
+      // The type is written in any case (RFC 9110 §8.3.1). A request without a body is left to Elysia.
+      const isJson = contentType.toLowerCase().startsWith(JSON_TYPE) && request.body !== null;
+      return isJson ? readJsonBody(request) : undefined;
     });
 }
 

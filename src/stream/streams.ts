@@ -45,6 +45,8 @@ export interface Admission {
 
 /** What is told to Redis in one tick at most; who comes later is told of in the next. */
 const MOST_CHECKPOINTS = 500;
+/** An ended channel is remembered for so long, for streams that were being opened meanwhile; and so many are. */
+const ENDED = { ms: 60_000, most: 1000 } as const;
 
 interface Open {
   readonly connection: Connection;
@@ -60,6 +62,7 @@ export class Streams {
   readonly #parts: StreamsParts;
   readonly #sessions: SessionChecks<Open>;
   readonly #open = new Map<string, Open>();
+  readonly #ended = new Map<string, number>();
   /** Whose checkpoint is next: a walk over all that goes on from tick to tick. */
   #checkpoints: Iterator<Open> = this.#open.values();
   #ticking = false;
@@ -129,6 +132,21 @@ export class Streams {
     return mine.length;
   }
 
+  /** What the channel told of is no more: its streams end, and clients that come back are told so. */
+  endChannel(channel: string): void {
+    this.#ended.set(channel, performance.now());
+    const [oldest] = this.#ended.keys();
+    if (oldest !== undefined && this.#ended.size > ENDED.most) this.#ended.delete(oldest);
+    for (const { connection } of this.#open.values()) {
+      if (connection.view.channel === channel) connection.close('end');
+    }
+  }
+
+  /** The groups of this node may be gone, and with them what they kept: every stream asks where it stands. */
+  groupsGone(): void {
+    for (const { connection } of this.#open.values()) connection.groupGone();
+  }
+
   /**
    * Asks again whether open streams may go on, and ends those that may not.
    * @param userUuid only the streams of this user; all without it
@@ -142,11 +160,16 @@ export class Streams {
       start: (transport) => {
         const connection = this.#connection(id, client, slot, transport);
         connection.start(prepared);
-        if (this.#draining) connection.close('end');
+        if (this.#draining || this.#hasEnded(client.subscription.view.channel)) connection.close('end');
         return connection;
       },
       abandon: () => this.#parts.slots.release(slot),
     };
+  }
+
+  #hasEnded(channel: string): boolean {
+    const at = this.#ended.get(channel);
+    return at !== undefined && performance.now() - at < ENDED.ms;
   }
 
   /** Apart from the admission: what the connection keeps must not keep the snapshot that it began with. */

@@ -1,5 +1,6 @@
 import { isJsonObject } from '../bus/event.ts';
 import { describeError } from '../errors.ts';
+import { ClaimLost } from './substrate.ts';
 
 /** What the engine refused or did not answer; the message says what was being done and why it failed. */
 export class DockerError extends Error {
@@ -18,11 +19,13 @@ export function statusOf(error: unknown): number | undefined {
 /**
  * Does something with the engine, so that what fails says it in words.
  * @throws {DockerError}
+ * @throws {ClaimLost} when the claim ended meanwhile: that is no failure of the engine
  */
 export async function telling<T>(doing: string, socketPath: string, act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (error) {
+    if (error instanceof ClaimLost) throw error;
     throw new DockerError(doing, reasonOf(error, socketPath), error);
   }
 }

@@ -5,6 +5,8 @@ import type { SubstrateDecky, SubstrateNetwork } from './substrate.ts';
  * renamed and a network of Docker's cannot.
  */
 export const LABELS = {
+  installation: 'decnet.installation',
+  fence: 'decnet.fence',
   topology: 'decnet.topology',
   lan: 'decnet.lan',
   decky: 'decnet.decky',
@@ -13,57 +15,84 @@ export const LABELS = {
   forwardsL3: 'decnet.forwards_l3',
 } as const;
 
-type NetworkKey = Pick<SubstrateNetwork, 'topologyId' | 'lanId'>;
-type DeckyKey = Pick<SubstrateDecky, 'topologyId' | 'uuid'>;
+export type Labels = Readonly<Record<string, string>>;
+export type NetworkKey = Pick<SubstrateNetwork, 'topologyId' | 'lanId'>;
+type DeckyId = Pick<SubstrateDecky, 'topologyId' | 'uuid'>;
 
-/** The engine's filter for the networks of a LAN. */
-export const networkFilter = ({ topologyId, lanId }: NetworkKey) => ({
-  label: [`${LABELS.topology}=${topologyId}`, `${LABELS.lan}=${lanId}`],
-});
-
-/** The engine's filter for the containers of a decky. */
-export const deckyFilter = ({ topologyId, uuid }: DeckyKey) => ({
-  label: [`${LABELS.topology}=${topologyId}`, `${LABELS.decky}=${uuid}`],
-});
-
-export function networkLabels({ topologyId, lanId, name }: SubstrateNetwork): Record<string, string> {
-  return { [LABELS.topology]: topologyId, [LABELS.lan]: lanId, [LABELS.name]: name };
-}
-
-/** What a container was made for: one that says otherwise is made anew. */
-export function deckyLabels(decky: SubstrateDecky): Record<string, string> {
-  return {
-    [LABELS.topology]: decky.topologyId,
-    [LABELS.decky]: decky.uuid,
-    [LABELS.name]: decky.name,
-    [LABELS.services]: serviceList(decky),
-    [LABELS.forwardsL3]: String(decky.forwardsL3),
-  };
-}
+/** The claim under which an object was made. */
+export const fenceOf = (labels: Labels): number => Number(labels[LABELS.fence] ?? 0);
 
 /** The services in an order of their own, so that the same set is the same text. */
 export function serviceList({ services }: Pick<SubstrateDecky, 'services'>): string {
   return [...services].sort().join(',');
 }
 
-/** `decnet_<first eight of the topology's id>_<LAN name>`. */
-export function networkName({ topologyId, lanId, name }: SubstrateNetwork): string {
-  return objectName(topologyId, name, lanId);
-}
+/** How one installation names its objects of an engine that others use too: theirs are neither found nor in the way. */
+export class DockerNames {
+  readonly #installation: string;
 
-/** `decnet_<first eight of the topology's id>_<decky name>`. */
-export function containerName({
-  topologyId,
-  uuid,
-  name,
-}: Pick<SubstrateDecky, 'topologyId' | 'uuid' | 'name'>): string {
-  return objectName(topologyId, name, uuid);
-}
+  /** @param installation unlike any other's */
+  constructor(installation: string) {
+    this.#installation = installation;
+  }
 
-/** The engine takes `[a-zA-Z0-9_.-]`. A name that has to change gets a part of the id: two must not become one. */
-function objectName(topologyId: string, name: string, id: string): string {
-  const safe = sanitised(name).slice(0, MAX_NAME);
-  return `decnet_${sanitised(topologyId.slice(0, 8))}_${safe === name ? safe : `${safe}-${sanitised(id.slice(0, 8))}`}`;
+  /** The engine's filter for everything of this installation. */
+  ownedFilter() {
+    return { label: [`${LABELS.installation}=${this.#installation}`] };
+  }
+
+  /** The engine's filter for the networks of a LAN. */
+  networkFilter({ topologyId, lanId }: NetworkKey) {
+    const { label } = this.ownedFilter();
+    return { label: [...label, `${LABELS.topology}=${topologyId}`, `${LABELS.lan}=${lanId}`] };
+  }
+
+  /** The engine's filter for the containers of a decky. */
+  deckyFilter({ topologyId, uuid }: DeckyId) {
+    const { label } = this.ownedFilter();
+    return { label: [...label, `${LABELS.topology}=${topologyId}`, `${LABELS.decky}=${uuid}`] };
+  }
+
+  networkLabels({ topologyId, lanId, name }: SubstrateNetwork, fence: number): Labels {
+    return { ...this.#common(topologyId, name, fence), [LABELS.lan]: lanId };
+  }
+
+  /** What a container was made for: one that says otherwise is made anew. */
+  deckyLabels(decky: SubstrateDecky, fence: number): Labels {
+    return {
+      ...this.#common(decky.topologyId, decky.name, fence),
+      [LABELS.decky]: decky.uuid,
+      [LABELS.services]: serviceList(decky),
+      [LABELS.forwardsL3]: String(decky.forwardsL3),
+    };
+  }
+
+  networkName({ topologyId, lanId, name }: SubstrateNetwork): string {
+    return this.#name(topologyId, name, lanId);
+  }
+
+  containerName({ topologyId, uuid, name }: Pick<SubstrateDecky, 'topologyId' | 'uuid' | 'name'>): string {
+    return this.#name(topologyId, name, uuid);
+  }
+
+  #common(topologyId: string, name: string, fence: number): Labels {
+    return {
+      [LABELS.installation]: this.#installation,
+      [LABELS.fence]: String(fence),
+      [LABELS.topology]: topologyId,
+      [LABELS.name]: name,
+    };
+  }
+
+  /**
+   * `decnet_<installation>_<topology>_<name>`, eight characters of each id. The engine takes `[a-zA-Z0-9_.-]`. A name that
+   * has to change gets a part of the object's id: two must not become one.
+   */
+  #name(topologyId: string, name: string, id: string): string {
+    const safe = sanitised(name).slice(0, MAX_NAME);
+    const scope = [this.#installation, topologyId].map((part) => sanitised(part.slice(0, 8))).join('_');
+    return `decnet_${scope}_${safe === name ? safe : `${safe}-${sanitised(id.slice(0, 8))}`}`;
+  }
 }
 
 const MAX_NAME = 100;

@@ -1,50 +1,62 @@
-import type Docker from 'dockerode';
+import type { FencedEngine } from './docker-engine.ts';
 import { statusOf, unless } from './docker-errors.ts';
-import { networkFilter, networkLabels, networkName } from './docker-names.ts';
+import { type DockerNames, fenceOf, type NetworkKey } from './docker-names.ts';
 import type { SubstrateNetwork } from './substrate.ts';
 
-type Network = Pick<SubstrateNetwork, 'topologyId' | 'lanId'>;
-
 /** The engine's network of a LAN; `undefined` when there is none. */
-export async function findNetwork(engine: Docker, network: Network) {
-  const [found] = await findNetworks(engine, network);
+export async function findNetwork(engine: FencedEngine, names: DockerNames, network: NetworkKey) {
+  const [found] = await findNetworks(engine, names, network);
   return found;
 }
 
 /** Has a network with this subnet, and no other, stand for the LAN. @returns the engine's id of it */
-export async function ensureNetwork(engine: Docker, network: SubstrateNetwork): Promise<string> {
-  for (const found of await findNetworks(engine, network)) {
-    if (found.IPAM?.Config?.some(({ Subnet }) => Subnet === network.subnet)) return found.Id;
-    await removeById(engine, found.Id);
+export async function ensureNetwork(
+  engine: FencedEngine,
+  names: DockerNames,
+  network: SubstrateNetwork,
+): Promise<string> {
+  for (let isRetry = false; ; isRetry = true) {
+    for (const found of await findNetworks(engine, names, network)) {
+      if (found.IPAM?.Config?.some(({ Subnet }) => Subnet === network.subnet)) return found.Id;
+      await removeNetworkById(engine, found.Id);
+    }
+    try {
+      return await createNetwork(engine, names, network);
+    } catch (error) {
+      // Somebody has made one meanwhile, perhaps under a claim that has ended. Seen a second time, the name is a stranger's.
+      if (isRetry || statusOf(error) !== 409) throw error;
+    }
   }
-  try {
-    const { id } = await engine.createNetwork({
-      Name: networkName(network),
+}
+
+export async function removeNetwork(engine: FencedEngine, names: DockerNames, network: NetworkKey): Promise<void> {
+  for (const { Id } of await findNetworks(engine, names, network)) await removeNetworkById(engine, Id);
+}
+
+export function removeNetworkById(engine: FencedEngine, id: string): Promise<void> {
+  return unless(
+    [404],
+    engine.change((docker) => docker.getNetwork(id).remove()),
+  );
+}
+
+async function createNetwork(engine: FencedEngine, names: DockerNames, network: SubstrateNetwork): Promise<string> {
+  const { id } = await engine.change((docker) =>
+    docker.createNetwork({
+      Name: names.networkName(network),
       Driver: 'bridge',
       // Older engines would make a second one of this name.
       CheckDuplicate: true,
       Internal: !network.isDmz,
       IPAM: { Driver: 'default', Config: [{ Subnet: network.subnet }] },
-      Labels: networkLabels(network),
-    });
-    return id;
-  } catch (error) {
-    if (statusOf(error) !== 409) throw error;
-    // Somebody brought about the same at the same time, or the name is a stranger's.
-    const made = await findNetwork(engine, network);
-    if (made === undefined) throw error;
-    return made.Id;
-  }
+      Labels: names.networkLabels(network, engine.token),
+    }),
+  );
+  return id;
 }
 
-export async function removeNetwork(engine: Docker, network: Network): Promise<void> {
-  for (const { Id } of await findNetworks(engine, network)) await removeById(engine, Id);
-}
-
-function findNetworks(engine: Docker, network: Network) {
-  return engine.listNetworks({ filters: networkFilter(network) });
-}
-
-function removeById(engine: Docker, id: string): Promise<void> {
-  return unless([404], engine.getNetwork(id).remove());
+async function findNetworks(engine: FencedEngine, names: DockerNames, network: NetworkKey) {
+  const found = await engine.look.listNetworks({ filters: names.networkFilter(network) });
+  engine.assertNotLater(found.map(({ Labels = {} }) => fenceOf(Labels)));
+  return found;
 }

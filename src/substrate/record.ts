@@ -7,4 +7,6 @@ export const recordSubstrate: Substrate = {
   removeNetwork: async () => {},
   ensureDecky: async () => {},
   removeDecky: async () => {},
+  owned: async () => [],
+  removeOwned: async () => {},
 };

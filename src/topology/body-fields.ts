@@ -54,7 +54,7 @@ export class BodyFields {
     if (typeof value !== 'string') return this.#malformed(`${name} must be a string`, '');
     if (value.length < min) return this.#malformed(`${name} must have at least ${min} characters`, '');
     if (value.length > max) return this.#wrong(`${name} must have at most ${max} characters`, '');
-    return isStorable(value) ? value : this.#wrong(`${name} must not hold NUL`, '');
+    return isStorable(value) ? value : this.#wrong(`${name} must not hold NUL or half of a surrogate pair`, '');
   }
 
   textOrNull(name: string, bounds: Bounds): string | null {
@@ -118,7 +118,7 @@ export class BodyFields {
     if (!Array.isArray(value)) return this.#wrong(`${name} must be a list`, []);
     const texts = value.filter((item: Json): item is string => typeof item === 'string');
     if (texts.length < value.length) return this.#malformed(`${name} must hold strings only`, []);
-    return texts.every(isStorable) ? texts : this.#wrong(`${name} must not hold NUL`, []);
+    return texts.every(isStorable) ? texts : this.#wrong(`${name} must not hold NUL or half of a surrogate pair`, []);
   }
 
   textsOrNull(name: string): readonly string[] | null {

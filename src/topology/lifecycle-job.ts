@@ -1,10 +1,10 @@
 import { appendToOutbox } from '../bus/outbox.ts';
 import { type Db, readConsistently, type Trx } from '../db/database.ts';
 import { AppError, describeError } from '../errors.ts';
+import type { SubstrateClaim } from '../substrate/claim.ts';
 import { recordSubstrate } from '../substrate/record.ts';
-import type { Substrate } from '../substrate/substrate.ts';
+import { ClaimLost, type Fence, type Substrate } from '../substrate/substrate.ts';
 import { checkInvariants } from './invariants.ts';
-import type { KeptLease } from './kept-lease.ts';
 import { networkOf, runningDecky } from './ops/substrate-actions.ts';
 import { checkShape } from './shape.ts';
 import { type DeckyState, loadState, type TopologyState } from './state.ts';
@@ -17,13 +17,13 @@ type WorkStatus = (typeof WORK_STATUSES)[number];
 /** A reason is shown to people, and kept for ever. */
 const MAX_REASON = 2000;
 
-/** The job must not go on: stopped, lease lost, or the topology is no longer what the job is about. */
+/** The job must not go on: stopped, or the topology is no longer what the job is about. */
 export class Interrupted extends Error {}
 
 export interface JobParts {
   readonly db: Db;
   readonly substrate: Substrate;
-  readonly lease: KeptLease;
+  readonly claim: SubstrateClaim;
   /** True when the job shall stop between two steps; another one takes it up from the beginning. */
   readonly isStopping: () => boolean;
   readonly onCommitted: () => void;
@@ -40,40 +40,48 @@ interface Outcome {
  * Deploys a topology or takes it down. Every step brings about a state, so a job that was interrupted is simply done
  * again; nothing but its end is written.
  * @returns false when there was nothing to do
- * @throws {Interrupted} when it has to be taken up again, by whoever holds the lease then
+ * @throws {Interrupted} when it has to be taken up again
+ * @throws {ClaimLost} when somebody else has claimed the topology
  */
 export async function runJob(parts: JobParts, topologyId: string): Promise<boolean> {
   const state = await readConsistently(parts.db, (trx) => loadState(trx, topologyId));
   const status = WORK_STATUSES.find((known) => known === state?.topology.status);
   if (state === undefined || status === undefined) return false;
   const substrate = state.topology.mode === 'agent' ? recordSubstrate : parts.substrate;
-  const step = () => assertMayGoOn(parts, topologyId, status);
-  const outcome = await (status === 'deploying' ? deploy : tearDown)(state, substrate, step);
+  const ground = { substrate, fence: parts.claim, step: () => assertMayGoOn(parts, topologyId, status) };
+  const outcome = await (status === 'deploying' ? deploy : tearDown)(state, ground);
   await finish(parts, topologyId, status, outcome);
   return true;
 }
 
-type Step = () => Promise<void>;
+/** What a job works on. */
+interface Ground {
+  readonly substrate: Substrate;
+  readonly fence: Fence;
+  /** Between two steps. @throws {Interrupted} when there must be no other one */
+  readonly step: () => Promise<void>;
+}
 
-async function deploy(state: TopologyState, substrate: Substrate, step: Step): Promise<Outcome> {
+async function deploy(state: TopologyState, ground: Ground): Promise<Outcome> {
   const codes = [...checkShape(state), ...checkInvariants(state)].sort();
   if (codes.length > 0) return failed(`validation failed: ${codes.join(', ')}`);
+  const { substrate, fence, step } = ground;
   const networkIds = new Map<string, string | null>();
   let current: DeckyState | undefined;
   try {
     for (const lan of state.lans) {
       await step();
-      networkIds.set(lan.id, await substrate.ensureNetwork(networkOf(lan)));
+      networkIds.set(lan.id, await substrate.ensureNetwork(networkOf(lan), fence));
     }
     for (const decky of state.deckies) {
       await step();
       current = decky;
-      await substrate.ensureDecky(runningDecky(state, decky));
+      await substrate.ensureDecky(runningDecky(state, decky), fence);
     }
   } catch (error) {
-    if (error instanceof Interrupted) throw error;
+    if (error instanceof Interrupted || error instanceof ClaimLost) throw error;
     // What came up before the failure must not run on unseen.
-    const leftovers = await removeAll(state, substrate, step);
+    const leftovers = await removeAll(state, ground);
     const rest = leftovers.size === 0 ? '' : `; not removed again: ${[...leftovers.values()].join('; ')}`;
     return failed(`deploy failed: ${describeError(error)}${rest}`, current?.uuid);
   }
@@ -106,8 +114,8 @@ function failed(reason: string, deckyUuid?: string): Outcome {
   };
 }
 
-async function tearDown(state: TopologyState, substrate: Substrate, step: Step): Promise<Outcome> {
-  const leftovers = await removeAll(state, substrate, step);
+async function tearDown(state: TopologyState, ground: Ground): Promise<Outcome> {
+  const leftovers = await removeAll(state, ground);
   const failures = [...leftovers.values()];
   return {
     to: failures.length === 0 ? 'torn_down' : 'degraded',
@@ -134,22 +142,23 @@ async function tearDown(state: TopologyState, substrate: Substrate, step: Step):
  * Removes as much as can be removed: one decky that stays keeps no other. Networks go only when every decky is gone.
  * @returns what stayed: the decky's or the LAN's id → why
  */
-async function removeAll(state: TopologyState, substrate: Substrate, step: Step): Promise<Map<string, string>> {
+async function removeAll(state: TopologyState, { substrate, fence, step }: Ground): Promise<Map<string, string>> {
   const leftovers = new Map<string, string>();
   const attempt = async (id: string, name: string, remove: () => Promise<void>) => {
     await step();
     try {
       await remove();
     } catch (error) {
+      if (error instanceof ClaimLost) throw error;
       leftovers.set(id, `${name}: ${describeError(error)}`);
     }
   };
   for (const decky of state.deckies) {
     const { topology_id: topologyId, uuid, name } = decky;
-    await attempt(uuid, name, () => substrate.removeDecky({ topologyId, uuid, name }));
+    await attempt(uuid, name, () => substrate.removeDecky({ topologyId, uuid, name }, fence));
   }
   if (leftovers.size > 0) return leftovers;
-  for (const lan of state.lans) await attempt(lan.id, lan.name, () => substrate.removeNetwork(networkOf(lan)));
+  for (const lan of state.lans) await attempt(lan.id, lan.name, () => substrate.removeNetwork(networkOf(lan), fence));
   return leftovers;
 }
 
@@ -168,7 +177,6 @@ function setDeckies(
 
 async function assertMayGoOn(parts: JobParts, topologyId: string, status: WorkStatus): Promise<void> {
   if (parts.isStopping()) throw new Interrupted('stopping');
-  if (!parts.lease.isHeld) throw new Interrupted('the lease is lost');
   const row = await parts.db.selectFrom('topologies').select('status').where('id', '=', topologyId).executeTakeFirst();
   if (row?.status !== status) throw new Interrupted(`the topology is no longer ${status}`);
 }
@@ -179,7 +187,7 @@ async function finish(parts: JobParts, topologyId: string, from: WorkStatus, out
   try {
     await parts.db.transaction().execute(async (trx) => {
       const event = await transition(trx, topologyId, [from], outcome.to, reason, now);
-      if (!(await parts.lease.isHeldIn(trx))) throw new Interrupted('the lease is lost');
+      await parts.claim.holdIn(trx);
       await outcome.write(trx, new Date(now).toISOString());
       await appendToOutbox(trx, [event]);
     });

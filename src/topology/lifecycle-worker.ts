@@ -2,21 +2,20 @@ import { subscription } from '../bus/subscription.ts';
 import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
 import { describeError } from '../errors.ts';
+import { LEASE_MS, SubstrateClaim } from '../substrate/claim.ts';
 import type { Substrate } from '../substrate/substrate.ts';
 import type { Log } from '../telemetry/log.ts';
-import { KeptLease } from './kept-lease.ts';
-import { lifecycleLease } from './lifecycle.ts';
 import { Interrupted, runJob, WORK_STATUSES } from './lifecycle-job.ts';
 
 const POLL_MS = 10_000;
-const LEASE_MS = 30_000;
+/** A mutation or an edit under way is waited for; who takes longer is another node, and the poll is enough. */
+const WAIT_MS = 1000;
 /** So many topologies are worked on by one process at once; a slow one delays no other before that. */
 const PARALLEL = 8;
 
 export interface LifecycleWorkerParts {
   readonly db: Db;
   readonly substrate: Substrate;
-  readonly node: string;
   readonly logger: Log;
   /** Called after each commit that wrote to the outbox: wakes the relay. */
   readonly onCommitted: () => void;
@@ -38,7 +37,6 @@ export class LifecycleWorker {
     () => this.wake(),
   );
   readonly #parts: LifecycleWorkerParts;
-  readonly #holder: string;
   readonly #nap = new WakeableSleep();
   readonly #underWay = new Map<string, Promise<void>>();
   #stopped = false;
@@ -46,8 +44,6 @@ export class LifecycleWorker {
 
   constructor(parts: LifecycleWorkerParts) {
     this.#parts = parts;
-    // Two workers of one process must not take each other's lease for their own.
-    this.#holder = `${parts.node}/${crypto.randomUUID()}`;
   }
 
   start(): void {
@@ -91,7 +87,7 @@ export class LifecycleWorker {
   async #work(id: string): Promise<void> {
     let worked = false;
     try {
-      worked = await this.#workUnderLease(id);
+      worked = await this.#workUnderClaim(id);
     } catch (error) {
       this.#warn('a topology could not be worked on; it is tried again', error, id);
     }
@@ -100,18 +96,18 @@ export class LifecycleWorker {
     if (worked) this.#nap.wake();
   }
 
-  /** @returns false when another node is at it */
-  async #workUnderLease(id: string): Promise<boolean> {
+  /** @returns false when somebody else is at it */
+  async #workUnderClaim(id: string): Promise<boolean> {
     const { db, substrate, onCommitted, leaseMs = LEASE_MS } = this.#parts;
-    const lease = await KeptLease.take(db, lifecycleLease(id), this.#holder, leaseMs);
-    if (lease === undefined) return false;
+    const claim = await SubstrateClaim.take(db, id, { leaseMs, waitMs: WAIT_MS });
+    if (claim === undefined) return false;
     const isStopping = () => this.#stopped;
     try {
-      while (!this.#stopped && lease.isHeld) {
-        if (!(await this.#runOnce({ db, substrate, lease, isStopping, onCommitted }, id))) break;
+      while (!this.#stopped && claim.isHeld) {
+        if (!(await this.#runOnce({ db, substrate, claim, isStopping, onCommitted }, id))) break;
       }
     } finally {
-      await lease.release();
+      await claim.release();
     }
     return true;
   }

@@ -29,6 +29,8 @@ interface AuthAppOptions {
   readonly limiter?: boolean;
   /** Where they see a request come from: {@link PEER_HEADER} (default) or the TCP connection. */
   readonly peers?: 'header' | 'tcp';
+  /** How the brake on an account waits. */
+  readonly sleep?: (ms: number) => Promise<unknown>;
   /** Compares passwords; a test that holds it makes something happen meanwhile. */
   readonly verify?: typeof verifyPassword;
 }
@@ -50,7 +52,7 @@ export async function createAuthApp(engine: Engine, options: AuthAppOptions = {}
   const authenticator = new Authenticator(tokens, users);
   const tickets = new Tickets(redis, log);
   const parts = { authenticator, users, tokens, tickets, log };
-  const limits = createRateLimits(redis, options.limiter ?? false);
+  const limits = createRateLimits(redis, options.limiter ?? false, options.sleep);
   const byHeader = (request: Request) => request.headers.get(PEER_HEADER) ?? '192.0.2.1';
   const peers = options.peers === 'tcp' ? {} : { peerAddress: byHeader };
   const settings = { deployment_limit: 7, global_mutation_interval: '11m' };

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import type { KyselyPlugin } from 'kysely';
 import { createEvent, type Event } from '../../src/bus/event.ts';
-import { EventLog, type Publication, type Published } from '../../src/bus/event-log.ts';
+import { EventLog, type Publication, type WitnessedPlace } from '../../src/bus/event-log.ts';
 import { keys } from '../../src/bus/keys.ts';
 import { appendToOutbox } from '../../src/bus/outbox.ts';
 import { OutboxPublisher } from '../../src/bus/outbox-publisher.ts';
@@ -12,6 +12,7 @@ import type { Db } from '../../src/db/database.ts';
 import type { OutboxRow } from '../../src/db/schema.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
+import { whenReady } from '../support/redis.ts';
 import { until } from '../support/until.ts';
 import { type Bus, createBus, DEFAULTS, idsOf, offsetsOf, stored, storedLog, upTo } from './support.ts';
 
@@ -47,7 +48,7 @@ for (const engine of ENGINES) {
       }
       lines = [];
       connections = connectRedis(bus.server.url, quiet);
-      await connections.ready();
+      await whenReady(connections);
     });
     afterEach(() => connections.close());
     afterAll(() => database.dispose());
@@ -186,10 +187,10 @@ for (const engine of ENGINES) {
 
     test('a Redis that is well again at the last moment had no row at fault', async () => {
       class RecoveringLog extends EventLog {
-        override async publish(publications: readonly Publication[]): Promise<Published[]> {
+        override async relay(publications: readonly Publication[], ...of: [number, WitnessedPlace]) {
           const isVerdict = publications.some(({ event }) => event.payload.set_aside === true);
           if (isVerdict) await bus.redis.config('SET', 'maxmemory', '0');
-          return super.publish(publications);
+          return super.relay(publications, ...of);
         }
       }
       await commit(identity(1));

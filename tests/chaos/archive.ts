@@ -1,73 +1,127 @@
 import type { Redis } from 'ioredis';
 import { LOG_CHANNEL } from '../../src/bus/channel.ts';
-import { type Entry, entryId, parseEntry, type RawEntry } from '../../src/bus/entry.ts';
+import { entryId, offsetOf, type RawEntry } from '../../src/bus/entry.ts';
 import { keys, OFFSET_FIELD } from '../../src/bus/keys.ts';
+import { type Kept, Past, type Sight } from './past.ts';
+
+type Command = readonly [string, ...string[]];
 
 /**
- * The oracle: every event that the log has ever held. It copies the streams in the same atomic step that destroys
- * something, so nothing can slip in between.
+ * Copies the streams into the {@link Past}: now and then, and in the same atomic step that destroys something, so that
+ * nothing can slip in between.
  */
 export class Archive {
+  readonly past = new Past();
   readonly #redis: Redis;
-  readonly #channels: readonly string[];
-  readonly #entries = new Map<string, Map<number, Entry>>();
-  readonly #trimmed = new Map<string, number>();
-  readonly epochs = new Set<string>();
+  /** With the log. */
+  readonly channels: readonly string[];
+  #epoch = '';
+  /** Channel → the newest offset that was copied in this epoch. */
+  #copied = new Map<string, number>();
 
   constructor(redis: Redis, channels: readonly string[]) {
     this.#redis = redis;
-    this.#channels = [...channels, LOG_CHANNEL];
+    this.channels = [...channels, LOG_CHANNEL];
   }
 
-  /** Everything that the channel held in the epoch, by offset. */
-  entries(epoch: string, channel: string): ReadonlyMap<number, Entry> {
-    return this.#entries.get(`${epoch} ${channel}`) ?? new Map();
+  /** The epoch that was copied last. */
+  get epoch(): string {
+    return this.#epoch;
   }
 
-  /** Events below this offset have been trimmed from the channel. */
-  trimmedBelow(epoch: string, channel: string): number {
-    return this.#trimmed.get(`${epoch} ${channel}`) ?? 0;
+  /** The newest offset of a channel when it was copied last. */
+  newest(channel: string): number {
+    return this.#copied.get(channel) ?? 0;
   }
 
-  /** Copies what is there. @returns the epoch and the newest offsets */
-  async copy(): Promise<{ epoch: string; newest: Map<string, number> }> {
-    return this.#copyThen();
+  /** Copies what has come since the last time. */
+  async copy(): Promise<void> {
+    const known = this.#epoch;
+    await this.#copyThen();
+    // Another epoch takes over what the streams hold.
+    if (this.#epoch !== known) await this.#copyAllThen();
   }
 
   async flush(): Promise<void> {
-    await this.#copyThen(['flushall']);
+    await this.#copyAllThen(['flushall']);
   }
 
   /** Trims a channel to the events from `offset` on. */
   async trim(channel: string, offset: number): Promise<void> {
-    const { epoch } = await this.#copyThen(['xtrim', keys.stream(channel), 'MINID', entryId(offset)]);
-    const key = `${epoch} ${channel}`;
-    this.#trimmed.set(key, Math.max(offset, this.#trimmed.get(key) ?? 0));
+    await this.#copyAllThen(['xtrim', keys.stream(channel), 'MINID', entryId(offset)]);
+    await this.copy();
   }
 
-  async #copyThen(destroy?: readonly [string, ...string[]]): Promise<{ epoch: string; newest: Map<string, number> }> {
-    const transaction = this.#redis.multi();
+  /** Deletes a channel's stream, with its consumer groups. */
+  async delete(channel: string): Promise<void> {
+    await this.#copyAllThen(['del', keys.stream(channel)]);
+    await this.copy();
+  }
+
+  /** Copies everything and lets Redis do nothing any more: what follows has to be a kill. */
+  async freeze(): Promise<void> {
+    await this.#copyAllThen(['client', 'pause', '120000', 'all']);
+  }
+
+  /** Redis is back, older than it was. @param redis reaches it before anybody else can write */
+  async rewound(redis: Redis): Promise<void> {
+    this.past.rewound();
+    this.#copied = new Map();
+    await this.#copyThen(undefined, redis);
+  }
+
+  #copyAllThen(destroy?: Command): Promise<void> {
+    this.#copied = new Map();
+    return this.#copyThen(destroy);
+  }
+
+  async #copyThen(destroy?: Command, redis = this.#redis): Promise<void> {
+    const transaction = redis.multi();
     transaction.hgetall(keys.meta);
-    for (const channel of this.#channels) transaction.xrange(keys.stream(channel), '-', '+');
+    for (const channel of this.channels) {
+      const stream = keys.stream(channel);
+      transaction.xrange(stream, `(${entryId(this.newest(channel))}`, '+');
+      transaction.xrange(stream, '-', '+', 'COUNT', 1);
+    }
     if (destroy !== undefined) transaction.call(...destroy);
-    const results = (await transaction.exec())?.map(([error, result]) => {
+    const answers = (await transaction.exec())?.map(([error, result]) => {
       if (error !== null) throw error;
       return result;
     });
-    const [meta, ...streams] = results ?? [];
+    const [meta, ...streams] = answers ?? [];
     const fields = meta as Record<string, string>;
-    const epoch = fields.epoch ?? '';
-    if (epoch !== '') this.epochs.add(epoch);
-    const newest = new Map<string, number>();
-    for (const [index, channel] of this.#channels.entries()) {
-      newest.set(channel, Number(fields[`${OFFSET_FIELD}${channel}`] ?? 0));
-      const known = this.#entries.get(`${epoch} ${channel}`) ?? new Map<number, Entry>();
-      for (const raw of streams[index] as RawEntry[]) {
-        const entry = parseEntry(raw);
-        known.set(entry.offset, entry);
-      }
-      this.#entries.set(`${epoch} ${channel}`, known);
-    }
-    return { epoch, newest };
+    this.#epoch = fields.epoch ?? '';
+    if (this.#epoch === '') return; // Flushed, and nobody has published since.
+    const sights = this.channels.map((channel, index) => {
+      const newest = Number(fields[`${OFFSET_FIELD}${channel}`] ?? 0);
+      const [first] = (streams[index * 2 + 1] as RawEntry[]).map(([id]) => offsetOf(id));
+      return { channel, newest, first, entries: (streams[index * 2] as RawEntry[]).map(keptOf) };
+    });
+    this.#record(sights);
   }
+
+  #record(sights: readonly (Sight & { readonly channel: string })[]): void {
+    const log = sights.find(({ channel }) => channel === LOG_CHANNEL)?.entries ?? [];
+    const bornIn = new Map(log.map(({ id, epoch }) => [id, epoch ?? this.#epoch]));
+    for (const { channel, newest, first, entries } of sights) {
+      this.past.record(this.#epoch, channel, { entries, first, newest });
+      this.#copied.set(channel, newest);
+      // Told to clients in the epoch before this one began, and not copied then.
+      for (const epoch of new Set(bornIn.values())) {
+        const own = entries.filter(({ id }) => bornIn.get(id) === epoch);
+        if (epoch !== this.#epoch) this.past.record(epoch, channel, { entries: own, first: 0, newest });
+      }
+    }
+  }
+}
+
+function keptOf([entry, words]: RawEntry): Kept {
+  const fields = new Map<string, string>();
+  for (let index = 0; index + 1 < words.length; index += 2) fields.set(words[index] ?? '', words[index + 1] ?? '');
+  const [before = '', proof = ''] = (fields.get('chain') ?? '').split(' ');
+  const text = (name: string) => fields.get(name) ?? '';
+  const [id, topic, data, revision] = [text('id'), text('topic'), text('data'), Number(text('revision') || 0)];
+  const kept = { offset: offsetOf(entry), proof, before, id, topic, data, revision };
+  const epoch = fields.get('epoch');
+  return epoch === undefined ? kept : { ...kept, epoch };
 }

@@ -12,7 +12,7 @@ export interface RawFrame {
  * vanish without a word.
  */
 export class RawClient {
-  readonly frames: RawFrame[] = [];
+  /** 0 before the headers are there. */
   status = 0;
   ended = false;
   #socket: Socket | undefined;
@@ -20,10 +20,19 @@ export class RawClient {
   #text = '';
   #headersDone = false;
   readonly #decoder = new TextDecoder();
+  readonly #onFrame: (frame: RawFrame) => void;
+
+  private constructor(onFrame: (frame: RawFrame) => void) {
+    this.#onFrame = onFrame;
+  }
 
   /** Resolves when connected; the answer comes later. A refused connection is one that has ended. */
-  static async open(url: string, headers: Record<string, string>): Promise<RawClient> {
-    const client = new RawClient();
+  static async open(
+    url: string,
+    headers: Record<string, string>,
+    onFrame: (frame: RawFrame) => void,
+  ): Promise<RawClient> {
+    const client = new RawClient(onFrame);
     const { hostname, port, pathname, search } = new URL(url);
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
     try {
@@ -107,6 +116,6 @@ export class RawClient {
       if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 2));
     }
     const data = fields.get('data');
-    if (data !== undefined) this.frames.push({ id: fields.get('id'), event: fields.get('event') ?? 'message', data });
+    if (data !== undefined) this.#onFrame({ id: fields.get('id'), event: fields.get('event') ?? 'message', data });
   }
 }

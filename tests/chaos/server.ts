@@ -3,17 +3,26 @@
  * controls of the chaos test, which must then fail.
  */
 
+import { EventLog } from '../../src/bus/event-log.ts';
 import { tailChecks } from '../../src/bus/tail.ts';
 import { loadConfig } from '../../src/config.ts';
 import { type StartOptions, start } from '../../src/main.ts';
+import { stopOnSignals } from '../../src/signals.ts';
 import { recovery } from '../../src/stream/recovery.ts';
+
+type Protections = NonNullable<StartOptions['protections']> & { readonly witness?: false };
 
 export const SABOTAGES = {
   /** History that was trimmed away is skipped in silence. */
   'gap check': {
     recovery: {
       ...recovery,
-      open: (request, standing) => recovery.open(request, { ...standing, nextKept: true }),
+      open: (request, standing) =>
+        recovery.open(request, {
+          ...standing,
+          nextKept: true,
+          readerProof: standing.readerProof || (request.kind === 'from' ? request.cursor.proof : ''),
+        }),
       accept: (offset, found) => (found <= offset ? 'repeated' : 'next'),
     },
   },
@@ -28,16 +37,23 @@ export const SABOTAGES = {
         ),
     },
   },
+  /** A number is believed without the proof that it is still the same event's. */
+  'proof check': { recovery: { ...recovery, proves: () => true } },
+  /** What the snapshot contained is forgotten when its client comes back. */
+  'revision in the cursor': { recovery: { ...recovery, contained: () => 0 } },
   /** What memory holds is sent, whether or not it continues what the client has. */
   'window check': {
     recovery: {
       ...recovery,
       due: (offset, range) => (range === undefined || offset >= range.last ? 'nothing' : 'memory'),
+      proves: (proof, found) => found === '' || recovery.proves(proof, found),
     },
   },
   /** The tail believes that the log it reads is the log there is. */
   'tail check': { tailChecks: { ...tailChecks, replaced: () => false } },
-} satisfies Record<string, StartOptions['protections']>;
+  /** Nobody asks whether the log still holds what the database knows to be published. */
+  'witness check': { witness: false },
+} satisfies Record<string, Protections>;
 
 export type Sabotage = keyof typeof SABOTAGES;
 
@@ -45,9 +61,29 @@ function isSabotage(name: string): name is Sabotage {
   return name in SABOTAGES;
 }
 
+/** The relay takes whatever log it finds for the one that the database knows. */
+function believeTheLog(): void {
+  const { testify } = EventLog.prototype;
+  EventLog.prototype.testify = function (_witness, term) {
+    return testify.call(this, { newest: undefined, epochs: [] }, term);
+  };
+  EventLog.prototype.relay = async function (publications, _term, known) {
+    await this.publish(publications);
+    return known;
+  };
+}
+
 if (import.meta.main) {
   const without = process.argv.find((argument) => argument.startsWith('--without='))?.slice('--without='.length);
   if (without !== undefined && !isSabotage(without)) throw new Error(`no protection is called ${without}`);
-  const protections = without === undefined ? {} : SABOTAGES[without];
-  await start(loadConfig(process.env), { protections });
+  const protections: Protections = without === undefined ? {} : SABOTAGES[without];
+  if ('witness' in protections) believeTheLog();
+  const starting = start(loadConfig(process.env), { protections });
+  stopOnSignals(
+    async () => (await starting).stop(),
+    (error) => {
+      throw error;
+    },
+  );
+  await starting;
 }

@@ -1,120 +1,145 @@
-import { type Cursor, formatCursor, parseCursor } from '../../src/bus/cursor.ts';
-import type { Entry } from '../../src/bus/entry.ts';
-import type { Archive } from './archive.ts';
+import type { Past } from './past.ts';
+import { isSamePlace, nameOf, type Place, placeOf } from './place.ts';
 import type { RawFrame } from './raw-client.ts';
 
-/** What one client did and got: its sessions in order, each with the cursor that it sent. */
-export interface History {
-  readonly name: string;
+/** What a client watches. */
+export interface Watch {
+  /** Below `/api/v1`. */
+  readonly path: string;
   readonly channel: string;
   /** Whether the stream shows an event. */
   readonly shows: (topic: string) => boolean;
+  /** Frames are expected to skip offsets: each then carries `prev`. */
   readonly filtered: boolean;
-  readonly sessions: readonly { readonly cursor: string; readonly frames: readonly RawFrame[] }[];
+  /** It starts with a state; otherwise with a position only. */
+  readonly hasState: boolean;
 }
 
 /**
- * Checks a client's whole life against the oracle: between resets every id in order, none missing, none twice, each with
- * the event that the log holds there; a reset only when history is gone.
- * @returns what is wrong, in words; empty when nothing is
+ * Checks a client's whole life against what the log has ever held, and excuses nothing: between resets every event that
+ * the stream shows and that the snapshot did not contain, once, in order, as the log holds it, each chained to the one
+ * before; a reset only when history is gone, and for the reason that it names.
  */
-export function verify(history: History, archive: Archive): string[] {
-  const problems: string[] = [];
-  for (const [index, { cursor, frames }] of history.sessions.entries()) {
-    const reader = new Reader(history, archive, parseCursor(cursor));
-    for (const frame of frames) {
-      const problem = reader.read(frame);
-      if (problem === undefined) continue;
-      problems.push(`${history.name}, session ${index} from '${cursor}': ${problem}`);
-      break;
-    }
-  }
-  return problems;
-}
-
-class Reader {
-  readonly #history: History;
-  readonly #archive: Archive;
+export class Reader {
+  readonly #watch: Watch;
+  readonly #past: Past;
   /** Where the chain stands; undefined before a position is known. */
-  #at: Cursor | undefined;
-  #wasReset: Cursor | 'no cursor' | undefined;
+  #at: Place | undefined;
+  /** The state that the client has contains the events up to this revision. */
+  #revision = 0;
+  #reset: { readonly from: Place | undefined; readonly reason: string } | undefined;
 
-  constructor(history: History, archive: Archive, cursor: Cursor | undefined) {
-    this.#history = history;
-    this.#archive = archive;
-    this.#at = cursor;
+  constructor(watch: Watch, past: Past) {
+    this.#watch = watch;
+    this.#past = past;
   }
 
+  /** The client connects with the last id that it has had. @returns what is wrong, in words */
+  opened(cursor: string): string | undefined {
+    const place = placeOf(cursor);
+    this.#reset = undefined;
+    if (cursor === '') {
+      this.#at = undefined;
+      return undefined;
+    }
+    if (place === undefined) return `its own cursor '${cursor}' is none`;
+    // A connection that was lost between a reset and its snapshot: the cursor is still the one of before.
+    this.#at = place;
+    return undefined;
+  }
+
+  /** @returns what is wrong, in words */
   read(frame: RawFrame): string | undefined {
     const data: unknown = JSON.parse(frame.data);
     if (!isObject(data)) return `data is no object: ${frame.data}`;
-    if (frame.event === 'reset') return this.#reset(String(data.reason));
-    if (frame.id === undefined) {
-      return this.#at === undefined ? undefined : `a ${frame.event} without id in the middle of the stream`;
-    }
-    const cursor = parseCursor(frame.id);
-    if (cursor === undefined) return `'${frame.id}' is no cursor`;
-    if (frame.event === 'snapshot' || frame.event === 'ready') return this.#start(frame.event, cursor);
-    if (this.#at === undefined) return `${frame.event} before any position`;
-    if (frame.event === 'resumed') return this.#resumed(cursor);
-    return this.#follow(frame.event, cursor, data);
+    if (frame.event === 'reset') return this.#readReset(String(data.reason));
+    if (frame.id === undefined) return this.#readUnnumbered(frame.event);
+    const place = placeOf(frame.id);
+    if (place === undefined) return `'${frame.id}' is no cursor`;
+    const problem = this.#readNumbered(frame.event, place, data);
+    this.#at = place; // Also after a problem: the next one is to be its own.
+    return problem;
   }
 
-  #reset(reason: string): string | undefined {
-    const at = this.#at;
-    this.#wasReset = at ?? 'no cursor';
+  #readUnnumbered(event: string): string | undefined {
+    // With the bus away a fresh client gets its state at once and its position later.
+    if (this.#at === undefined && event === 'snapshot') return undefined;
+    return `a ${event} without id`;
+  }
+
+  #readNumbered(event: string, place: Place, data: Record<string, unknown>): string | undefined {
+    const start = this.#watch.hasState ? 'snapshot' : 'ready';
+    if (event === start) return this.#start(event, place);
+    if (this.#at === undefined) return `${event} ${nameOf(place)} before any position`;
+    if (event === 'resumed') return this.#resumed(this.#at, place, data);
+    return this.#follow(this.#at, event, place, data);
+  }
+
+  #readReset(reason: string): string | undefined {
+    const from = this.#at;
     this.#at = undefined;
-    if (at === undefined) return `reset (${reason}) without a cursor`;
-    if (reason === 'trimmed') {
-      const below = this.#archive.trimmedBelow(at.epoch, this.#history.channel);
-      return below > at.offset + 1 ? undefined : `reset (trimmed) at ${formatCursor(at)}, but history is there`;
-    }
-    // That the epoch has changed shows in the position that follows.
-    return reason === 'epoch' ? undefined : `reset for the reason ${reason}`;
+    const again = this.#reset;
+    this.#reset = { from, reason };
+    if (from === undefined) return `reset (${reason}) without a cursor${again === undefined ? '' : ', after a reset'}`;
+    return undefined; // Whether it was right shows in the position that follows.
   }
 
-  #start(event: string, cursor: Cursor): string | undefined {
-    if (this.#at !== undefined)
-      return `${event} at ${formatCursor(cursor)} though ${formatCursor(this.#at)} was reached`;
-    const before = this.#wasReset;
-    this.#at = cursor;
-    this.#wasReset = undefined;
-    if (!this.#archive.epochs.has(cursor.epoch)) return `${event} of an epoch that never was: ${cursor.epoch}`;
-    if (before === undefined || before === 'no cursor' || before.epoch !== cursor.epoch) return undefined;
-    const below = this.#archive.trimmedBelow(before.epoch, this.#history.channel);
-    return below > before.offset + 1
-      ? undefined
-      : `reset at ${formatCursor(before)} within an epoch, history being there`;
+  #start(event: string, place: Place): string | undefined {
+    const [at, reset] = [this.#at, this.#reset];
+    this.#reset = undefined;
+    this.#revision = place.revision;
+    if (at !== undefined) return `${event} at ${nameOf(place)} though ${nameOf(at)} was reached, without a reset`;
+    if (!this.#past.epochs.has(place.epoch)) return `${event} of an epoch that never was: ${place.epoch}`;
+    if (reset?.from === undefined) return undefined;
+    return this.#mayReset(reset.from, reset.reason, place);
   }
 
-  #resumed(cursor: Cursor): string | undefined {
-    return this.#at !== undefined && formatCursor(this.#at) === formatCursor(cursor)
-      ? undefined
-      : `resumed at ${formatCursor(cursor)} instead of the cursor`;
+  #mayReset(from: Place, reason: string, to: Place): string | undefined {
+    const { channel } = this.#watch;
+    const said = `reset (${reason}) from ${nameOf(from)} to ${nameOf(to)}`;
+    if (from.epoch !== to.epoch) return reason === 'epoch' ? undefined : `${said}: another epoch is the reason`;
+    const isTrimmed = this.#past.trimmedBelow(from.epoch, channel) > from.offset + 1;
+    const isLost = this.#past.wasLost(channel, from);
+    if (reason === 'trimmed' && isTrimmed) return undefined;
+    if (reason === 'ahead' && isLost) return undefined;
+    return `${said}: history is there`;
   }
 
-  #follow(event: string, cursor: Cursor, data: Record<string, unknown>): string | undefined {
-    const at = this.#at;
-    if (at === undefined || cursor.epoch !== at.epoch) return `${formatCursor(cursor)} is of another epoch`;
+  #resumed(at: Place, place: Place, data: Record<string, unknown>): string | undefined {
+    if (!isSamePlace(at, place)) return `resumed at ${nameOf(place)} instead of ${nameOf(at)}`;
+    const position = placeOf(String(data.position));
+    if (position?.epoch === at.epoch && position.offset >= at.offset) return undefined;
+    return `resumed at ${nameOf(place)} though the channel stands at ${data.position}`;
+  }
+
+  #follow(at: Place, event: string, place: Place, data: Record<string, unknown>): string | undefined {
+    const { channel, filtered } = this.#watch;
+    if (place.epoch !== at.epoch) return `${nameOf(place)} is of another epoch than ${nameOf(at)}`;
+    if (place.offset <= at.offset) return `${nameOf(place)} comes after ${nameOf(at)}`;
     const { prev, ...rest } = data;
-    if (prev === undefined && (this.#history.filtered || cursor.offset !== at.offset + 1)) {
-      return `${formatCursor(cursor)} follows ${formatCursor(at)}`;
+    const before = typeof prev === 'string' ? placeOf(prev) : undefined;
+    if (prev === undefined && (filtered || place.offset !== at.offset + 1))
+      return `${nameOf(place)} follows ${nameOf(at)} without saying so`;
+    if (prev !== undefined && (before === undefined || !isSamePlace(before, at)))
+      return `${nameOf(place)} says to follow ${prev} and follows ${nameOf(at)}`;
+    const path = this.#past.path(channel, at, place);
+    if (typeof path === 'string') return path;
+    const last = path.at(-1);
+    const isEvent = event !== 'position';
+    for (const kept of path) {
+      const isDue = this.#watch.shows(kept.topic) && !this.#contains(kept.revision);
+      const isSent = isEvent && kept === last;
+      const name = `${place.epoch}.${kept.offset} (${kept.topic})`;
+      if (isDue && !isSent) return `${name} was left out`;
+      if (isSent && !this.#watch.shows(kept.topic)) return `${name} is nothing that this stream shows`;
+      if (isSent && !isDue) return `${name} was told though the snapshot contained it`;
     }
-    if (prev !== undefined && prev !== formatCursor(at)) return `prev ${prev} instead of ${formatCursor(at)}`;
-    const entries = this.#archive.entries(cursor.epoch, this.#history.channel);
-    for (let offset = at.offset + 1; offset < cursor.offset; offset += 1) {
-      if (!this.#mayBeLeftOut(entries.get(offset))) return `${cursor.epoch}.${offset} was left out`;
-    }
-    this.#at = cursor;
-    const entry = entries.get(cursor.offset);
-    if (entry === undefined) return `${formatCursor(cursor)} is not in the log`;
-    if (event === 'position') return this.#mayBeLeftOut(entry) ? undefined : `${formatCursor(cursor)} was left out`;
-    return Bun.deepEquals(rest, JSON.parse(entry.data)) ? undefined : `${formatCursor(cursor)} carries another event`;
+    if (!isEvent || last === undefined) return undefined;
+    return Bun.deepEquals(rest, JSON.parse(last.data)) ? undefined : `${nameOf(place)} carries another event`;
   }
 
-  /** Not shown by this stream, or contained in the snapshot: only events with database state have a revision. */
-  #mayBeLeftOut(entry: Entry | undefined): boolean {
-    return entry !== undefined && (!this.#history.shows(entry.topic) || entry.revision > 0);
+  #contains(revision: number): boolean {
+    return revision > 0 && revision <= this.#revision;
   }
 }
 

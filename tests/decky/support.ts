@@ -20,16 +20,20 @@ export interface SpySubstrate extends Substrate {
 export function spySubstrate(): SpySubstrate {
   const spy: SpySubstrate = {
     ...recordSubstrate,
+    // Nobody fights for a record.
+    name: 'docker',
     calls: [],
     running: new Map(),
     beforeEnsure: () => {},
-    async ensureDecky(decky) {
+    async ensureDecky(decky, fence) {
       spy.calls.push(`ensure ${decky.name} ${decky.services.join()}`);
       await spy.beforeEnsure(decky);
+      await fence.admit();
       spy.running.set(decky.name, decky);
     },
-    async removeDecky({ name }) {
+    async removeDecky({ name }, fence) {
       spy.calls.push(`remove ${name}`);
+      await fence.admit();
       spy.running.delete(name);
     },
   };

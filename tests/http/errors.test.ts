@@ -19,6 +19,7 @@ const TABLE: readonly (readonly [code: ErrorCode, status: number, headers: Recor
   ['invalid', 422, {}],
   ['stream_limit', 429, { 'retry-after': '5' }],
   ['rate_limited', 429, {}],
+  ['too_many_attempts', 429, { 'retry-after': '4' }],
   ['unavailable', 503, { 'retry-after': '2' }],
 ];
 
@@ -202,4 +203,44 @@ describe('a backing service that cannot be reached is a 503 that says when to co
     'database is locked',
     'Connection is closed.',
   ])('%s', (message) => expectUnavailable(new Error(message)));
+
+  const coded = (code: string, message = 'no words that are known') => Object.assign(new Error(message), { code });
+  const reply = (message: string) => Object.assign(new Error(message), { name: 'ReplyError' });
+
+  // By code, in whatever language the server words them.
+  test.each([
+    coded('ECONNREFUSED', ''),
+    coded('57P03'),
+    coded('57P01'),
+    coded('53300'),
+    coded('08006'),
+    coded('40P01'),
+    coded('SQLITE_BUSY'),
+    coded('SQLITE_BUSY_SNAPSHOT'),
+    reply('LOADING Redis is loading the dataset in memory'),
+    reply("OOM command not allowed when used memory > 'maxmemory'."),
+  ])('%o', (error) => expectUnavailable(error));
+
+  test('what only looks like one is a fault of ours', async () => {
+    for (const error of [
+      coded('42601'),
+      coded('SQLITE_ERROR'),
+      reply('BUSYGROUP Consumer Group name already exists'),
+    ]) {
+      const { response } = answer(() => error);
+      expect({ error: String(error), status: (await response).status }).toEqual({ error: String(error), status: 500 });
+    }
+  });
+
+  test.each(['22001', '22003', '22021', '22P05', '54000', 'SQLITE_TOOBIG'])(
+    'a value that the database cannot hold (%s) is the client`s fault: one line, no stack',
+    async (code) => {
+      const { response, lines } = answer(() => coded(code));
+      expect((await response).status).toBe(422);
+      expect(lines.map((line) => JSON.parse(line))).toEqual([
+        expect.objectContaining({ level: 'warn', error: 'no words that are known' }),
+      ]);
+      expect(lines.join()).not.toContain('stack');
+    },
+  );
 });

@@ -7,8 +7,8 @@ import { insertTopology } from '../topology/support.ts';
 const TIMEOUT_MS = 20_000;
 /** As text: no client library writes it. It can be parsed, and not written again. */
 const nest = (levels: number) => `{"a":${'['.repeat(levels - 1)}${']'.repeat(levels - 1)}}`;
-/** One MiB of request that has two on the wire. */
-const swelling = `{"a":[${Array.from({ length: 110_000 }, () => '1e20').join()}]}`;
+/** One and a half MB of request that has more than two MiB on the wire. */
+const swelling = `{"a":[${Array.from({ length: 49_000 }, () => '1e20').join()}],"b":"${'x'.repeat(1_200_000)}"}`;
 
 for (const engine of ENGINES) {
   describe(`every way in takes only what can be published (${engine})`, () => {

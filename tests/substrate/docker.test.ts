@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { createDockerSubstrate } from '../../src/substrate/docker.ts';
-import type { Substrate, SubstrateDecky, SubstrateNetwork } from '../../src/substrate/substrate.ts';
+import { createDockerSubstrate, type DockerSubstrateOptions } from '../../src/substrate/docker.ts';
+import { ClaimLost, type SubstrateDecky, type SubstrateNetwork } from '../../src/substrate/substrate.ts';
+import { openFence, under } from '../support/fence.ts';
 import { type FakeEngine, refusal, startFakeEngine } from './fake-engine.ts';
 
 const TOPOLOGY = '7ba5d3f0-1111-4222-8333-444455556666';
@@ -25,14 +26,19 @@ const WEB: SubstrateDecky = {
 };
 
 let engine: FakeEngine;
-let substrate: Substrate;
+let substrate: ReturnType<typeof under>;
+const connect = (changes: Partial<DockerSubstrateOptions> = {}) =>
+  under(
+    createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1', installation: 'install-1', ...changes }),
+  );
 
 beforeEach(async () => {
   engine = await startFakeEngine();
-  substrate = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1' });
+  substrate = connect();
 });
 afterEach(() => engine.stop());
 
+const OWN = { 'decnet.installation': 'install-1', 'decnet.fence': '1' };
 const networks = () => [...engine.networks.values()];
 const containers = () => [...engine.containers.values()];
 /** LAN name → address, as the engine has it. */
@@ -54,12 +60,13 @@ describe('networks of LANs', () => {
     expect(networks()).toEqual([
       {
         id: id ?? '',
-        name: 'decnet_7ba5d3f0_dmz',
+        name: 'decnet_install-_7ba5d3f0_dmz',
         subnet: '10.20.0.0/24',
         internal: false,
-        labels: { 'decnet.topology': TOPOLOGY, 'decnet.lan': 'lan-dmz', 'decnet.name': 'dmz' },
+        labels: { ...OWN, 'decnet.topology': TOPOLOGY, 'decnet.lan': 'lan-dmz', 'decnet.name': 'dmz' },
+        createdAt: expect.any(Number),
       },
-      expect.objectContaining({ name: 'decnet_7ba5d3f0_office', internal: true }),
+      expect.objectContaining({ name: 'decnet_install-_7ba5d3f0_office', internal: true }),
     ]);
   });
 
@@ -83,7 +90,7 @@ describe('networks of LANs', () => {
   });
 
   test('of two who make it at once both get the one that was made', async () => {
-    const rival = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1' });
+    const rival = connect();
     let rivals: string | null = null;
     engine.intercept = async (call) => {
       if (call !== 'POST /networks/create') return undefined;
@@ -127,11 +134,12 @@ describe('deckies', () => {
     await bringUp();
     expect(containers()).toEqual([
       expect.objectContaining({
-        name: 'decnet_7ba5d3f0_web-front',
+        name: 'decnet_install-_7ba5d3f0_web-front',
         image: 'decoy:1',
         env: ['DECNET_DECKY=web-front', 'DECNET_SERVICES=http,ssh'],
         sysctls: {},
         labels: {
+          ...OWN,
           'decnet.topology': TOPOLOGY,
           'decnet.decky': 'decky-web',
           'decnet.name': 'web-front',
@@ -208,7 +216,7 @@ describe('deckies', () => {
   test('of two who make it at once both succeed with one container', async () => {
     await substrate.ensureNetwork(DMZ);
     await substrate.ensureNetwork(OFFICE);
-    const rival = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1' });
+    const rival = connect();
     engine.intercept = async (call) => {
       if (call !== 'POST /containers/create') return undefined;
       engine.intercept = undefined;
@@ -220,7 +228,15 @@ describe('deckies', () => {
   });
 
   test('a name that a stranger has taken is refused in words', async () => {
-    const stranger = { id: 'x', name: 'decnet_7ba5d3f0_web-front', image: 'i', env: [], sysctls: {}, labels: {} };
+    const stranger = {
+      id: 'x',
+      name: 'decnet_install-_7ba5d3f0_web-front',
+      image: 'i',
+      env: [],
+      sysctls: {},
+      labels: {},
+      createdAt: 0,
+    };
     engine.containers.set('x', { ...stranger, addresses: new Map(), running: true });
     await expect(substrate.ensureDecky({ ...WEB, addresses: [] })).rejects.toThrow(/already in use by container "x"/);
   });
@@ -231,8 +247,8 @@ describe('deckies', () => {
     }
     const names = containers().map(({ name }) => name);
     expect(names).toEqual([
-      expect.stringMatching(/^decnet_7ba5d3f0_b-ro-1-[0-9a-f]{8}$/),
-      expect.stringMatching(/^decnet_7ba5d3f0_b-ro-1-[0-9a-f]{8}$/),
+      expect.stringMatching(/^decnet_install-_7ba5d3f0_b-ro-1-[0-9a-f]{8}$/),
+      expect.stringMatching(/^decnet_install-_7ba5d3f0_b-ro-1-[0-9a-f]{8}$/),
     ]);
     expect(new Set(names).size).toBe(2);
   });
@@ -252,6 +268,122 @@ describe('deckies', () => {
   });
 });
 
+describe('fences', () => {
+  const raw = () =>
+    createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1', installation: 'install-1' });
+
+  test('one is asked before each single change, and only then', async () => {
+    let asked = 0;
+    const admit = async () => {
+      asked += 1;
+      expect(engine.changes).toHaveLength(asked - 1);
+      return 60_000;
+    };
+    const counting = under(raw(), { token: 1, admit });
+    await counting.ensureNetwork(DMZ);
+    await counting.ensureNetwork(OFFICE);
+    await counting.ensureDecky(WEB);
+    await counting.ensureDecky({ ...WEB, addresses: WEB.addresses.slice(1) });
+    await counting.ensureDecky({ ...WEB, services: ['ftp'] });
+    await counting.removeDecky(WEB);
+    await counting.removeNetwork(DMZ);
+    expect(asked).toBe(engine.changes.length);
+    expect(new Set(engine.changes).size).toBe(7);
+  });
+
+  test('whoever loses its claim between two steps takes no other', async () => {
+    await bringUp();
+    for (let steps = 0; steps < 5; steps += 1) {
+      engine.changes.length = 0;
+      let left = steps;
+      const admit = async () => {
+        if (left === 0) throw new ClaimLost('somebody else is at it');
+        left -= 1;
+        return 60_000;
+      };
+      const loser = under(raw(), { token: 1, admit });
+      // Removed, made, connected, started: four steps.
+      const services = [`service-${steps}`];
+      const work = loser.ensureDecky({ ...WEB, services });
+      if (steps < 4) await expect(work).rejects.toThrow(ClaimLost);
+      else await work;
+      expect(engine.changes).toHaveLength(Math.min(steps, 4));
+      await substrate.ensureDecky(WEB);
+    }
+  });
+
+  test('what has been made under a later claim is neither replaced nor removed', async () => {
+    await substrate.ensureNetwork(DMZ);
+    const successor = under(raw(), openFence(2));
+    await successor.ensureNetwork(OFFICE);
+    await successor.ensureDecky(WEB);
+    engine.changes.length = 0;
+    for (const change of [
+      () => substrate.ensureDecky({ ...WEB, services: ['ftp'] }),
+      () => substrate.ensureDecky(WEB),
+      () => substrate.removeDecky(WEB),
+      () => substrate.ensureNetwork({ ...OFFICE, subnet: '10.99.0.0/24' }),
+      () => substrate.removeNetwork(OFFICE),
+      async () => {
+        for (const object of await raw().owned()) if (object.fence > 1) await raw().removeOwned(object, openFence(1));
+      },
+    ]) {
+      await expect(change()).rejects.toThrow(ClaimLost);
+    }
+    expect(engine.changes).toEqual([]);
+  });
+
+  test.each([
+    ['decky', 'POST /containers/create'],
+    ['network', 'POST /networks/create'],
+  ])('a %s that a predecessor has made at the last moment is replaced by the right one', async (kind, call) => {
+    const successor = under(raw(), openFence(2));
+    engine.intercept = async (asked) => {
+      if (asked !== call) return undefined;
+      engine.intercept = undefined;
+      // What the predecessor had asked for while it could, and the engine does only now.
+      if (kind === 'decky') await substrate.ensureDecky({ ...WEB, services: ['ftp'], addresses: [] });
+      else await substrate.ensureNetwork({ ...DMZ, subnet: '10.99.0.0/24' });
+      return undefined;
+    };
+    if (kind === 'decky') await successor.ensureDecky({ ...WEB, addresses: [] });
+    else await successor.ensureNetwork(DMZ);
+    expect([...containers(), ...networks()].map(({ labels }) => labels['decnet.fence'])).toEqual(['2']);
+    expect(containers().map(({ labels }) => labels['decnet.services'])).toEqual(kind === 'decky' ? ['http,ssh'] : []);
+    expect(networks().map(({ subnet }) => subnet)).toEqual(kind === 'decky' ? [] : [DMZ.subnet]);
+  });
+
+  test('a change takes no longer than it is admitted for', async () => {
+    const never = Promise.withResolvers<undefined>();
+    engine.intercept = (call) => (call.startsWith('GET') ? undefined : never.promise);
+    const impatient = under(raw(), { token: 1, admit: async () => 50 });
+    await expect(impatient.ensureNetwork(DMZ)).rejects.toThrow(/the engine does not answer/);
+    never.resolve(undefined);
+  });
+
+  test('what is there is listed for its installation, and for no other', async () => {
+    engine.now = () => Date.parse('2026-11-21T12:00:00.000Z');
+    await bringUp();
+    for (const container of containers()) container.running = false;
+    const other = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1', installation: 'another-1' });
+    await under(other).ensureDecky({ ...WEB, addresses: [] });
+    const common = { topologyId: TOPOLOGY, fence: 1, createdAt: engine.now() };
+    expect(await raw().owned()).toEqual([
+      { ...common, kind: 'decky', id: expect.any(String), of: 'decky-web', name: 'web-front', isRunning: false },
+      { ...common, kind: 'network', id: expect.any(String), of: 'lan-dmz', name: 'dmz', isRunning: true },
+      { ...common, kind: 'network', id: expect.any(String), of: 'lan-office', name: 'office', isRunning: true },
+    ]);
+  });
+
+  test('an object that is removed by its id takes nothing along that has come in its place', async () => {
+    await bringUp();
+    const [decky] = await raw().owned();
+    await substrate.ensureDecky({ ...WEB, services: ['ftp'] });
+    if (decky !== undefined) await raw().removeOwned(decky, openFence());
+    expect(containers()).toHaveLength(1);
+  });
+});
+
 describe('failures', () => {
   test('a LAN without a network', async () => {
     await substrate.ensureNetwork(DMZ);
@@ -262,7 +394,7 @@ describe('failures', () => {
   });
 
   test('an image that the engine does not have', async () => {
-    const other = createDockerSubstrate({ socketPath: engine.socketPath, image: 'missing:1' });
+    const other = connect({ image: 'missing:1' });
     await expect(other.ensureDecky({ ...WEB, addresses: [] })).rejects.toThrow(
       "docker could not run decky 'web-front': No such image: missing:1",
     );
@@ -277,7 +409,7 @@ describe('failures', () => {
 
   test('no engine: the socket is named', async () => {
     const socketPath = `${engine.socketPath}.none`;
-    const dead = createDockerSubstrate({ socketPath, image: 'decoy:1' });
+    const dead = connect({ socketPath });
     await expect(dead.ensureNetwork(DMZ)).rejects.toThrow(
       `docker could not make the network of LAN 'dmz': the engine does not answer on ${socketPath} (ENOENT)`,
     );
@@ -286,7 +418,7 @@ describe('failures', () => {
   test('an engine that hangs is given up', async () => {
     const never = Promise.withResolvers<undefined>();
     engine.intercept = () => never.promise;
-    const impatient = createDockerSubstrate({ socketPath: engine.socketPath, image: 'decoy:1', timeoutMs: 50 });
+    const impatient = connect({ timeoutMs: 50 });
     await expect(impatient.removeDecky(WEB)).rejects.toThrow(/the engine does not answer/);
     never.resolve(undefined);
   });

@@ -9,6 +9,8 @@ export interface FakeNetwork {
   readonly subnet: string;
   readonly internal: boolean;
   readonly labels: Readonly<Record<string, string>>;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
 }
 
 export interface FakeContainer {
@@ -20,6 +22,8 @@ export interface FakeContainer {
   readonly labels: Readonly<Record<string, string>>;
   /** Network id → address. */
   readonly addresses: Map<string, string>;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
   running: boolean;
 }
 
@@ -35,6 +39,8 @@ export interface FakeEngine {
   readonly images: Set<string>;
   /** Every call that may change something, such as `POST /containers/create`; ids read as `:id`. */
   readonly changes: string[];
+  /** The engine's clock: milliseconds since the epoch. */
+  now: () => number;
   /** Answers a call instead of the engine, when it returns something; it may also do something first. */
   intercept: ((call: string) => Response | undefined | Promise<undefined>) | undefined;
   stop(): Promise<void>;
@@ -52,6 +58,7 @@ export async function startFakeEngine(): Promise<FakeEngine> {
     containers: new Map(),
     images: new Set(['decoy:1']),
     changes: [],
+    now: Date.now,
     intercept: undefined,
     async stop() {
       await server.stop(true);
@@ -96,7 +103,14 @@ const ROUTES: Readonly<Record<string, (engine: FakeEngine, call: Call) => Respon
     Response.json(
       [...containers.values()]
         .filter((one) => isWanted(one.labels, query) && (one.running || query.get('all') === 'true'))
-        .map((one) => ({ Id: one.id, Names: [`/${one.name}`], Image: one.image, Labels: one.labels })),
+        .map((one) => ({
+          Id: one.id,
+          Names: [`/${one.name}`],
+          Image: one.image,
+          Labels: one.labels,
+          Created: Math.floor(one.createdAt / 1000),
+          State: one.running ? 'running' : 'exited',
+        })),
     ),
   'POST /containers/create': createContainer,
   'GET /containers/:id/json': inspectContainer,
@@ -118,12 +132,13 @@ const ROUTES: Readonly<Record<string, (engine: FakeEngine, call: Call) => Respon
   },
 };
 
-function networkOnWire({ id, name, subnet, internal, labels }: FakeNetwork) {
+function networkOnWire({ id, name, subnet, internal, labels, createdAt }: FakeNetwork) {
   const config = { Driver: 'default', Config: [{ Subnet: subnet }] };
-  return { Id: id, Name: name, Driver: 'bridge', Internal: internal, IPAM: config, Labels: labels };
+  const created = new Date(createdAt).toISOString();
+  return { Id: id, Name: name, Created: created, Driver: 'bridge', Internal: internal, IPAM: config, Labels: labels };
 }
 
-function createNetwork({ networks }: FakeEngine, { body }: Call): Response {
+function createNetwork({ networks, now }: FakeEngine, { body }: Call): Response {
   const name = String(body.Name);
   const subnet = String(at(body, 'IPAM', 'Config', 0, 'Subnet'));
   for (const other of networks.values()) {
@@ -133,7 +148,14 @@ function createNetwork({ networks }: FakeEngine, { body }: Call): Response {
     }
   }
   const id = hexId();
-  networks.set(id, { id, name, subnet, internal: body.Internal === true, labels: textMap(body.Labels) });
+  networks.set(id, {
+    id,
+    name,
+    subnet,
+    internal: body.Internal === true,
+    labels: textMap(body.Labels),
+    createdAt: now(),
+  });
   return Response.json({ Id: id, Warning: '' }, { status: 201 });
 }
 
@@ -174,7 +196,7 @@ function disconnect({ networks, containers }: FakeEngine, { id, body }: Call): R
   return new Response(null, { status: 200 });
 }
 
-function createContainer({ networks, containers, images }: FakeEngine, { query, body }: Call): Response {
+function createContainer({ networks, containers, images, now }: FakeEngine, { query, body }: Call): Response {
   const name = query.get('name') ?? '';
   const image = String(body.Image);
   if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name)) return refusal(400, `Invalid container name (${name})`);
@@ -201,6 +223,7 @@ function createContainer({ networks, containers, images }: FakeEngine, { query, 
     sysctls: isJsonObject(sysctls) ? sysctls : {},
     labels: textMap(body.Labels),
     addresses,
+    createdAt: now(),
     running: false,
   });
   return Response.json({ Id: id, Warnings: [] }, { status: 201 });

@@ -12,13 +12,20 @@ export interface ChildNode {
   kill(): Promise<void>;
   /** SIGTERM, unless it has ended; answers the exit code. */
   stop(): Promise<number>;
+  /** Settles when the process has ended, whoever ended it. */
+  readonly exited: Promise<number>;
 }
 
 /**
  * Runs `src/main.ts` as in production, and waits until it listens.
  * @param program another program, with its arguments, that starts a node
+ * @param onOutput gets what it writes to its log
  */
-export async function spawnNode(env: Record<string, string>, program: readonly string[] = [MAIN]): Promise<ChildNode> {
+export async function spawnNode(
+  env: Record<string, string>,
+  program: readonly string[] = [MAIN],
+  onOutput: (text: string) => void = () => {},
+): Promise<ChildNode> {
   const child = Bun.spawn([process.execPath, ...program], {
     env: { PATH: process.env.PATH, ...env },
     stdout: 'pipe',
@@ -29,8 +36,10 @@ export async function spawnNode(env: Record<string, string>, program: readonly s
   const read = async () => {
     const decoder = new TextDecoder();
     for await (const chunk of child.stdout) {
-      if (url !== undefined) continue; // Read on, so that it never waits for its log.
-      said += decoder.decode(chunk, { stream: true });
+      const text = decoder.decode(chunk, { stream: true });
+      onOutput(text); // Read on, so that it never waits for its log.
+      if (url !== undefined) continue;
+      said += text;
       url = /"message":"listening","url":"([^"]+)"/.exec(said)?.[1];
     }
   };
@@ -51,5 +60,6 @@ export async function spawnNode(env: Record<string, string>, program: readonly s
     pid: child.pid,
     kill: () => ended('SIGKILL').then(() => undefined),
     stop: () => ended('SIGTERM'),
+    exited: child.exited,
   };
 }

@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import { sql } from 'kysely';
 import { createEvent } from '../../src/bus/event.ts';
-import { EventLog, type Publication, type Published } from '../../src/bus/event-log.ts';
+import { EventLog, type Publication, type WitnessedPlace } from '../../src/bus/event-log.ts';
+import { keys } from '../../src/bus/keys.ts';
 import { appendToOutbox, channelRevision } from '../../src/bus/outbox.ts';
 import { OutboxPublisher } from '../../src/bus/outbox-publisher.ts';
 import { type Bus, createBus, DEFAULTS } from '../bus/support.ts';
@@ -12,9 +13,9 @@ import { blank, type Rest, restOf } from './rest.ts';
 /** A log that tells what it was given. */
 class TellingLog extends EventLog {
   readonly given: Publication[] = [];
-  override publish(publications: readonly Publication[]): Promise<Published[]> {
+  override relay(publications: readonly Publication[], ...of: [number, WitnessedPlace]): Promise<WitnessedPlace> {
     this.given.push(...publications);
-    return super.publish(publications);
+    return super.relay(publications, ...of);
   }
 }
 
@@ -43,23 +44,13 @@ for (const engine of ENGINES) {
       return rows.length > 0;
     }
 
-    test('takes its revision and its lease with it, is told, and wakes the relay', async () => {
+    test('takes its revision with it, is told, and wakes the relay', async () => {
       const id = await blank(rest);
-      await database.db
-        .insertInto('leases')
-        .values([
-          { name: `lifecycle:${id}`, holder: '', expires_at: 0 },
-          { name: 'lifecycle:other', holder: '', expires_at: 0 },
-        ])
-        .execute();
       expect(await revision(`topology.${id}`)).toBe(1);
       const before = rest.committed();
       expect((await rest.call('DELETE', `/topologies/${id}`)).status).toBe(204);
       expect(rest.committed()).toBe(before + 1);
       expect(await revision(`topology.${id}`)).toBe(0);
-      expect(
-        await database.db.selectFrom('leases').select('name').where('name', 'like', 'lifecycle:%').execute(),
-      ).toEqual([{ name: 'lifecycle:other' }]);
       const rows = await database.db.selectFrom('outbox').selectAll().orderBy('seq').execute();
       expect(rows.map(({ topic, forget }) => [topic, forget])).toEqual([
         [`topology.${id}.status`, null],
@@ -82,10 +73,14 @@ for (const engine of ENGINES) {
       const log = new TellingLog(bus.redis, DEFAULTS);
       const publisher = new OutboxPublisher(database.db, log, quiet);
       while (await publisher.publishNext(7));
-      expect(log.given.map(({ event, forget, fence }) => [event.topic, forget, fence])).toEqual([
-        [`topology.${id}.status`, undefined, 7],
-        ['system.topology.deleted', `topology.${id}`, 7],
+      expect(log.given.map(({ event, forget }) => [event.topic, forget])).toEqual([
+        [`topology.${id}.status`, undefined],
+        ['system.topology.deleted', `topology.${id}`],
       ]);
+      // Nothing of it is left, neither events nor numbers.
+      expect(await bus.redis.exists(keys.stream(`topology.${id}`))).toBe(0);
+      const fields = await bus.redis.hkeys(keys.meta);
+      expect(fields.filter((field) => field.includes(id))).toEqual([]);
     });
 
     test('waits for what is being told in the channel: nothing of it comes after the end', async () => {

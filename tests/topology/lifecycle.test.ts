@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { LOG_CHANNEL } from '../../src/bus/channel.ts';
-import { takeLease } from '../../src/db/leases.ts';
 import { LifecycleWorker } from '../../src/topology/lifecycle-worker.ts';
 import { STATUSES } from '../../src/topology/status.ts';
 import { FIRST } from '../stream/support.ts';
@@ -34,7 +33,6 @@ for (const engine of ENGINES) {
       const worker = new LifecycleWorker({
         db: database.db,
         substrate,
-        node: `node-${workers.length}`,
         logger: quiet,
         onCommitted: () => {},
         pollMs: 20,
@@ -61,13 +59,7 @@ for (const engine of ENGINES) {
         | 'topology_mutations'
         | 'topology_status_events',
     ) => database.db.selectFrom(table).selectAll().execute();
-    const leases = () =>
-      database.db
-        .selectFrom('leases')
-        .select('name')
-        .where('name', 'like', 'lifecycle:%')
-        .where('holder', '!=', '')
-        .execute();
+    const claims = () => database.db.selectFrom('substrate_claims').select('thing').execute();
     /** A second LAN and a decky in it. */
     const furnish = async (id: string) => {
       const lan = await rest.call('POST', `/topologies/${id}/lans`, { name: 'office' });
@@ -173,7 +165,7 @@ for (const engine of ENGINES) {
         'id of office',
       ]);
       expect((await told(id)).map(({ state }) => state)).toEqual(['pending', 'deploying', 'active']);
-      await until('the lease to be given back', async () => (await leases()).length === 0);
+      await until('the claim to be given back', async () => (await claims()).length === 0);
     });
 
     test.each<[string, (id: string) => Promise<unknown>]>([
@@ -299,19 +291,22 @@ for (const engine of ENGINES) {
       await become(slow, 'active');
     });
 
-    test('takes up what a dead node has left, once its lease has run out', async () => {
+    test('takes up what a dead node has left, once its claim has run out', async () => {
       const recorded = recordingSubstrate();
       const id = await blank(rest);
       await post(id, 'deploy');
       const takenAt = Date.now();
-      await takeLease(database.db, `lifecycle:${id}`, 'dead node', 300, takenAt);
+      await database.db
+        .insertInto('substrate_claims')
+        .values({ thing: id, fence: 1, expires_at: takenAt + 300 })
+        .execute();
       work(recorded);
       await become(id, 'active');
       expect(Date.now()).toBeGreaterThan(takenAt + 300);
       expect(recorded.calls).toEqual(['ensureNetwork dmz', 'ensureDecky dmz-gateway']);
     });
 
-    test('keeps its lease as long as a step takes', async () => {
+    test('keeps its claim as long as a step takes', async () => {
       const gate = Promise.withResolvers<void>();
       const recorded = recordingSubstrate(() => gate.promise);
       const id = await blank(rest);
@@ -328,7 +323,7 @@ for (const engine of ENGINES) {
       await become(id, 'active');
     });
 
-    test('writes nothing once another node has its lease', async () => {
+    test('does and writes nothing more once another node has its claim', async () => {
       const gate = Promise.withResolvers<void>();
       const recorded = recordingSubstrate((call) => (call.startsWith('ensureDecky') ? gate.promise : undefined));
       const id = await blank(rest);
@@ -336,15 +331,15 @@ for (const engine of ENGINES) {
       await post(id, 'deploy');
       await until('the last step', () => recorded.calls.includes('ensureDecky dmz-gateway'));
       await database.db
-        .updateTable('leases')
-        .set({ holder: 'other', expires_at: Date.now() + 3_600_000 })
-        .where('name', '=', `lifecycle:${id}`)
+        .updateTable('substrate_claims')
+        .set({ fence: 1, expires_at: Date.now() + 3_600_000 })
+        .where('thing', '=', id)
         .execute();
       gate.resolve();
       await worker.stop();
       expect(await statusOf(id)).toBe('deploying');
       expect((await told(id)).map(({ state }) => state)).toEqual(['pending', 'deploying']);
-      expect(await leases()).toHaveLength(1);
+      expect(await claims()).toHaveLength(1);
     });
 
     test('stops between two steps; the next worker does it all again', async () => {
@@ -358,7 +353,7 @@ for (const engine of ENGINES) {
       gate.resolve();
       await stopping;
       expect(await statusOf(id)).toBe('deploying');
-      expect(await leases()).toEqual([]);
+      expect(await claims()).toEqual([]);
       work(recorded);
       await become(id, 'active');
       expect(recorded.calls).toEqual(['ensureNetwork dmz', 'ensureNetwork dmz', 'ensureDecky dmz-gateway']);

@@ -9,6 +9,7 @@ import { deckyFleet } from './006-decky-fleet.ts';
 import { setAside } from './007-set-aside.ts';
 import { leaseTerms } from './008-lease-terms.ts';
 import { logWitness } from './009-log-witness.ts';
+import { substrateFences } from './010-substrate-fences.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -19,8 +20,9 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '004-outbox': outbox(engine),
     '005-mutation-claims': mutationClaims,
     '006-decky-fleet': deckyFleet,
-    '009-log-witness': logWitness(engine),
     '007-set-aside': setAside(engine),
     '008-lease-terms': leaseTerms,
+    '009-log-witness': logWitness(engine),
+    '010-substrate-fences': substrateFences,
   };
 }

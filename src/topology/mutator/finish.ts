@@ -2,6 +2,7 @@ import { createEvent, type Event, newEventId } from '../../bus/event.ts';
 import { appendToOutbox } from '../../bus/outbox.ts';
 import { topics } from '../../bus/topic.ts';
 import type { Trx } from '../../db/database.ts';
+import type { Hold } from '../../substrate/claim.ts';
 import type { SubstrateAction } from '../../substrate/substrate.ts';
 import { loadState, saveState, type TopologyState } from '../state.ts';
 import { transition } from '../status.ts';
@@ -33,12 +34,20 @@ export type Attempt =
  * of a topology that is healed by it, and the events. Else plans what the substrate has to do.
  *
  * The plan is made anew from what the topology is now: it may have changed while the substrate was at work.
+ * @param ground under which the plan was carried out: nobody else has changed what it brought about
+ * @throws {ClaimLost} when the ground has gone to somebody else
  */
-export function attempt({ db, now }: MutatorParts, claim: Claim, carriedOut: CarriedOut | undefined): Promise<Attempt> {
+export function attempt(
+  { db, now }: MutatorParts,
+  claim: Claim,
+  carriedOut: CarriedOut | undefined,
+  ground: Hold,
+): Promise<Attempt> {
   return db.transaction().execute(async (trx): Promise<Attempt> => {
     const held = await lockClaim(trx, claim);
     const before = held && (await loadState(trx, claim.topologyId));
     if (held === undefined || before === undefined) return { is: 'lost' };
+    await ground.holdIn(trx);
     const plan = await planWithSubnet(trx, claim, held, before);
     if (!plan.can) return { is: 'refused', reason: plan.reason, state: plan.state };
     const { state, actions } = plan;

@@ -4,14 +4,13 @@ import { type Claim, renewClaim } from './claim.ts';
 import type { MutatorParts } from './parts.ts';
 
 /**
- * Renews a claim for as long as the work takes. When the database does not answer, the claim is taken for held: whoever
- * finishes asks the database again.
- * @param work may ask whether the claim is still its own, and should do nothing more when it is not
+ * Renews a claim for as long as the work takes. Whether it is still held, the work has to ask the database: before it changes
+ * something, and when it finishes.
  */
 export async function keepClaim(
   { db, log, now, leaseMs }: MutatorParts,
   claim: Claim,
-  work: (isHeld: () => boolean) => Promise<void>,
+  work: () => Promise<void>,
 ): Promise<void> {
   const nap = new WakeableSleep();
   let isDone = false;
@@ -28,7 +27,7 @@ export async function keepClaim(
     }
   })();
   try {
-    await work(() => isHeld);
+    await work();
   } finally {
     isDone = true;
     nap.wake();

@@ -3,7 +3,7 @@ import type { TailListener } from '../../bus/tail.ts';
 import { WakeableSleep } from '../../bus/wake.ts';
 import type { Db } from '../../db/database.ts';
 import { describeError } from '../../errors.ts';
-import type { Substrate } from '../../substrate/substrate.ts';
+import { ClaimLost, type Substrate } from '../../substrate/substrate.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { applyMutation } from './apply.ts';
 import { type Claim, claimNext, renewClaim, topologiesWithWork } from './claim.ts';
@@ -115,7 +115,8 @@ export class Mutator {
         this.#waiting.add(topologyId);
       }
     } catch (error) {
-      this.#parts.log.error('a mutation could not be worked on; it is tried again', {
+      const level = error instanceof ClaimLost ? 'warn' : 'error';
+      this.#parts.log[level]('a mutation could not be worked on; it is tried again', {
         topology: topologyId,
         error: describeError(error),
       });

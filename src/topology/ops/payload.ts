@@ -72,6 +72,6 @@ function optional<T>(payload: JsonObject, key: string, read: (value: Json, key: 
 
 function textIn(value: Json, key: string): string {
   if (typeof value !== 'string' || value === '') throw new MutationError(`'${key}' must be a text that is not empty`);
-  if (!isStorable(value)) throw new MutationError(`'${key}' must not hold NUL`);
+  if (!isStorable(value)) throw new MutationError(`'${key}' must not hold NUL or half of a surrogate pair`);
   return value;
 }

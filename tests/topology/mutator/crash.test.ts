@@ -6,6 +6,7 @@ import { carryOut } from '../../../src/substrate/substrate.ts';
 import { substrateActions } from '../../../src/topology/ops/substrate-actions.ts';
 import type { TopologyState } from '../../../src/topology/state.ts';
 import { ENGINES } from '../../support/database.ts';
+import { openFence } from '../../support/fence.ts';
 import { until } from '../../support/until.ts';
 import { fileSubstrate, runningIn } from './file-substrate.ts';
 import { createWorld, type World } from './support.ts';
@@ -48,7 +49,11 @@ for (const engine of ENGINES) {
       await world.applyNext({}, id);
       await world.applyNext({}, id);
       const state = await world.state(id);
-      await carryOut(fileSubstrate(folder), substrateActions({ ...state, lans: [], deckies: [], edges: [] }, state));
+      await carryOut(
+        fileSubstrate(folder),
+        substrateActions({ ...state, lans: [], deckies: [], edges: [] }, state),
+        openFence(),
+      );
       await world.db.deleteFrom('topology_mutations').where('topology_id', '=', id).execute();
       await world.db.updateTable('topologies').set({ status: 'degraded' }).where('id', '=', id).execute();
       await world.enqueue('remove_lan', { name: 'office' }, id);

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { recordSubstrate } from '../../../src/substrate/record.ts';
 import type { Substrate } from '../../../src/substrate/substrate.ts';
 
 /**
@@ -19,7 +20,9 @@ export function fileSubstrate(folder: string, step: () => void = () => {}): Subs
     step();
   };
   return {
-    name: 'record',
+    ...recordSubstrate,
+    // Nobody fights for a record.
+    name: 'docker',
     async ensureNetwork(network) {
       write(network.lanId, network);
       return null;

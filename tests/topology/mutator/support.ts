@@ -1,7 +1,7 @@
 import type { JsonObject } from '../../../src/bus/event.ts';
 import type { Db, Engine } from '../../../src/db/database.ts';
 import { recordSubstrate } from '../../../src/substrate/record.ts';
-import type { Substrate, SubstrateAction } from '../../../src/substrate/substrate.ts';
+import type { Fence, Substrate, SubstrateAction } from '../../../src/substrate/substrate.ts';
 import { enqueueMutation } from '../../../src/topology/enqueue.ts';
 import type { MutationOp } from '../../../src/topology/model.ts';
 import { applyMutation } from '../../../src/topology/mutator/apply.ts';
@@ -85,7 +85,13 @@ export async function createWorld(engine: Engine) {
     /** Stops the mutators and empties the database for the next test. */
     async clear() {
       await Promise.all(mutators.splice(0).map((mutator) => mutator.stop()));
-      for (const table of ['topology_edges', 'topologies', 'outbox', 'channel_revisions', 'leases'] as const) {
+      for (const table of [
+        'topology_edges',
+        'topologies',
+        'outbox',
+        'channel_revisions',
+        'substrate_claims',
+      ] as const) {
         await db.deleteFrom(table).execute();
       }
       commits = 0;
@@ -125,20 +131,24 @@ export function memorySubstrate(before: (asked: Asked) => unknown = () => {}) {
   const asked: Asked[] = [];
   const networks = new Map<string, string>();
   const deckies = new Map<string, string>();
-  const step = async (what: Asked, act: () => void) => {
+  const step = async (what: Asked, fence: Fence, act: () => void) => {
     asked.push(what);
     await before(what);
+    await fence.admit();
     act();
   };
   const substrate: Substrate = {
-    name: 'record',
-    async ensureNetwork(network) {
-      await step(`ensureNetwork ${network.name}`, () => networks.set(network.lanId, JSON.stringify(network)));
+    ...recordSubstrate,
+    // Nobody fights for a record.
+    name: 'docker',
+    async ensureNetwork(network, fence) {
+      await step(`ensureNetwork ${network.name}`, fence, () => networks.set(network.lanId, JSON.stringify(network)));
       return `network of ${network.lanId}`;
     },
-    removeNetwork: ({ lanId, name }) => step(`removeNetwork ${name}`, () => networks.delete(lanId)),
-    ensureDecky: (decky) => step(`ensureDecky ${decky.name}`, () => deckies.set(decky.uuid, JSON.stringify(decky))),
-    removeDecky: ({ uuid, name }) => step(`removeDecky ${name}`, () => deckies.delete(uuid)),
+    removeNetwork: ({ lanId, name }, fence) => step(`removeNetwork ${name}`, fence, () => networks.delete(lanId)),
+    ensureDecky: (decky, fence) =>
+      step(`ensureDecky ${decky.name}`, fence, () => deckies.set(decky.uuid, JSON.stringify(decky))),
+    removeDecky: ({ uuid, name }, fence) => step(`removeDecky ${name}`, fence, () => deckies.delete(uuid)),
   };
   return {
     substrate,

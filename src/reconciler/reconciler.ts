@@ -1,0 +1,151 @@
+import { WakeableSleep } from '../bus/wake.ts';
+import type { Db } from '../db/database.ts';
+import { releaseLease, takeLease } from '../db/leases.ts';
+import { describeError } from '../errors.ts';
+import { SubstrateClaim } from '../substrate/claim.ts';
+import { ClaimLost, FLEET, fleetThing, type Substrate, type SubstrateObject } from '../substrate/substrate.ts';
+import type { Log } from '../telemetry/log.ts';
+import { keyOf, runningDeckies, type Subject, unexplained } from './explained.ts';
+
+export interface ReconcilerOptions {
+  readonly db: Db;
+  readonly substrate: Substrate;
+  readonly log: Log;
+  /** Milliseconds between two passes; default 60,000. */
+  readonly intervalMs?: number;
+  /** What is younger is left alone, in milliseconds; default 120,000: four times as long as a claim lasts. */
+  readonly graceMs?: number;
+  /** Milliseconds since the epoch; `Date.now` by default. */
+  readonly now?: () => number;
+}
+
+/** The pass of a node that died is taken over so long after, in passes. */
+const LEASE_IN_PASSES = 3;
+const LEASE = 'reconciler';
+/** In one line of the log. */
+const MAX_NAMES = 10;
+const MAX_MISSING = 10_000;
+
+/**
+ * Compares what the substrate has with what rows say, on one node at a time. What no row explains is removed: it was made by
+ * somebody whose claim ended while the engine was at it, or who died. What should run and does not is told: whether to make
+ * it again is for people to say, since something may have gone wrong with it.
+ */
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #holder = crypto.randomUUID();
+  readonly #now: () => number;
+  readonly #nap = new WakeableSleep();
+  /** What was not there in the last pass → whether that has been told. */
+  #missing = new Map<string, boolean>();
+  #stopped = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** Where nothing runs there is nothing to compare. */
+  start(): void {
+    if (this.#options.substrate.name === 'record') return;
+    this.#running ??= this.#run();
+  }
+
+  /** Looks now. */
+  wake(): void {
+    this.#nap.wake();
+  }
+
+  /** Ends after the removal under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.wake();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { db, log } = this.#options;
+    while (!this.#stopped) {
+      try {
+        if (await this.#isMine()) await this.reconcile();
+      } catch (error) {
+        log.warn('the substrate could not be reconciled; it is tried again', { error: describeError(error) });
+      }
+      await this.#nap.sleep(this.#intervalMs);
+    }
+    await releaseLease(db, LEASE, this.#holder).catch(() => {});
+  }
+
+  /** One pass. */
+  async reconcile(): Promise<void> {
+    const objects = await this.#options.substrate.owned();
+    await this.#removeStrangers(objects);
+    await this.#tellMissing(objects);
+  }
+
+  async #removeStrangers(objects: readonly SubstrateObject[]): Promise<void> {
+    const { db, graceMs = 120_000 } = this.#options;
+    const youngest = this.#now() - graceMs;
+    const old = objects.filter(({ createdAt }) => createdAt <= youngest);
+    const strangers = Map.groupBy(await unexplained(db, old), thingOf);
+    for (const [thing, found] of strangers) {
+      if (this.#stopped || !(await this.#isMine())) return;
+      const claim = await SubstrateClaim.take(db, thing, { now: this.#now });
+      // Whoever has it may be about to write the row.
+      if (claim === undefined) continue;
+      await this.#remove(found, claim).finally(() => claim.release());
+    }
+  }
+
+  async #remove(found: readonly SubstrateObject[], claim: SubstrateClaim): Promise<void> {
+    const { db, substrate, log } = this.#options;
+    // Only now nobody else can change either side.
+    const strangers = await unexplained(db, found);
+    // A network goes when nothing is in it any more.
+    for (const object of strangers.sort((one, other) => one.kind.localeCompare(other.kind))) {
+      const { kind, id, topologyId, name, fence } = object;
+      const fields = { kind, id, topology: topologyId, name, fence };
+      try {
+        await substrate.removeOwned(object, claim);
+        log.warn('removed what no row explains', fields);
+      } catch (error) {
+        log.warn('what no row explains could not be removed', { ...fields, error: describeError(error) });
+        if (error instanceof ClaimLost) return;
+      }
+    }
+  }
+
+  /** Not there in two passes: what is being made anew is not there for a moment. */
+  async #tellMissing(objects: readonly SubstrateObject[]): Promise<void> {
+    const { db, log } = this.#options;
+    const running = new Set(objects.filter(({ isRunning }) => isRunning).map(keyOf));
+    const missing = new Map<string, boolean>();
+    const told: Subject[] = [];
+    for await (const page of runningDeckies(db)) {
+      for (const subject of page) {
+        const key = keyOf(subject);
+        if (running.has(key) || missing.size >= MAX_MISSING) continue;
+        const isTold = this.#missing.get(key);
+        missing.set(key, isTold !== undefined);
+        if (isTold === false) told.push(subject);
+      }
+    }
+    this.#missing = missing;
+    if (told.length === 0) return;
+    const names = told.slice(0, MAX_NAMES).map(({ topologyId, name }) => `${name} (${topologyId})`);
+    log.warn('deckies that should run do not', { count: told.length, deckies: names.join(', ') });
+  }
+
+  get #intervalMs(): number {
+    return this.#options.intervalMs ?? 60_000;
+  }
+
+  /** Whether this node's is the one that works. */
+  async #isMine(): Promise<boolean> {
+    const ttlMs = LEASE_IN_PASSES * this.#intervalMs;
+    return (await takeLease(this.#options.db, LEASE, this.#holder, ttlMs, this.#now())) !== undefined;
+  }
+}
+
+const thingOf = ({ topologyId, of }: SubstrateObject): string => (topologyId === FLEET ? fleetThing(of) : topologyId);

@@ -1,0 +1,179 @@
+import { createEvent } from '../../src/bus/event.ts';
+import { appendToOutbox } from '../../src/bus/outbox.ts';
+import type { Db } from '../../src/db/database.ts';
+import { demoIdentity } from '../../src/demo/attackers.ts';
+import { call } from '../support/app.ts';
+import type { Random } from '../support/random.ts';
+
+export interface LoadOptions {
+  readonly random: Random;
+  readonly db: Db;
+  readonly token: string;
+  readonly topologies: readonly [string, ...string[]];
+  /** The nodes that may be asked. */
+  readonly urls: () => readonly string[];
+}
+
+/** A request that hears nothing for so long is made again, elsewhere. */
+const ANSWER_MS = 3000;
+/** A publisher that is refused for so long has found a violation. */
+const PATIENCE_MS = 60_000;
+const PUBLISHERS = 3;
+const PAUSE_MS = { publisher: 25, mutations: 150, identities: 300 } as const;
+const MERGE_CHANCE = 0.3;
+const UNFIT_CHANCE = 0.1;
+
+/**
+ * Everything that makes events, all the time: producers by `POST /events`, each event again with the same id until it is
+ * acknowledged; mutations by their route; identities by the database and its outbox.
+ */
+export class Load {
+  readonly acknowledged = new Set<string>();
+  readonly accepted = new Set<string>();
+  readonly problems: string[] = [];
+  published = 0;
+  mutations = 0;
+  identities = 0;
+  readonly #options: LoadOptions;
+  readonly #lans = new Map<string, string>();
+  #formed: string[] = [];
+  #running: Promise<unknown> | undefined;
+  #stopped = true;
+  #abandoned = false;
+
+  constructor(options: LoadOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#stopped = false;
+    const publishers = Array.from({ length: PUBLISHERS }, () => this.#repeat(PAUSE_MS.publisher, () => this.publish()));
+    this.#running = Promise.all([
+      ...publishers,
+      this.#repeat(PAUSE_MS.mutations, () => this.mutate()),
+      this.#repeat(PAUSE_MS.identities, () => this.identify()),
+    ]);
+  }
+
+  /** Resolves when everything that was begun has been acknowledged or refused. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running;
+  }
+
+  /** Publishes an event for certain. */
+  async publish(padding = 20): Promise<void> {
+    const { random, topologies } = this.#options;
+    this.published += 1;
+    const id = crypto.randomUUID().replaceAll('-', '');
+    const payload = { n: this.published, pad: 'x'.repeat(padding) };
+    const topology = random.pick(topologies);
+    const [topic, content] = random.pick([
+      [`topology.${topology}.note`, payload],
+      [`topology.${topology}.note`, payload],
+      ['decky.d1.state', { ...payload, topology_id: topology }],
+      ['identity.note', payload],
+      ['attacker.observed', payload],
+    ]);
+    const end = performance.now() + PATIENCE_MS;
+    let last = 'no node listens';
+    while (performance.now() < end && !this.#abandoned) {
+      const answer = await this.#ask('/events', { id, topic, type: 'note', payload: content });
+      if (answer?.status === 202) return void this.acknowledged.add(id);
+      if (answer !== undefined) last = `${answer.status} ${await answer.text()}`;
+      if (answer !== undefined && answer.status !== 503) break;
+      await Bun.sleep(20);
+    }
+    this.problems.push(`event ${id} (${topic}) could not be published: ${last}`);
+  }
+
+  /** Many large events at once: what a client that has stopped reading falls behind with. */
+  async flood(events: number, bytes: number, isOver: () => boolean): Promise<void> {
+    let left = events;
+    const publisher = async () => {
+      while (left > 0 && !isOver()) {
+        left -= 1;
+        await this.publish(bytes);
+      }
+    };
+    await Promise.all(Array.from({ length: 4 }, publisher));
+  }
+
+  /** Adds a LAN or removes it again; now and then something that the mutator has to refuse. */
+  async mutate(topology = this.#options.random.pick(this.#options.topologies)): Promise<void> {
+    const { random } = this.#options;
+    this.mutations += 1;
+    const lan = this.#lans.get(topology);
+    const isUnfit = random.chance(UNFIT_CHANCE);
+    const name = lan ?? `lan${this.mutations}`;
+    const body = { op: lan === undefined ? 'add_lan' : 'remove_lan', payload: isUnfit ? {} : { name } };
+    const answer = await this.#ask(`/topologies/${topology}/mutations`, body);
+    if (answer === undefined || answer.status === 503) return; // Whether it was taken nobody knows; the next one is another.
+    const text = await answer.text();
+    if (answer.status !== 202) return void this.problems.push(`a mutation was answered ${answer.status}: ${text}`);
+    this.accepted.add(String(JSON.parse(text).mutation_id));
+    if (isUnfit) return;
+    if (lan === undefined) this.#lans.set(topology, name);
+    else this.#lans.delete(topology);
+  }
+
+  /** Forms an identity, or merges two, as a worker beside the nodes would. */
+  async identify(): Promise<void> {
+    const { db, random } = this.#options;
+    const uuid = crypto.randomUUID();
+    const winner = this.#formed.at(-1);
+    const loser = this.#formed.length > 2 && random.chance(MERGE_CHANCE) ? this.#formed[0] : undefined;
+    try {
+      await db.transaction().execute(async (trx) => {
+        const at = new Date().toISOString();
+        if (loser === undefined || winner === undefined) {
+          await trx
+            .insertInto('attacker_identities')
+            .values(demoIdentity(uuid, 1, at))
+            .execute();
+          await appendToOutbox(trx, [createEvent('identity.formed', 'formed', { identity_uuid: uuid })]);
+        } else {
+          await trx
+            .updateTable('attacker_identities')
+            .set({ merged_into_uuid: winner, updated_at: at })
+            .where('uuid', '=', loser)
+            .execute();
+          await appendToOutbox(trx, [createEvent('identity.merged', 'merged', { loser_uuid: loser })]);
+        }
+      });
+    } catch {
+      return; // The database is away: nothing has happened, or nobody knows; what the tables say counts.
+    }
+    this.identities += 1;
+    if (loser === undefined) this.#formed.push(uuid);
+    else this.#formed.shift();
+  }
+
+  /** Ends at once: nothing is tried again. */
+  abandon(): Promise<void> {
+    this.#abandoned = true;
+    return this.stop();
+  }
+
+  async #repeat(pauseMs: number, act: () => Promise<void>): Promise<void> {
+    while (!this.#stopped) {
+      await act();
+      await Bun.sleep(pauseMs * (0.5 + this.#options.random.next()));
+    }
+  }
+
+  /** @returns `undefined` when the answer is not known */
+  async #ask(path: string, body: unknown): Promise<Response | undefined> {
+    const { random, token, urls } = this.#options;
+    const [first, ...others] = urls();
+    if (first === undefined) return undefined;
+    try {
+      return await Promise.race([
+        call(random.pick([first, ...others]), token, 'POST', path, body),
+        Bun.sleep(ANSWER_MS).then(() => undefined),
+      ]);
+    } catch {
+      return undefined; // The node is down, or went down.
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import { type Db, readConsistently } from '../../src/db/database.ts';
+import type { RawFrame } from './raw-client.ts';
+
+/** What somebody sees who shows the snapshot and every event since: it must come to equal the database. */
+export interface Screen {
+  show(frame: RawFrame): void;
+  /** @returns how it differs from the database, in words */
+  differs(db: Db): Promise<string | undefined>;
+}
+
+interface MutationRow {
+  readonly id: string;
+  readonly state: string;
+}
+
+/** Told by the last token of the event's topic. */
+const STATE_AFTER: Readonly<Record<string, string>> = {
+  enqueued: 'pending',
+  applying: 'applying',
+  applied: 'applied',
+  failed: 'failed',
+};
+
+/** A topology: its status, and each mutation that is in flight or was seen to end. */
+export class TopologyScreen implements Screen {
+  readonly #id: string;
+  #status = '';
+  #mutations = new Map<string, string>();
+
+  constructor(id: string) {
+    this.#id = id;
+  }
+
+  show({ event, data }: RawFrame): void {
+    if (event !== 'snapshot' && event !== 'status' && !event.startsWith('mutation.')) return;
+    const content = JSON.parse(data);
+    if (event === 'snapshot') {
+      this.#status = content.status;
+      this.#mutations = new Map(content.in_flight.map(({ id, state }: MutationRow) => [id, state]));
+    } else if (event === 'status') {
+      this.#status = content.payload.state;
+    } else {
+      const state = STATE_AFTER[event.slice('mutation.'.length)];
+      if (state !== undefined) this.#mutations.set(content.payload.mutation_id, state);
+    }
+  }
+
+  differs(db: Db): Promise<string | undefined> {
+    return readConsistently(db, async (trx) => {
+      const { status } = await trx
+        .selectFrom('topologies')
+        .select('status')
+        .where('id', '=', this.#id)
+        .executeTakeFirstOrThrow();
+      if (status !== this.#status) return `shows status ${this.#status}, and it is ${status}`;
+      const shown = [...this.#mutations.keys()];
+      const rows = await trx
+        .selectFrom('topology_mutations')
+        .select(['id', 'state'])
+        .where('topology_id', '=', this.#id)
+        .where((is) =>
+          is.or([is('state', 'in', ['pending', 'applying']), ...(shown.length === 0 ? [] : [is('id', 'in', shown)])]),
+        )
+        .execute();
+      const states = new Map(rows.map(({ id, state }) => [id, state]));
+      for (const [id, state] of states) {
+        const seen = this.#mutations.get(id);
+        if (seen !== state) return `shows mutation ${id} as ${seen ?? 'nothing'}, and it is ${state}`;
+      }
+      for (const [id, state] of this.#mutations) {
+        if (!states.has(id)) return `shows mutation ${id} as ${state}, and there is none`;
+        if (state === 'applied' || state === 'failed') this.#mutations.delete(id); // Compared: it never changes again.
+      }
+      return undefined;
+    });
+  }
+}
+
+const SHOWN_IDENTITIES = 50;
+
+/** The identities: those that the snapshot listed, and those that were formed or merged since. */
+export class IdentityScreen implements Screen {
+  #identities = new Set<string>();
+
+  show({ event, data }: RawFrame): void {
+    if (event !== 'snapshot' && event !== 'formed' && event !== 'merged') return;
+    const content = JSON.parse(data);
+    if (event === 'snapshot') this.#identities = new Set(content.identities.map(({ uuid }: { uuid: string }) => uuid));
+    else if (event === 'formed') this.#identities.add(content.payload.identity_uuid);
+    else this.#identities.delete(content.payload.loser_uuid);
+  }
+
+  async differs(db: Db): Promise<string | undefined> {
+    const { newest, gone } = await readConsistently(db, async (trx) => {
+      const rows = await trx
+        .selectFrom('attacker_identities')
+        .select('uuid')
+        .where('merged_into_uuid', 'is', null)
+        .orderBy('updated_at', 'desc')
+        .orderBy('uuid')
+        .limit(SHOWN_IDENTITIES)
+        .execute();
+      const merged = await trx
+        .selectFrom('attacker_identities')
+        .select('uuid')
+        .where('merged_into_uuid', 'is not', null)
+        .execute();
+      return { newest: rows.map(({ uuid }) => uuid), gone: merged.map(({ uuid }) => uuid) };
+    });
+    const missing = newest.find((uuid) => !this.#identities.has(uuid));
+    if (missing !== undefined) return `does not show identity ${missing}`;
+    const zombie = gone.find((uuid) => this.#identities.has(uuid));
+    return zombie === undefined ? undefined : `shows identity ${zombie}, which was merged into another`;
+  }
+}
+
+/** A stream of events without a state. */
+export const blankScreen: Screen = { show: () => {}, differs: async () => undefined };

@@ -1,0 +1,161 @@
+import { Tokens } from '../../src/auth/tokens.ts';
+import { topologyChannel } from '../../src/bus/channel.ts';
+import { EventLog } from '../../src/bus/event-log.ts';
+import { matcher } from '../../src/bus/topic.ts';
+import { type Db, type Engine, openDatabase } from '../../src/db/database.ts';
+import { migrate } from '../../src/db/migrate.ts';
+import { testEnv } from '../support/app.ts';
+import { createTestDatabase, quiet } from '../support/database.ts';
+import type { Random } from '../support/random.ts';
+import { Archive } from './archive.ts';
+import { StormClient } from './client.ts';
+import { Crowd } from './crowd.ts';
+import { Fleet } from './fleet.ts';
+import { Load } from './load.ts';
+import { type PostgresServer, startPostgres } from './postgres-server.ts';
+import { RedisServer } from './redis-server.ts';
+import { blankScreen, IdentityScreen, type Screen, TopologyScreen } from './screen.ts';
+import type { Sabotage } from './server.ts';
+import type { Watch } from './verify.ts';
+
+export interface StageOptions {
+  readonly random: Random;
+  /** `private postgres`: a cluster of its own, which may be restarted. */
+  readonly database: Engine | 'private postgres';
+  readonly nodes: number;
+  readonly clients: number;
+  readonly without?: Sabotage | undefined;
+  readonly onNodeLog?: ((node: string, text: string) => void) | undefined;
+}
+
+/** Everything that takes part, started. */
+export interface Stage {
+  readonly db: Db;
+  readonly redis: RedisServer;
+  readonly postgres: PostgresServer | undefined;
+  readonly fleet: Fleet;
+  readonly archive: Archive;
+  readonly channels: readonly string[];
+  readonly clients: readonly StormClient[];
+  readonly crowd: Crowd;
+  readonly load: Load;
+  /** Publishes beside the nodes, as any other producer. */
+  readonly log: EventLog;
+  readonly topologies: readonly [string, ...string[]];
+}
+
+type Stop = () => Promise<unknown> | unknown;
+
+const TOPOLOGIES = 3;
+/** Small, so that falling behind means reading history from Redis. */
+const WINDOW_BYTES = '65536';
+/** Small enough to be reached in minutes, so that history is trimmed without anybody's doing. */
+const LOG_MAX_EVENTS = '20000';
+const TOKEN_SECONDS = 7 * 86_400;
+
+/** @param stops gets how to stop what was started, as soon as it was */
+export async function setStage(options: StageOptions, stops: Stop[]): Promise<Stage> {
+  const { random, nodes, without, onNodeLog } = options;
+  const { url, db, postgres } = await openStageDatabase(options.database, stops);
+  const redis = await RedisServer.start();
+  stops.push(() => redis.stop());
+  const topologies = Array.from({ length: TOPOLOGIES }, () => crypto.randomUUID());
+  const [first = '', ...others] = topologies;
+  const userUuid = await insertUser(db);
+  for (const id of topologies) await insertTopology(db, id);
+  const env = testEnv('', url);
+  const token = await new Tokens({ secret: env.DECNET_JWT_SECRET ?? '', ttlSeconds: TOKEN_SECONDS }).issueAccess(
+    userUuid,
+  );
+  const channels = [...topologies.map(topologyChannel), 'identity'];
+  const archive = new Archive(redis.client, channels);
+  const log = new EventLog(redis.client, { maxEvents: Number(LOG_MAX_EVENTS), idempotencyMs: 600_000 });
+  const fleet = new Fleet({
+    ...{ nodes, without, redis: redis.socket, onLog: onNodeLog },
+    env: (redisUrl) => ({
+      ...env,
+      REDIS_URL: redisUrl,
+      DECNET_WORKERS: 'true',
+      DECNET_SSE_WINDOW_BYTES: WINDOW_BYTES,
+      DECNET_LOG_MAX_EVENTS: LOG_MAX_EVENTS,
+    }),
+  });
+  stops.push(() => fleet.stop());
+  await fleet.start();
+  await archive.copy();
+  const watched = watches(topologies);
+  const clients = Array.from({ length: options.clients }, (_, index) => {
+    const { watch, screen } = watched[index % watched.length]?.() ?? fail();
+    return new StormClient(`client ${index} on ${watch.path}`, watch, screen, token, archive.past);
+  });
+  stops.push(() => {
+    for (const client of clients) client.vanish();
+  });
+  const load = new Load({ random, db, token, topologies: [first, ...others], urls: () => fleet.urls });
+  const crowd = new Crowd({ clients, fleet, archive, load, random });
+  return { db, redis, postgres, fleet, archive, channels, clients, crowd, load, log, topologies: [first, ...others] };
+}
+
+function watches(topologies: readonly string[]): readonly (() => { watch: Watch; screen: Screen })[] {
+  const everything = () => true;
+  const patterns = ['topology.>', 'identity.*'];
+  return [
+    ...topologies.map((id) => () => ({
+      watch: {
+        ...{ path: `/topologies/${id}/events`, channel: topologyChannel(id), shows: everything },
+        ...{ filtered: false, hasState: true },
+      },
+      screen: new TopologyScreen(id),
+    })),
+    () => ({
+      watch: { path: '/identities/events', channel: 'identity', shows: everything, filtered: false, hasState: true },
+      screen: new IdentityScreen(),
+    }),
+    () => ({
+      watch: {
+        ...{ path: `/events?topics=${patterns}`, channel: 'log', shows: matcher(patterns) },
+        ...{ filtered: true, hasState: false },
+      },
+      screen: blankScreen,
+    }),
+  ];
+}
+
+async function openStageDatabase(database: StageOptions['database'], stops: Stop[]) {
+  if (database !== 'private postgres') {
+    const { url, db, dispose } = await createTestDatabase(database);
+    stops.push(dispose);
+    return { url, db, postgres: undefined };
+  }
+  const postgres = await startPostgres();
+  stops.push(() => postgres.stop());
+  const db = openDatabase(postgres.url, quiet);
+  stops.push(() => db.destroy());
+  await migrate(db, 'postgres');
+  return { url: postgres.url, db, postgres };
+}
+
+async function insertUser(db: Db): Promise<string> {
+  const uuid = crypto.randomUUID();
+  const user = { uuid, username: 'storm', password_hash: '-', role: 'admin', must_change_password: 0 } as const;
+  await db
+    .insertInto('users')
+    .values({ ...user, tokens_valid_from: null })
+    .execute();
+  return uuid;
+}
+
+async function insertTopology(db: Db, id: string): Promise<void> {
+  const at = new Date().toISOString();
+  await db
+    .insertInto('topologies')
+    .values({
+      ...{ id, name: id, mode: 'unihost', target_host_uuid: null, config_snapshot: '{}' },
+      ...{ status: 'active', status_changed_at: at, created_at: at },
+    })
+    .execute();
+}
+
+function fail(): never {
+  throw new Error('there is nothing to watch');
+}
