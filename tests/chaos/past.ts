@@ -34,6 +34,13 @@ class Line {
   wasThere: ReadonlyMap<number, string> | undefined;
   readonly lost = new Set<string>();
   trimmedBelow = 0;
+
+  hold(kept: Kept): void {
+    this.now.set(kept.offset, kept.proof);
+    const known = this.all.get(kept.offset) ?? [];
+    if (!known.some(({ proof, id }) => proof === kept.proof && id === kept.id)) known.push(kept);
+    this.all.set(kept.offset, known);
+  }
 }
 
 /** Every event that the log has ever held, and what became of it: what the oracle knows. */
@@ -46,16 +53,17 @@ export class Past {
   /** What may not happen whatever clients see. */
   readonly problems: string[] = [];
 
-  /** The channel holds these, or these too, in this epoch. */
   record(epoch: string, channel: string, sight: Sight): void {
     this.epochs.add(epoch);
     const line = this.#line(epoch, channel);
     for (const kept of sight.entries) {
-      line.now.set(kept.offset, kept.proof);
-      const known = line.all.get(kept.offset) ?? [];
-      if (!known.some(({ proof, id }) => proof === kept.proof && id === kept.id)) known.push(kept);
-      line.all.set(kept.offset, known);
+      line.hold(kept);
       if (channel === LOG_CHANNEL) this.#published(kept);
+    }
+    // An epoch that is rotated leaves the streams as they are: who has not noticed yet reads on under the old name.
+    for (const [key, other] of this.#lines) {
+      if (other === line || !key.endsWith(` ${channel}`)) continue;
+      for (const kept of sight.entries) if (other.now.get(kept.offset - 1) === kept.before) other.hold(kept);
     }
     line.trimmedBelow = Math.max(line.trimmedBelow, sight.first ?? sight.newest + 1);
     for (const [offset, proof] of line.wasThere ?? []) {
