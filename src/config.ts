@@ -29,6 +29,11 @@ export interface Config {
     readonly maxEvents: number;
     /** `DECNET_LOG_MAX_AGE_HOURS`, default 168: older events are trimmed; 0 keeps them for ever. */
     readonly maxAgeMs: number;
+    /**
+     * `DECNET_LOG_MAX_BYTES`, default 1 GiB: bytes of events that a channel keeps, 16 MiB or more; 0: any number. Enforced
+     * within a minute, for the log within seconds.
+     */
+    readonly maxBytes: number;
     /** `DECNET_IDEMPOTENCY_SECONDS`, default 600: how long a repeated event id is answered with its first result. */
     readonly idempotencyMs: number;
     /** `DECNET_LEASE_SECONDS`, default 15: a node silent for so long is dead; its groups and slots are freed. */
@@ -110,6 +115,7 @@ export function loadConfig(env: Env): Config {
       dataDir,
       maxEvents: integer(env, 'DECNET_LOG_MAX_EVENTS', 100_000, 100, 100_000_000),
       maxAgeMs: integer(env, 'DECNET_LOG_MAX_AGE_HOURS', 168, 0, 87_600) * 3_600_000,
+      maxBytes: logBytes(env),
       idempotencyMs: integer(env, 'DECNET_IDEMPOTENCY_SECONDS', 600, 1, 86_400) * 1000,
       leaseMs: integer(env, 'DECNET_LEASE_SECONDS', 15, 2, 3600) * 1000,
     },
@@ -156,6 +162,14 @@ function integer(env: Env, name: string, fallback: number, min: number, max: num
     throw new ConfigError(name, `must be a whole number from ${min} to ${max}`);
   }
   return number;
+}
+
+/** Less than a few of the largest events would keep next to nothing for those who come back. */
+function logBytes(env: Env): number {
+  const [name, least] = ['DECNET_LOG_MAX_BYTES', 16 * 1024 ** 2];
+  const value = integer(env, name, 1024 ** 3, 0, 1024 ** 5);
+  if (value > 0 && value < least) throw new ConfigError(name, `must be 0 (any number) or at least ${least}`);
+  return value;
 }
 
 function flag(env: Env, name: string, fallback: boolean): boolean {

@@ -49,6 +49,7 @@ import { installationId } from './substrate/claim.ts';
 import { recordSubstrate } from './substrate/record.ts';
 import type { Substrate } from './substrate/substrate.ts';
 import { createLog, type Log } from './telemetry/log.ts';
+import { deletionWatch } from './topology/deleted.ts';
 import { LifecycleWorker } from './topology/lifecycle-worker.ts';
 import { Mutator } from './topology/mutator/mutator.ts';
 import { topologyRoutes } from './topology/routes.ts';
@@ -165,10 +166,14 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     leaseMs: config.bus.leaseMs,
   });
   const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
+  const deletions = deletionWatch((channel) => streams.endChannel(channel));
   const workers = config.pipeline.workers ? [mutator, rotator, lifecycle, worker] : [];
-  const listener = listeners([watch, hub, ...workers.map((part) => part.listener)], log);
+  const listener = listeners([watch, hub, deletions, ...workers.map((part) => part.listener)], log);
   const tail = new Tail(redis.openTail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
-  const housekeeper = new Housekeeper(redis.commands, groups, log, config.bus);
+  const housekeeper = new Housekeeper(redis.commands, groups, log, {
+    ...config.bus,
+    onLapsed: () => streams.groupsGone(),
+  });
 
   if (options.demo) {
     await seedDemo(db, Date.now());

@@ -26,6 +26,7 @@ describe('defaults', () => {
       dataDir: '.data',
       maxEvents: 100_000,
       maxAgeMs: 168 * 3_600_000,
+      maxBytes: 1024 ** 3,
       idempotencyMs: 600_000,
       leaseMs: 15_000,
     },
@@ -64,6 +65,7 @@ describe('values', () => {
     const config = loadConfig({
       ...required,
       DECNET_LOG_MAX_AGE_HOURS: '2',
+      DECNET_LOG_MAX_BYTES: '0',
       DECNET_IDEMPOTENCY_SECONDS: '30',
       DECNET_LEASE_SECONDS: '5',
       DECNET_SSE_KEEPALIVE_SECONDS: '7',
@@ -71,7 +73,7 @@ describe('values', () => {
       DECNET_SSE_RETRY_MS: '250',
       DECNET_JWT_EXP_MINUTES: '3',
     });
-    expect(config.bus).toMatchObject({ maxAgeMs: 7_200_000, idempotencyMs: 30_000, leaseMs: 5000 });
+    expect(config.bus).toMatchObject({ maxAgeMs: 7_200_000, maxBytes: 0, idempotencyMs: 30_000, leaseMs: 5000 });
     expect(config.stream).toMatchObject({ keepaliveMs: 7000, stallMs: 9000, retryMs: 250 });
     expect(config.auth.tokenTtlSeconds).toBe(180);
   });
@@ -126,6 +128,7 @@ describe('a value that cannot be used stops the start and names its variable', (
     ['DECNET_DEVELOPER', 'yes'],
     ['DECNET_LOG_LEVEL', 'verbose'],
     ['DECNET_TRUSTED_PROXIES', '10.0.0.0/8'],
+    ['DECNET_LOG_MAX_BYTES', '1000000'],
     ['DECNET_WORKERS', 'some'],
     ['DECNET_SUBSTRATE', 'podman'],
     ['DECNET_GLOBAL_MUTATION_INTERVAL', 'soon'],

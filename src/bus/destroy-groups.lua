@@ -24,6 +24,9 @@ for _, group in ipairs(groups) do
   local stream = ARGV[4] .. string.sub(group, space + 1)
   -- This fails where the stream is gone, and the group with it.
   redis.pcall('XGROUP', 'DESTROY', stream, string.sub(group, 1, space - 1))
+  if is_unused(stream) then
+    redis.call('UNLINK', stream)
+  end
 end
 local left = redis.call('SCARD', KEYS[2])
 if left == 0 then

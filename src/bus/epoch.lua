@@ -8,19 +8,24 @@ local function read_or_mint_epoch(meta, candidate, all_streams)
   if epoch then
     return epoch
   end
-  -- KEYS walks the keyspace; a mint happens once in a log's life, when there is next to nothing to walk.
-  for _, stream in ipairs(redis.call('KEYS', all_streams)) do
-    redis.call('UNLINK', stream)
+  -- KEYS walks the keyspace; a mint happens once in a log's life, when there is next to nothing to walk. Where somebody
+  -- deleted the meta key alone and left 100,000 streams, this holds Redis up for half a second, once. Not little by
+  -- little, because a stream of the old numbers must be seen by nobody under the new epoch.
+  local streams = redis.call('KEYS', all_streams)
+  for first = 1, #streams, 1000 do
+    redis.call('UNLINK', unpack(streams, first, math.min(first + 999, #streams)))
   end
   redis.call('DEL', meta)
   redis.call('HSET', meta, 'epoch', candidate, 'life', candidate)
   return candidate
 end
 
--- Where a channel stands: the number of its newest event, the proof of that place, and the bytes of all its events.
+-- Where a channel stands: the number of its newest event, the proof of that place, and the bytes of all its events. The
+-- root of the channels that have no event changes when one is forgotten (trim.lua).
 local function read_head(meta, channel)
-  local found = redis.call('HMGET', meta, 'offset:' .. channel, 'proof:' .. channel, 'bytes:' .. channel)
-  return { offset = tonumber(found[1] or '0'), proof = found[2] or '0', bytes = tonumber(found[3] or '0') }
+  local found = redis.call('HMGET', meta, 'offset:' .. channel, 'proof:' .. channel, 'bytes:' .. channel, 'root')
+  local offset, bytes = tonumber(found[1] or '0'), tonumber(found[3] or '0')
+  return { offset = offset, proof = found[2] or found[4] or '0', bytes = bytes }
 end
 
 -- The proof of the place at `offset` of a channel whose head is given, or an empty string when nothing tells it any
@@ -57,4 +62,17 @@ local function newer_term(meta, term)
     redis.call('HSET', meta, 'term', term)
   end
   return nil
+end
+
+-- Whether the log holds a place that the database knows to be published. Where it was trimmed past it, the place proves
+-- nothing any more; then what Redis itself has been told tells: a server that came back older has not been told of it.
+local function holds(meta, log, head, offset, proof)
+  if offset > head.offset then
+    return false
+  end
+  local found, is_known = proof_at(log, head, offset)
+  if is_known then
+    return found == proof
+  end
+  return tonumber(redis.call('HGET', meta, 'witnessed') or '-1') >= offset
 end

@@ -52,9 +52,12 @@ export interface Position extends Cursor {
   readonly readerProof: string;
 }
 
+/** A place in the log that the database knows: all up to there has been published. */
+export type WitnessedPlace = Pick<Cursor, 'epoch' | 'offset' | 'proof'>;
+
 /** What the database knows to be published: the log has lost something if it does not hold this. */
 export interface Witness {
-  readonly newest: Pick<Cursor, 'epoch' | 'offset' | 'proof'> | undefined;
+  readonly newest: WitnessedPlace | undefined;
   /** Epochs of before. */
   readonly epochs: readonly string[];
 }
@@ -68,6 +71,14 @@ export class FencedOffError extends Error {
     super('another relay leads');
     this.name = 'FencedOffError';
     this.newest = newest;
+  }
+}
+
+/** The log does not hold what is known to be published: it has to be compared with its witness first. Nothing was published. */
+export class LogReplacedError extends Error {
+  constructor() {
+    super('the log does not hold what was published');
+    this.name = 'LogReplacedError';
   }
 }
 
@@ -90,12 +101,30 @@ export class EventLog {
   /**
    * Publishes in order, each event once however often it is called with the same event id. When it throws, some of the
    * first events may have been published and none after them: call it again with the same events.
-   * @param term of the relay's leadership, when it is the relay that publishes
-   * @throws {FencedOffError} when a relay with a newer term has published
    */
-  async publish(publications: readonly Publication[], term?: number): Promise<Published[]> {
+  async publish(publications: readonly Publication[]): Promise<Published[]> {
+    const [epoch, , , ...results] = await this.#publish(publications, ['', '', '', '']);
+    return publications.map(({ event }, index) => parsePublished(event.id, String(epoch), String(results[index])));
+  }
+
+  /**
+   * The same for the relay, which takes what it has published out of the database: only into a log that holds all that was
+   * taken out before.
+   * @param term of the relay's leadership
+   * @param known the newest place that is known to be published
+   * @returns where the log stands then: what is known once the events are gone from the database
+   * @throws {FencedOffError} when a relay with a newer term has published
+   * @throws {LogReplacedError} when the log does not hold the known place
+   */
+  async relay(publications: readonly Publication[], term: number, known: WitnessedPlace): Promise<WitnessedPlace> {
+    const { epoch, offset, proof } = known;
+    const [found, newest, chained] = await this.#publish(publications, [term, epoch, offset, proof]);
+    return { epoch: String(found), offset: Number(newest), proof: String(chained) };
+  }
+
+  async #publish(publications: readonly Publication[], leader: readonly (string | number)[]): Promise<unknown[]> {
     const names: string[] = [keys.meta, keys.stream(LOG_CHANNEL)];
-    const args: (string | number)[] = [newEpoch(), keys.allStreams, this.#maxEvents, term ?? ''];
+    const args: (string | number)[] = [newEpoch(), keys.allStreams, this.#maxEvents, ...leader];
     for (const { event, revisions, rememberMs, digest, forget } of publications) {
       const channels = channelsOf(event);
       names.push(keys.published(event.id), ...channels.map(keys.stream));
@@ -104,8 +133,7 @@ export class EventLog {
       args.push(digest ?? '', forget ?? '', channels.length);
       for (const channel of channels) args.push(channel, revisions?.[channel] ?? '');
     }
-    const [epoch, ...results] = asList(await fenced(publishScript.run(this.#redis, names, args)));
-    return publications.map(({ event }, index) => parsePublished(event.id, String(epoch), String(results[index])));
+    return asList(await fenced(publishScript.run(this.#redis, names, args)));
   }
 
   /** Shortens how long these event ids are remembered to the log's default: their producer will not repeat them. */
@@ -166,9 +194,11 @@ async function fenced<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    const newest = error instanceof ReplyError ? /^FENCED (\d+)/.exec(describeError(error))?.[1] : undefined;
+    if (!(error instanceof ReplyError)) throw error;
+    const text = describeError(error);
+    const newest = /^FENCED (\d+)/.exec(text)?.[1];
     if (newest !== undefined) throw new FencedOffError(Number(newest));
-    throw error;
+    throw text.startsWith('REPLACED') ? new LogReplacedError() : error;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Log } from '../telemetry/log.ts';
+import closeSource from './close-group.lua' with { type: 'text' };
 import destroySource from './destroy-groups.lua' with { type: 'text' };
 import { type Entry, entryId, parseEntry, type RawEntry } from './entry.ts';
 import expiredSource from './expired.lua' with { type: 'text' };
@@ -8,14 +9,16 @@ import leaseSource from './lease.lua' with { type: 'text' };
 import openSource from './open-group.lua' with { type: 'text' };
 import readSource from './read.lua' with { type: 'text' };
 import { asList, script } from './script.ts';
+import unusedSource from './unused.lua' with { type: 'text' };
 
 const leaseScript = script(leaseSource);
 const expiredScript = script(expiredSource);
 const readScript = script(readSource);
 const openScript = script(openSource);
-const destroyScript = script(destroySource);
+const closeScript = script(unusedSource, closeSource);
+const destroyScript = script(unusedSource, destroySource);
 
-/** So many groups are destroyed by one command: about a millisecond of Redis. */
+/** So many groups are destroyed by one command: a few milliseconds of Redis. */
 const DESTROY_BATCH = 500;
 
 /** The consumer group of one connection, on the stream of its channel. */
@@ -45,6 +48,8 @@ export class Groups {
   readonly #replay: readonly Redis[];
   readonly #leaseMs: number;
   #turn = 0;
+  #isLeased = false;
+  #hasLapsed = false;
 
   /**
    * @param node this process among those that share the Redis
@@ -60,13 +65,18 @@ export class Groups {
   /**
    * Creates the group of a connection, or moves it when it exists: its first read answers the event after the offset.
    * @param connection id of the connection, unique on this node
+   * @throws {GroupGoneError} when the channel has no such place (any more): ask where it stands
    */
   async open(connection: string, channel: string, offset: number): Promise<Group> {
     const group: Group = { name: `sse:${this.node}:${connection}`, channel };
-    await openScript.run(
-      this.#commands,
-      [keys.nodes, keys.groups(this.node), keys.stream(channel)],
-      [this.node, this.#leaseMs, group.name, entryId(offset), member(group)],
+    this.#noteLease(
+      await this.#orGone(group, () =>
+        openScript.run(
+          this.#commands,
+          [keys.nodes, keys.groups(this.node), keys.stream(channel), keys.meta],
+          [this.node, this.#leaseMs, group.name, entryId(offset), member(group), channel],
+        ),
+      ),
     );
     return group;
   }
@@ -119,13 +129,22 @@ export class Groups {
 
   /** Destroys the group. Safe when it is gone already. */
   async close(group: Group): Promise<void> {
-    await destroy(this.#commands, group);
-    await this.#commands.srem(keys.groups(this.node), member(group));
+    await closeScript.run(
+      this.#commands,
+      [keys.groups(this.node), keys.stream(group.channel)],
+      [group.name, member(group)],
+    );
   }
 
-  /** Renews the lease of this node, and with it of all its groups. */
-  async renew(): Promise<void> {
-    await leaseScript.run(this.#commands, [keys.nodes], [this.node, this.#leaseMs]);
+  /**
+   * Renews the lease of this node, and with it of all its groups.
+   * @returns true when it had ended since the last time: the groups may be gone, and what they kept from being forgotten
+   */
+  async renew(): Promise<boolean> {
+    this.#noteLease(await leaseScript.run(this.#commands, [keys.nodes], [this.node, this.#leaseMs]));
+    const hasLapsed = this.#hasLapsed;
+    this.#hasLapsed = false;
+    return hasLapsed;
   }
 
   /** Destroys all groups of this node and gives its lease back. For a clean stop. */
@@ -148,6 +167,12 @@ export class Groups {
       if (!revived) dead.push(node);
     }
     return dead;
+  }
+
+  /** @param wasMissing 1 when Redis had no lease of this node, or one that had ended */
+  #noteLease(wasMissing: unknown): void {
+    if (wasMissing === 1 && this.#isLeased) this.#hasLapsed = true;
+    this.#isLeased = true;
   }
 
   #nextReplay(): Redis {
@@ -180,15 +205,6 @@ async function destroyGroupsOf(
     if (count === undefined) return { destroyed, revived: true };
     destroyed += Number(count);
     if (left === 0) return { destroyed, revived: false };
-  }
-}
-
-async function destroy(redis: Redis, group: Group): Promise<void> {
-  try {
-    await redis.xgroup('DESTROY', keys.stream(group.channel), group.name);
-  } catch (error) {
-    // The stream is gone, and the group with it.
-    if (!(error instanceof Error && error.message.includes('key to exist'))) throw error;
   }
 }
 

@@ -1,111 +1,124 @@
 import type { Redis } from 'ioredis';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
-import { entryId, offsetOf, parseEntry } from './entry.ts';
-import { entriesOf, type Groups } from './groups.ts';
-import { keys, OFFSET_FIELD } from './keys.ts';
+import { LOG_CHANNEL } from './channel.ts';
+import type { Groups } from './groups.ts';
+import { keys } from './keys.ts';
+import { Trimmer } from './trimmer.ts';
 
-const TRIM_EVERY_MS = 60_000;
+/** No node walks over all channels sooner after the last walk of any began. */
+const WALK_EVERY_MS = 60_000;
+
+export interface HousekeeperOptions {
+  /** Length of a node's lease, in milliseconds; a round runs every third of it. */
+  readonly leaseMs: number;
+  /** Age at which events are trimmed, in milliseconds; 0 keeps them for ever. */
+  readonly maxAgeMs: number;
+  /** Bytes of events that each channel keeps; 0: any number. */
+  readonly maxBytes: number;
+  /**
+   * The lease had ended before it was renewed: other nodes may have destroyed the groups of this one, and forgotten
+   * channels that only they kept.
+   */
+  readonly onLapsed?: () => void;
+}
 
 /**
  * What keeps Redis clean: renews this node's lease, and, on whichever node holds the lock, destroys the groups of dead
- * nodes and trims events that are too old. Trimming by count happens at each publish.
+ * nodes and trims what is too old or too much. Trimming by count happens at each publish.
  */
 export class Housekeeper {
   readonly #redis: Redis;
   readonly #groups: Groups;
+  readonly #trimmer: Trimmer;
   readonly #logger: Log;
-  readonly #leaseMs: number;
-  readonly #maxAgeMs: number;
+  readonly #options: HousekeeperOptions;
+  /** Apart, so that a walk over many channels does not cost the node its lease. */
+  readonly #renewal: Exclusive;
+  readonly #cleaning: Exclusive;
   #timer: Timer | undefined;
-  #round: Promise<void> = Promise.resolve();
-  #trimmedAt = 0;
 
-  /**
-   * @param options.leaseMs length of a node's lease; a round runs every third of it
-   * @param options.maxAgeMs age at which events are trimmed; 0 keeps them for ever
-   */
-  constructor(redis: Redis, groups: Groups, logger: Log, options: { leaseMs: number; maxAgeMs: number }) {
+  constructor(redis: Redis, groups: Groups, logger: Log, options: HousekeeperOptions) {
     this.#redis = redis;
     this.#groups = groups;
     this.#logger = logger;
-    this.#leaseMs = options.leaseMs;
-    this.#maxAgeMs = options.maxAgeMs;
+    this.#options = options;
+    this.#trimmer = new Trimmer(redis, groups.node, { lockMs: this.#thirdMs, maxBytes: options.maxBytes });
+    this.#renewal = new Exclusive(() => this.#renew());
+    this.#cleaning = new Exclusive(() => this.#clean());
   }
 
   /** Takes the lease at once and keeps it. */
   async start(): Promise<void> {
-    let busy = false;
     this.#timer = setInterval(() => {
-      if (busy) return; // Redis is down and the last round still waits for it.
-      busy = true;
-      this.#round = this.round()
-        .catch((error) => this.#logger.warn('housekeeping failed; trying again', { error: describeError(error) }))
-        .finally(() => {
-          busy = false;
-        });
-    }, this.#leaseMs / 3);
+      const onError = (error: unknown) =>
+        this.#logger.warn('housekeeping failed; trying again', { error: describeError(error) });
+      this.#renewal.run().catch(onError);
+      this.#cleaning.run().catch(onError);
+    }, this.#thirdMs);
     // After the timer: with Redis down this throws, and the rounds go on all the same.
-    await this.#groups.renew();
+    await this.#renewal.run();
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#round;
+    this.#trimmer.stop();
+    await Promise.allSettled([this.#renewal.running, this.#cleaning.running]);
   }
 
-  /** One round; the timer calls it. */
+  /** One round, as the timer begins it; done when all of it is. */
   async round(): Promise<void> {
-    await this.#groups.renew();
-    const mine = await this.#redis.set(keys.housekeeping, this.#groups.node, 'PX', Math.ceil(this.#leaseMs / 3), 'NX');
-    if (mine === null) return;
+    await this.#renewal.run();
+    await this.#cleaning.run();
+  }
+
+  get #thirdMs(): number {
+    return Math.ceil(this.#options.leaseMs / 3);
+  }
+
+  async #renew(): Promise<void> {
+    if (await this.#groups.renew()) this.#options.onLapsed?.();
+  }
+
+  async #clean(): Promise<void> {
+    const { node } = this.#groups;
+    const holder = await this.#taken(keys.housekeeping, this.#thirdMs);
+    // Its own, of the round before: it goes on.
+    if (holder !== null && holder !== node) return;
     await this.#groups.reap(this.#logger);
-    if (this.#maxAgeMs > 0 && Date.now() - this.#trimmedAt >= TRIM_EVERY_MS) {
-      this.#trimmedAt = Date.now();
-      await this.trimOlderThan(Date.now() - this.#maxAgeMs);
-    }
+    const { maxAgeMs, maxBytes } = this.#options;
+    if (maxAgeMs <= 0 && maxBytes <= 0) return;
+    const tooOld = maxAgeMs > 0 ? Date.now() - maxAgeMs : undefined;
+    // The log holds what all other channels hold together: it may grow by gigabytes between two walks.
+    await this.#trimmer.trim([LOG_CHANNEL], tooOld);
+    if ((await this.#taken(keys.walked, WALK_EVERY_MS)) !== null) return;
+    const walk = await this.#trimmer.walk(tooOld);
+    if (walk.trimmed > 0 || walk.forgotten > 0) this.#logger.debug('trimmed the event log', { ...walk });
   }
 
-  /**
-   * Trims events that happened before a time from every channel.
-   * @param time milliseconds since the epoch
-   */
-  async trimOlderThan(time: number): Promise<void> {
-    let scan = '0';
-    do {
-      const [next, fields] = await this.#redis.hscan(keys.meta, scan, 'MATCH', `${OFFSET_FIELD}*`, 'COUNT', 100);
-      for (let index = 0; index + 1 < fields.length; index += 2) {
-        const channel = (fields[index] ?? '').slice(OFFSET_FIELD.length);
-        // An entry that is no event (nobody else should write there) must not keep the other channels from being trimmed.
-        await this.#trimChannel(channel, time / 1000, Number(fields[index + 1])).catch((error: unknown) =>
-          this.#logger.warn('a channel could not be trimmed by age', { channel, error: describeError(error) }),
-        );
-      }
-      scan = next;
-    } while (scan !== '0');
+  /** Takes a key for so long; answers who has it, if somebody has. */
+  #taken(key: string, ms: number): Promise<string | null> {
+    return this.#redis.set(key, this.#groups.node, 'PX', ms, 'NX', 'GET');
+  }
+}
+
+/** A task that runs once at a time: started again while it runs, it goes on as it is. */
+class Exclusive {
+  readonly #task: () => Promise<void>;
+  #running: Promise<void> | undefined;
+
+  constructor(task: () => Promise<void>) {
+    this.#task = task;
   }
 
-  /** Entry ids are offsets, not times: the first entry that is young enough is found by bisection. */
-  async #trimChannel(channel: string, seconds: number, newest: number): Promise<void> {
-    const stream = keys.stream(channel);
-    const oldest = await this.#entryFrom(stream, 0);
-    if (oldest === undefined || oldest.ts >= seconds) return;
-    let [tooOld, keep] = [oldest.offset, newest + 1];
-    while (keep - tooOld > 1) {
-      const middle = Math.floor((tooOld + keep) / 2);
-      const entry = await this.#entryFrom(stream, middle);
-      if (entry !== undefined && entry.ts < seconds) tooOld = Math.max(middle, entry.offset);
-      else keep = middle;
-    }
-    await this.#redis.xtrim(stream, 'MINID', entryId(keep));
+  get running(): Promise<void> | undefined {
+    return this.#running;
   }
 
-  async #entryFrom(stream: string, offset: number): Promise<{ offset: number; ts: number } | undefined> {
-    const found = await this.#redis.xrange(stream, entryId(offset), '+', 'COUNT', 1);
-    const [raw] = entriesOf([[stream, found]]);
-    if (raw === undefined) return undefined;
-    const data: unknown = JSON.parse(parseEntry(raw).data);
-    const ts = typeof data === 'object' && data !== null && 'ts' in data ? Number(data.ts) : 0;
-    return { offset: offsetOf(raw[0]), ts };
+  run(): Promise<void> {
+    this.#running ??= this.#task().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
   }
 }

@@ -4,8 +4,10 @@ const TAG = '{decnet}';
 /** Every Redis key of the bus. */
 export const keys = {
   /**
-   * Hash: `epoch`, `life` (the epoch that was minted with it), `term` (of the newest relay), and for each channel
+   * Hash: `epoch`, `life` (the epoch that was minted with it), `term` (of the newest relay), `witnessed`
+   * (offset of the log that the relay was told last, to write it down), and for each channel
    * `offset:<channel>`, `proof:<channel>`, `bytes:<channel>` (of all its events) and `revision:<channel>` (the newest).
+   * `root`: the proof of the place before the first event of a channel, since `rooted` (seconds); absent: '0'.
    */
   meta: `${TAG}:meta`,
   /** Stream of a channel; entry ids are `<offset>-0`. */
@@ -20,6 +22,8 @@ export const keys = {
   groups: (node: string) => `${TAG}:groups:${node}`,
   /** String: held by the one node that cleans up. */
   housekeeping: `${TAG}:housekeeping`,
+  /** String: there for as long as no node need walk over all channels again. */
+  walked: `${TAG}:walked`,
   /** Sorted set: the open streams of a user → when each one's lease ends, in milliseconds of the Redis clock. */
   userStreams: (userUuid: string) => `${TAG}:streams:${userUuid}`,
 } as const;

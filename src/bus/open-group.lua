@@ -4,11 +4,20 @@
 -- KEYS[1] the sorted set of leases
 -- KEYS[2] the set of the node's groups
 -- KEYS[3] the channel's stream
+-- KEYS[4] meta
 -- ARGV[1] node
 -- ARGV[2] length of a lease in milliseconds
 -- ARGV[3] name of the group
 -- ARGV[4] entry id: the first read answers what comes after it
 -- ARGV[5] the group as a member of KEYS[2]
+-- ARGV[6] the channel
+--
+-- Answers 1 when the node had no lease. An error NOGROUP when the log is not as far as the reader: the channel was
+-- forgotten after the reader's place had been looked at, and would be counted from 1 again before his eyes.
+local newest = tonumber(redis.call('HGET', KEYS[4], 'offset:' .. ARGV[6]) or '0')
+if tonumber(string.match(ARGV[4], '^%d+')) > newest then
+  return redis.error_reply('NOGROUP the log does not hold this place')
+end
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[3], ARGV[3], ARGV[4], 'MKSTREAM')
 if type(made) == 'table' and made.err then
   if not string.find(made.err, 'BUSYGROUP', 1, true) then

@@ -5,11 +5,12 @@ import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { channelsOf } from './channel.ts';
 import { EventError } from './event.ts';
-import type { EventLog, Publication } from './event-log.ts';
+import { type EventLog, LogReplacedError, type Publication } from './event-log.ts';
 import { deleteOutboxRows, nextOutboxRows } from './outbox.ts';
 import { noticeOf, publicationOf, substituteFor, told } from './outbox-publication.ts';
 import { setAside } from './set-aside.ts';
 import { TopicError } from './topic.ts';
+import { LogWitness } from './witness.ts';
 
 const MAX_ROWS = 200;
 /** Of payload, read at once; decoded and encoded again it takes several times as much. */
@@ -36,15 +37,17 @@ interface Prepared {
 export class OutboxPublisher {
   readonly #db: Db;
   readonly #log: EventLog;
+  readonly #witness: LogWitness;
   readonly #logger: Log;
   /** The row at the head that failed, and how often in a row. */
   #failing: { readonly seq: number; readonly tries: number } | undefined;
   /** Channels whose event was set aside and that have taken none since: what follows is not tried as long. */
   readonly #broken = new Set<string>();
 
-  constructor(db: Db, log: EventLog, logger: Log) {
+  constructor(db: Db, log: EventLog, logger: Log, witness = new LogWitness(db, log, logger)) {
     this.#db = db;
     this.#log = log;
+    this.#witness = witness;
     this.#logger = logger;
   }
 
@@ -61,8 +64,19 @@ export class OutboxPublisher {
       return (await this.#publish(rows, term)) ? isMore : true;
     } catch (error) {
       this.#failing = undefined;
-      throw error;
+      if (!(error instanceof LogReplacedError)) throw error;
+      // All is still there, and goes where the log then stands.
+      await this.#witness.testify(term);
+      return true;
     }
+  }
+
+  /**
+   * Publishes, and writes down that it did so before anybody deletes a row: a row that is gone has a witness of its event.
+   */
+  async #relay(publications: readonly Publication[], term: number): Promise<void> {
+    const known = await this.#witness.keep(term);
+    await this.#witness.moveOn(known, await this.#log.relay(publications, term, known));
   }
 
   /** @returns false when it ended at a row that could not be published */
@@ -77,7 +91,7 @@ export class OutboxPublisher {
 
   async #publishReady(ready: readonly Prepared[], term: number): Promise<boolean> {
     try {
-      await this.#log.publish(
+      await this.#relay(
         ready.map(({ publication }) => publication),
         term,
       );
@@ -93,7 +107,7 @@ export class OutboxPublisher {
   async #publishSingly(ready: readonly Prepared[], term: number): Promise<boolean> {
     for (const prepared of ready) {
       try {
-        await this.#log.publish([prepared.publication], term);
+        await this.#relay([prepared.publication], term);
       } catch (error) {
         if (!isAboutEvent(error)) throw error;
         await this.#refused(prepared, describeError(error), term);
@@ -135,7 +149,7 @@ export class OutboxPublisher {
    */
   async #giveUp(row: OutboxRow, error: string, tries: number, term: number): Promise<boolean> {
     const isSubstituted = await this.#substitute(row, error, term);
-    if (!isSubstituted) await this.#log.publish([noticeOf(row, error)], term);
+    if (!isSubstituted) await this.#relay([noticeOf(row, error)], term);
     await setAside(this.#db, row, { tries, error: told(error), isSubstituted }, Date.now());
     this.#failing = undefined;
     this.#logger.error('an event cannot be published and is set aside', {
@@ -151,7 +165,7 @@ export class OutboxPublisher {
 
   async #substitute(row: OutboxRow, error: string, term: number): Promise<boolean> {
     try {
-      await this.#log.publish([substituteFor(row, error)], term);
+      await this.#relay([substituteFor(row, error)], term);
       return true;
     } catch (failure) {
       if (!isAboutEvent(failure)) throw failure;

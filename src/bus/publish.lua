@@ -8,12 +8,13 @@
 -- ARGV[2] pattern of all streams
 -- ARGV[3] MAXLEN of every stream, approximate
 -- ARGV[4] term of the relay that publishes; empty for everybody else
--- ARGV[5…] for each event: id, topic, data, milliseconds to remember the id, what its body is known by (empty: its
+-- ARGV[5] epoch, ARGV[6] offset and ARGV[7] proof of the place in the log that the relay knows to be published
+-- ARGV[8…] for each event: id, topic, data, milliseconds to remember the id, what its body is known by (empty: its
 --          producer cannot have used the id for another), the channel that is forgotten with it (empty: none), number
 --          of channels, then for each channel: its name and the revision that the event gave it (empty: none)
 --
--- Answers the epoch, then for each event '<how> <log offset> <channel> <offset> …'; how: 0 published, 1 repeated,
--- 2 refused, because the id belongs to another event (whose places follow).
+-- Answers the epoch, the log's newest offset and its proof, then for each event '<how> <log offset> <channel> <offset> …';
+-- how: 0 published, 1 repeated, 2 refused, because the id belongs to another event (whose places follow).
 --
 -- An error in the middle leaves the events before it published and nothing of it or after it: order holds, and
 -- publishing the whole batch again is harmless.
@@ -22,6 +23,9 @@ local epoch = read_or_mint_epoch(meta, ARGV[1], ARGV[2])
 local leader = newer_term(meta, ARGV[4])
 if leader then
   return redis.error_reply('FENCED ' .. leader)
+end
+if ARGV[4] ~= '' and not (ARGV[5] == epoch and holds(meta, log, read_head(meta, 'log'), tonumber(ARGV[6]), ARGV[7])) then
+  return redis.error_reply('REPLACED the log is not the one that is known')
 end
 local life = redis.call('HGET', meta, 'life') or epoch
 -- Redis takes back nothing that a failing script has written: that every stream is one (XLEN fails otherwise) is asked
@@ -50,8 +54,8 @@ local function append(stream, channel, moved, size, ...)
   return offset, before .. ' ' .. head.proof
 end
 
-local answer = { epoch }
-local key, arg = 3, 5
+local answer = { epoch, 0, '' }
+local key, arg = 3, 8
 while arg <= #ARGV do
   local published = KEYS[key]
   local id, topic, data, memory = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3]
@@ -94,5 +98,10 @@ while arg <= #ARGV do
     heads[forgotten] = nil
     key = key + 1
   end
+end
+local newest = heads.log or read_head(meta, 'log')
+answer[2], answer[3] = newest.offset, newest.proof
+if ARGV[4] ~= '' then
+  redis.call('HSET', meta, 'witnessed', string.format('%.0f', newest.offset))
 end
 return answer

@@ -11,12 +11,17 @@
 -- what XREADGROUP does, for one stream: the entries.
 local stream, offset, count, budget = KEYS[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
+-- The bytes of the channel's events up to an entry, and its own.
 local function bytes_of(entry)
+  local total, own = nil, 0
   for index = 1, #entry[2], 2 do
     if entry[2][index] == 'chain' then
-      return tonumber(string.match(entry[2][index + 1], '%d+$'))
+      total = tonumber(string.match(entry[2][index + 1], '%d+$'))
+    elseif entry[2][index] == 'data' then
+      own = #entry[2][index + 1]
     end
   end
+  return total, own
 end
 
 local function entry_at(place)
@@ -29,7 +34,8 @@ if count > 1 then
   local last = first and (entry_at(offset + count) or redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1])
   if first then
     local from, to = tonumber(string.match(first[1], '^%d+')), tonumber(string.match(last[1], '^%d+'))
-    local begin = bytes_of(first)
+    local total, own = bytes_of(first)
+    local begin = total and total - own
     count = math.max(1, math.min(count, to - from + 1))
     -- Every size is known before a byte is sent; an entry without one was not written by us.
     while count > 1 and begin do

@@ -44,8 +44,8 @@ export class Relay {
 
   constructor(db: Db, log: EventLog, node: string, logger: Log) {
     this.#db = db;
-    this.#publisher = new OutboxPublisher(db, log, logger);
     this.#witness = new LogWitness(db, log, logger);
+    this.#publisher = new OutboxPublisher(db, log, logger, this.#witness);
     this.#node = node;
     this.#logger = logger;
   }

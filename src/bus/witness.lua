@@ -22,9 +22,7 @@ end
 local head = read_head(meta, 'log')
 local is_lost = false
 if epoch == ARGV[4] then
-  local offset = tonumber(ARGV[5])
-  -- Where the log was trimmed past the witness nothing proves it: better a reset too many.
-  is_lost = offset > head.offset or proof_at(KEYS[2], head, offset) ~= ARGV[6]
+  is_lost = not holds(meta, KEYS[2], head, tonumber(ARGV[5]), ARGV[6])
 else
   -- An epoch of long ago: a backup. One that nobody knows has just been minted, and nobody has cursors of before it.
   for index = 7, #ARGV do
@@ -36,4 +34,5 @@ if is_lost then
   epoch = ARGV[1]
   redis.call('HSET', meta, 'epoch', epoch)
 end
+redis.call('HSET', meta, 'witnessed', string.format('%.0f', head.offset))
 return { epoch, head.offset, head.proof, is_lost and 1 or 0 }

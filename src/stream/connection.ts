@@ -34,7 +34,7 @@ export interface Subscription {
 export interface ConnectionParts {
   readonly log: Pick<EventLog, 'position'>;
   readonly groups: Pick<Groups, 'open' | 'read' | 'moveTo' | 'close'>;
-  readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch'>;
+  readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch' | 'generation'>;
   readonly recovery: Recovery;
   readonly snapshots: Pick<SharedSnapshots, 'read'>;
   readonly logger: Log;
@@ -48,6 +48,8 @@ export interface Prepared {
   readonly standing: Standing | undefined;
   readonly opening: Opening | undefined;
   readonly snapshot: EncodedSnapshot | undefined;
+  /** That of the hub before the log was asked. */
+  readonly generation: number;
 }
 
 export type ConnectionState = 'opening' | 'replaying' | 'live' | 'closed';
@@ -73,7 +75,6 @@ export class Connection implements Member {
   readonly #group: GroupReader;
   #state: ConnectionState = 'opening';
   #window: Window | undefined;
-  #breaks = 0;
   #reopenings = 0;
   #epoch = '';
   /** The newest event that is counted: sent, not shown, or contained in the snapshot. */
@@ -130,6 +131,7 @@ export class Connection implements Member {
     isOpen = false,
   ): Promise<Prepared> {
     const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
+    const { generation } = parts.hub;
     const standing = await parts.log.position(subscription.view.channel, readerOffset).catch((error: unknown) => {
       parts.logger.debug('a stream opens without the bus', { error: describeError(error) });
       return undefined;
@@ -140,7 +142,7 @@ export class Connection implements Member {
     const wantsSnapshot = opening !== undefined && opening.kind !== 'resume' && !(isOpen && standing === undefined);
     const { view, snapshot: read } = subscription;
     const snapshot = wantsSnapshot && read !== undefined ? await parts.snapshots.read(view.key, read) : undefined;
-    return { standing, opening, snapshot };
+    return { standing, opening, snapshot, generation };
   }
 
   /** Begins to write. The transport must be writable. */
@@ -150,7 +152,7 @@ export class Connection implements Member {
     this.#window = this.#parts.hub.join(this);
     const prelude = encodeRetry(jitter(this.#parts.retryMs));
     this.#write([toBytes(prelude), KEEPALIVE, ...this.#openWith(prepared)]);
-    if (prepared.standing !== undefined) return this.#opened();
+    if (prepared.standing !== undefined) return this.#isOfNow(prepared) ? this.#opened() : this.onBreak();
     // Once, with the bus down: the snapshot is all there is to have.
     if (this.subscription.once) return this.close('done');
     void this.#reopen(this.#resumption());
@@ -163,7 +165,6 @@ export class Connection implements Member {
   }
 
   onBreak(): void {
-    this.#breaks += 1;
     if (this.#state === 'closed' || this.#state === 'opening') return; // Opening asks where the channel stands anyway.
     // What it has read by itself may be ahead of what the tail saw, and lost with the rest: its place is to be proved.
     void this.#reopen(this.#resumption());
@@ -172,7 +173,7 @@ export class Connection implements Member {
   onReconnect(): void {
     // What came through the window is proved by the tail, which has just proved its own place. What this connection
     // has read by itself may have been lost since.
-    if (this.#state === 'live' && !this.#isInWindow()) void this.#reopen(this.#resumption());
+    if (!this.#isInWindow()) this.onBreak();
   }
 
   /**
@@ -272,11 +273,9 @@ export class Connection implements Member {
     for (let delay: number = RETRY_MS.first; !isOver(); delay = Math.min(delay * 2, RETRY_MS.most)) {
       await this.#untilWritable();
       if (isOver()) return;
-      const breaks = this.#breaks;
       const prepared = await this.#prepareAgain(request);
       if (isOver()) return;
-      // The log was replaced while it was asked: the answer may be of the one before.
-      if (this.#breaks !== breaks) continue;
+      if (prepared !== undefined && !this.#isOfNow(prepared)) continue;
       if (prepared?.standing !== undefined) {
         // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
         if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#state = 'replaying';
@@ -285,6 +284,11 @@ export class Connection implements Member {
       }
       await Bun.sleep(jitter(delay));
     }
+  }
+
+  /** The log was not replaced while it was asked: otherwise the answer may be of the one before. */
+  #isOfNow({ generation }: Prepared): boolean {
+    return generation === this.#parts.hub.generation;
   }
 
   async #prepareAgain(request: Resumption): Promise<Prepared | undefined> {
@@ -331,7 +335,7 @@ export class Connection implements Member {
   }
 
   async #step(): Promise<void> {
-    const [epoch, at, breaks] = [this.#epoch, this.#at, this.#breaks];
+    const [epoch, at, { generation }] = [this.#epoch, this.#at, this.#parts.hub];
     await this.#group.open(at.offset);
     if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
     if (this.#dueNow() === 'memory') return this.#goLive();
@@ -339,7 +343,7 @@ export class Connection implements Member {
     // Reopened meanwhile: what was read belongs to another position. After a break an empty answer proves nothing: it
     // may be older than the events that the tail has missed.
     if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
-    if (this.#breaks !== breaks && entries.length === 0) return;
+    if (this.#parts.hub.generation !== generation && entries.length === 0) return;
     if (entries.length > 0) return this.#sendHistory(entries);
     // Memory does not continue what the client has, nor does the log: one of the three is behind, and the log knows which.
     if (this.#dueNow() === 'history') {
@@ -348,7 +352,7 @@ export class Connection implements Member {
     }
     if (this.#parts.hub.epoch !== this.#epoch && (await this.#isOver())) return;
     // The tail jumped while we asked: the empty answer is older than what it has missed.
-    if (this.#breaks !== breaks) return;
+    if (this.#parts.hub.generation !== generation) return;
     // No await since the check: no batch can come between it and the switch.
     if (this.#state === 'replaying' && this.#dueNow() !== 'history') this.#goLive();
   }

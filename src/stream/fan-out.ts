@@ -23,7 +23,7 @@ interface Round<Member> {
 export interface FanOutLimits {
   /** Milliseconds of serving before everything else in the process has its turn. */
   readonly sliceMs: number;
-  /** The longest pause of an audience between two rounds, in milliseconds. */
+  /** The longest pause of an audience after a round, in milliseconds. */
   readonly restMs: number;
 }
 
@@ -31,6 +31,8 @@ export interface FanOutLimits {
 const LIMITS: FanOutLimits = { sliceMs: 2, restMs: 10 };
 /** Members served between two looks at the clock, and before it is another audience's turn. */
 const PORTION = 8;
+/** A timer is no finer. */
+const SHORTEST_REST_MS = 1;
 
 /**
  * Tells the members of audiences that there is something for them: a few milliseconds at a time, in turn, so that an audience
@@ -121,24 +123,22 @@ export class FanOut<Member> {
 
   #finish(round: Round<Member>): void {
     if (this.#rounds.get(round.members) !== round) return; // Its members are told something else instead.
-    if (round.next === undefined) return this.#end(round);
-    // The process is busy. A delivery costs a system call however many events it carries, so waiting half as long again for more saves
-    // a third of the work.
+    // A delivery costs a system call however many events it carries: half as long again without serving saves up to a third of
+    // the work, and is left to everything else.
     const restMs = Math.min(this.#limits.restMs, (performance.now() - round.startedAt) / 2);
-    if (restMs < 1) return this.#again(round);
-    setTimeout(() => {
-      if (this.#rounds.get(round.members) !== round) return;
-      this.#again(round);
-      this.#wake();
-    }, restMs);
+    if (restMs < SHORTEST_REST_MS) this.#goOn(round);
+    else setTimeout(() => this.#goOn(round), restMs);
   }
 
-  #again(round: Round<Member>): void {
+  #goOn(round: Round<Member>): void {
+    if (this.#rounds.get(round.members) !== round) return; // A break came while it rested.
+    if (round.next === undefined) return this.#end(round);
     round.tell = round.next ?? round.tell;
     round.next = undefined;
     round.left = round.members.values();
     round.startedAt = performance.now();
     round.failures = 0;
     this.#queue.add(round);
+    this.#wake();
   }
 }

@@ -47,6 +47,7 @@ export class Hub implements TailListener {
   readonly #fanOut: FanOut<Member>;
   readonly #channels = new Map<string, Map<string, Audience>>();
   #epoch = '';
+  #generation = 0;
 
   /** @param windowBytes encoded bytes of recent frames to keep for each view */
   constructor(windowBytes: number, logger: Log = createLog('error'), fanOut = new FanOut<Member>(logger)) {
@@ -58,6 +59,14 @@ export class Hub implements TailListener {
   /** The epoch that the tail reads; empty before it has begun. */
   get epoch(): string {
     return this.#epoch;
+  }
+
+  /**
+   * Changes whenever the log may have been replaced: the tail has a new connection, or what it reads is broken. What the
+   * log said before it has to say again.
+   */
+  get generation(): number {
+    return this.#generation;
   }
 
   /** From the return on, no batch of the member's channel is missed. */
@@ -85,18 +94,19 @@ export class Hub implements TailListener {
     for (const { window, members } of this.#channels.get(batch.channel)?.values() ?? []) {
       try {
         if (window.append(batch)) this.#fanOut.tell(members, tellBatch);
-        else this.#fanOut.tellInstead(members, this.#tellBreak);
+        else this.#breakAudience(members);
       } catch (error) {
         // Its members get from the log what the window does not have.
         this.#logger.error('a batch could not be encoded', { error: describeError(error) });
         window.clear();
-        this.#fanOut.tellInstead(members, this.#tellBreak);
+        this.#breakAudience(members);
       }
     }
   }
 
   onBreak(epoch: string): void {
     this.#epoch = epoch;
+    this.#generation += 1;
     for (const audiences of this.#channels.values()) {
       for (const { window, members } of audiences.values()) {
         window.clear();
@@ -105,7 +115,13 @@ export class Hub implements TailListener {
     }
   }
 
+  #breakAudience(members: ReadonlySet<Member>): void {
+    this.#generation += 1;
+    this.#fanOut.tellInstead(members, this.#tellBreak);
+  }
+
   onReconnect(): void {
+    this.#generation += 1;
     for (const audiences of this.#channels.values()) {
       for (const { members } of audiences.values()) this.#fanOut.tell(members, tellReconnect);
     }

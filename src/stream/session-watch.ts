@@ -1,5 +1,6 @@
 import { SESSION_REVOKED_TOPIC } from '../auth/session-revoked.ts';
 import type { Batch } from '../bus/entry.ts';
+import { payloadText } from '../bus/event.ts';
 import type { TailListener } from '../bus/tail.ts';
 
 /**
@@ -11,18 +12,10 @@ export function sessionWatch(recheck: (userUuid?: string) => Promise<void>): Tai
     onBatch(batch: Batch) {
       if (batch.channel !== 'system') return;
       for (const entry of batch.entries) {
-        if (entry.topic === SESSION_REVOKED_TOPIC) void recheck(userOf(entry.data));
+        if (entry.topic === SESSION_REVOKED_TOPIC) void recheck(payloadText(entry.data, 'user_uuid'));
       }
     },
     // A revocation may be among the events that were not seen.
     onBreak: () => void recheck(),
   };
-}
-
-function userOf(data: string): string | undefined {
-  const event: unknown = JSON.parse(data);
-  if (typeof event !== 'object' || event === null || !('payload' in event)) return undefined;
-  const { payload } = event;
-  if (typeof payload !== 'object' || payload === null || !('user_uuid' in payload)) return undefined;
-  return typeof payload.user_uuid === 'string' ? payload.user_uuid : undefined;
 }

@@ -10,7 +10,7 @@ import { type Admission, resumptionOf, type Streams } from './streams.ts';
 
 export interface SseRouteParts {
   readonly streams: Streams;
-  readonly authenticator: StreamAuthenticator;
+  readonly authenticator: Pick<StreamAuthenticator, 'authenticateStream'>;
   /** Milliseconds; told to clients that are sent away. */
   readonly retryMs: number;
 }
@@ -49,6 +49,7 @@ async function openStream(
   }
   // A native EventSource gives up for good on any status but 200; this one it retries, elsewhere or later.
   if (streams.draining) return sse(toBytes(encodeRetry(retryMs)));
+  const heard = streams.revocations;
   const { principal, setCookie } = await authenticator.authenticateStream(request);
   assertRole(principal, declaration.role);
   const query = new URL(request.url).searchParams;
@@ -58,7 +59,7 @@ async function openStream(
   };
   await declaration.assertExists?.(id);
   const stream = `${declaration.name}:${id}`;
-  const admission = await streams.admit({ principal, gate: declaration.role, stream, subscription });
+  const admission = await streams.admit({ principal, gate: declaration.role, heard, stream, subscription });
 
   server?.timeout(request, 0);
   return sse(bodyOf(admission, new SseTransport(streams.stalls, peerOf(request, server))), setCookie);

@@ -1,22 +1,20 @@
 import type { Principal, Role } from '../auth/principal.ts';
 import { parseCursor } from '../bus/cursor.ts';
 import { AppError, describeError } from '../errors.ts';
-import type { Log } from '../telemetry/log.ts';
 import { Connection, type ConnectionParts, type Prepared, type Subscription } from './connection.ts';
 import type { Checkpoint } from './group-reader.ts';
 import type { Hub } from './hub.ts';
 import type { Resumption } from './recovery.ts';
+import { SessionChecks, type SessionChecksParts } from './session-checks.ts';
+import { inSlices } from './slices.ts';
 import { StallWatch } from './stall-watch.ts';
 import type { Transport } from './transport.ts';
 import type { Slot, UserStreams } from './user-streams.ts';
 
-export interface StreamsParts {
+export interface StreamsParts extends SessionChecksParts {
   readonly connection: ConnectionParts & { readonly groups: CheckpointGroups };
   readonly hub: Pick<Hub, 'sweep'>;
   readonly slots: UserStreams;
-  readonly logger: Log;
-  /** Whether an open stream may go on: its user, session and role are still good. */
-  readonly isStillValid: (principal: Principal, gate: Role) => Promise<boolean>;
   readonly keepaliveMs: number;
   /** Milliseconds of taking nothing before a client is dropped. */
   readonly stallMs: number;
@@ -32,6 +30,8 @@ type CheckpointGroups = ConnectionParts['groups'] & {
 export interface Client {
   readonly principal: Principal;
   readonly gate: Role;
+  /** {@link Streams.revocations} before it was authenticated. */
+  readonly heard: number;
   /** Names the stream for the take-over of a half-dead predecessor: `topology:<id>`. */
   readonly stream: string;
   readonly subscription: Subscription;
@@ -43,22 +43,37 @@ export interface Admission {
   abandon(): Promise<void>;
 }
 
-const RECHECK_MS = 30_000;
+/** What is told to Redis in one tick at most; who comes later is told of in the next. */
+const MOST_CHECKPOINTS = 500;
+/** An ended channel is remembered for so long, for streams that were being opened meanwhile; and so many are. */
+const ENDED = { ms: 60_000, most: 1000 } as const;
+
+interface Open {
+  readonly connection: Connection;
+  readonly client: Client;
+  readonly slot: Slot;
+  readonly transport: Transport;
+}
 
 /** All open streams of this process, whatever carries them: admission, time, sessions, drain. */
 export class Streams {
   /** Which clients take nothing, whatever carries their streams. */
   readonly stalls: StallWatch;
   readonly #parts: StreamsParts;
-  readonly #open = new Map<string, { connection: Connection; client: Client; slot: Slot }>();
+  readonly #sessions: SessionChecks<Open>;
+  readonly #open = new Map<string, Open>();
+  readonly #ended = new Map<string, number>();
+  /** Whose checkpoint is next: a walk over all that goes on from tick to tick. */
+  #checkpoints: Iterator<Open> = this.#open.values();
+  #ticking = false;
   #timer: Timer | undefined;
   #draining = false;
   #renewedAt = 0;
-  #recheckedAt = performance.now();
 
   constructor(parts: StreamsParts) {
     this.#parts = parts;
     this.stalls = new StallWatch(parts.stallMs);
+    this.#sessions = new SessionChecks(parts, endSession);
   }
 
   get size(): number {
@@ -70,16 +85,20 @@ export class Streams {
     return this.#draining;
   }
 
+  /** Revocations heard of so far; see {@link Client.heard}. */
+  get revocations(): number {
+    return this.#sessions.revocations;
+  }
+
   start(): void {
-    // A quarter of the keepalive when that is short, so that its promise ("after 15 s") is kept.
-    this.#timer = setInterval(() => this.#tick(), Math.min(1000, this.#parts.keepaliveMs / 4));
+    this.#timer = setInterval(() => void this.#tick(), this.#tickMs);
   }
 
   /** Ends every stream with a `retry:`, so that clients come back to another node or a little later. */
   drain(): void {
     this.#draining = true;
     clearInterval(this.#timer);
-    for (const { connection } of this.#open.values()) connection.close('end');
+    void inSlices(this.#open.values(), ({ connection }) => connection.close('end'));
   }
 
   /**
@@ -113,25 +132,27 @@ export class Streams {
     return mine.length;
   }
 
+  /** What the channel told of is no more: its streams end, and clients that come back are told so. */
+  endChannel(channel: string): void {
+    this.#ended.set(channel, performance.now());
+    const [oldest] = this.#ended.keys();
+    if (oldest !== undefined && this.#ended.size > ENDED.most) this.#ended.delete(oldest);
+    for (const { connection } of this.#open.values()) {
+      if (connection.view.channel === channel) connection.close('end');
+    }
+  }
+
+  /** The groups of this node may be gone, and with them what they kept: every stream asks where it stands. */
+  groupsGone(): void {
+    for (const { connection } of this.#open.values()) connection.groupGone();
+  }
+
   /**
    * Asks again whether open streams may go on, and ends those that may not.
    * @param userUuid only the streams of this user; all without it
    */
-  async recheck(userUuid?: string): Promise<void> {
-    const concerned = [...this.#open.values()].filter(
-      ({ client }) => userUuid === undefined || client.principal.userUuid === userUuid,
-    );
-    await Promise.all(
-      concerned.map(async ({ connection, client }) => {
-        try {
-          const isValid = await this.#parts.isStillValid(client.principal, client.gate);
-          if (!isValid) connection.close('end');
-        } catch (error) {
-          // Database down: running streams go on (design, "Redis down"); the next round asks again.
-          this.#parts.logger.warn('a session could not be checked', { error: describeError(error) });
-        }
-      }),
-    );
+  recheck(userUuid?: string): Promise<void> {
+    return this.#sessions.recheck(userUuid);
   }
 
   #admission(id: string, client: Client, slot: Slot, prepared: Prepared): Admission {
@@ -139,51 +160,70 @@ export class Streams {
       start: (transport) => {
         const connection = this.#connection(id, client, slot, transport);
         connection.start(prepared);
-        if (this.#draining) connection.close('end');
+        if (this.#draining || this.#hasEnded(client.subscription.view.channel)) connection.close('end');
         return connection;
       },
       abandon: () => this.#parts.slots.release(slot),
     };
   }
 
+  #hasEnded(channel: string): boolean {
+    const at = this.#ended.get(channel);
+    return at !== undefined && performance.now() - at < ENDED.ms;
+  }
+
   /** Apart from the admission: what the connection keeps must not keep the snapshot that it began with. */
   #connection(id: string, client: Client, slot: Slot, transport: Transport): Connection {
+    const { principal, gate, heard } = client;
     const connection = new Connection(id, client.subscription, this.#parts.connection, transport, () => {
       this.#open.delete(id);
+      this.#sessions.delete(principal, gate, open);
       void this.#parts.slots.release(slot);
     });
-    this.#open.set(id, { connection, client, slot });
+    const open: Open = { connection, client, slot, transport };
+    this.#open.set(id, open);
+    this.#sessions.add(principal, gate, heard, open);
     return connection;
   }
 
-  #tick(): void {
+  /** A quarter of the keepalive when that is short, so that its promise ("after 15 s") is kept. */
+  get #tickMs(): number {
+    return Math.min(1000, this.#parts.keepaliveMs / 4);
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#ticking) return;
+    this.#ticking = true;
     const [now, time] = [performance.now(), Date.now()];
-    for (const { connection, client } of this.#open.values()) {
-      if (client.principal.expiresAt <= time) connection.close('end');
-      else connection.tick(now, this.#keepaliveMs());
-    }
     this.#parts.hub.sweep(now);
+    this.#sessions.tick(now, this.#tickMs);
     void this.#checkpoint();
     if (now - this.#renewedAt >= this.#parts.leaseMs / 3) {
       this.#renewedAt = now;
       void this.#renewSlots();
     }
-    if (now - this.#recheckedAt >= RECHECK_MS) {
-      this.#recheckedAt = now;
-      void this.recheck();
+    try {
+      // One tick earlier than the promise: the next tick would be too late.
+      const keepaliveMs = this.#parts.keepaliveMs - this.#tickMs;
+      await inSlices(this.#open.values(), (open) => {
+        if (open.client.principal.expiresAt <= time) endSession(open);
+        else open.connection.tick(now, keepaliveMs);
+      });
+    } finally {
+      this.#ticking = false;
     }
-  }
-
-  /** One tick earlier than the promise: the next tick would be too late. */
-  #keepaliveMs(): number {
-    return this.#parts.keepaliveMs - Math.min(1000, this.#parts.keepaliveMs / 4);
   }
 
   async #checkpoint(): Promise<void> {
     const byGroup = new Map<Checkpoint['group'], { connection: Connection; checkpoint: Checkpoint }>();
-    for (const { connection } of this.#open.values()) {
-      const checkpoint = connection.takeCheckpoint();
-      if (checkpoint !== undefined) byGroup.set(checkpoint.group, { connection, checkpoint });
+    for (let looked = 0; looked <= this.#open.size && byGroup.size < MOST_CHECKPOINTS; looked += 1) {
+      const { done, value } = this.#checkpoints.next();
+      if (done) {
+        this.#checkpoints = this.#open.values();
+        continue;
+      }
+      const checkpoint = value.connection.takeCheckpoint();
+      if (checkpoint !== undefined) byGroup.set(checkpoint.group, { connection: value.connection, checkpoint });
     }
     if (byGroup.size === 0) return;
     const gone = await this.#parts.connection.groups.checkpoint(
@@ -202,6 +242,12 @@ export class Streams {
       this.#parts.logger.debug('stream slots could not be renewed', { error: describeError(error) });
     }
   }
+}
+
+/** Its session has ended. An answer that is finished, but that the client has not taken yet, is not for the time after. */
+function endSession({ connection, transport }: Open): void {
+  if (connection.state === 'closed') transport.abort();
+  else connection.close('end');
 }
 
 /**

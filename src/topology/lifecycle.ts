@@ -1,10 +1,9 @@
 import { topologyChannel } from '../bus/channel.ts';
-import { createEvent } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
-import { topics } from '../bus/topic.ts';
 import type { Db } from '../db/database.ts';
 import type { TopologyRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
+import { topologyDeleted } from './deleted.ts';
 import { lockTopology } from './lock.ts';
 import { type TopologyStatus, transition } from './status.ts';
 
@@ -59,8 +58,6 @@ export function deleteTopology(db: Db, topologyId: string, now: () => number = D
     // Edges refer to deckies and LANs as well, without a cascade.
     await trx.deleteFrom('topology_edges').where('topology_id', '=', topologyId).execute();
     await trx.deleteFrom('topologies').where('id', '=', topologyId).execute();
-    const told = { topology_id: topologyId };
-    const deleted = createEvent(topics.system('topology.deleted'), 'topology.deleted', told, undefined, now());
-    await appendToOutbox(trx, [deleted], topologyChannel(topologyId));
+    await appendToOutbox(trx, [topologyDeleted(topologyId, now())], topologyChannel(topologyId));
   });
 }

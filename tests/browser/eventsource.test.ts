@@ -1,22 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { EventSource } from 'eventsource';
-import { type Browser, chromium, type Page, type Request } from 'playwright-core';
+import type { Browser, Page, Request } from 'playwright-core';
 import type { App } from '../../src/main.ts';
 import { enqueue, newTopology, newUser, range } from '../integration/support.ts';
-import { ADMIN, call, createPlane, type Plane } from '../support/app.ts';
+import { call, createPlane, type Plane } from '../support/app.ts';
 import { until } from '../support/until.ts';
+import { launchChromium, numberIn, openTab, untilNumber, untilState } from './support.ts';
 
 const LIMIT_MS = 30_000;
-const CHROMIUM_FLAGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 let plane: Plane;
 let node: App;
@@ -34,27 +25,16 @@ describe('Chromium on the page', () => {
   let browser: Browser;
 
   beforeAll(async () => {
-    const executablePath = process.env.TEST_CHROMIUM ?? '/usr/bin/chromium';
-    browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS });
+    browser = await launchChromium();
   });
   afterAll(() => browser.close());
 
   /** A page of its own, signed in, with the stream of a topology live. */
   async function signIn(username: string, topologyId: string): Promise<Page> {
-    const page = await browser.newPage();
-    await page.goto(node.url);
-    await page.getByLabel('User name').fill(username);
-    await page.getByLabel('Password', { exact: true }).fill(ADMIN.password);
-    await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByTestId('stream-choice').selectOption(topologyId);
+    const page = await openTab(browser, node, username, topologyId);
     await untilState(page, 'live');
     return page;
   }
-
-  const untilState = (page: Page, state: string) => page.waitForSelector(`[data-testid=state][data-state=${state}]`);
-  const numberIn = async (page: Page, id: string) => Number(await page.getByTestId(id).textContent());
-  const untilNumber = (page: Page, id: string, wanted: number) =>
-    until(`${id} to be ${wanted}`, async () => (await numberIn(page, id)) === wanted);
 
   test(
     'loses nothing when the connection is cut: EventSource comes back by itself and says what it saw last',

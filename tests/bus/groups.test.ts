@@ -259,7 +259,7 @@ describe('the groups of a node', () => {
     const slept = await node('slept', SHORT_MS);
     await untilExpired('slept');
     // Both were found dead; commands of one connection run in order, so this renewal is between the two.
-    const renewals: Promise<void>[] = [];
+    const renewals: Promise<boolean>[] = [];
     const { log } = reaperLog(() => renewals.push(createGroups('slept', LONG_MS).renew()));
     expect(await watcher.reap(log)).toEqual(['dead']);
     await Promise.all(renewals);

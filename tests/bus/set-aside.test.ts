@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import type { KyselyPlugin } from 'kysely';
 import { createEvent, type Event } from '../../src/bus/event.ts';
-import { EventLog, type Publication, type Published } from '../../src/bus/event-log.ts';
+import { EventLog, type Publication, type WitnessedPlace } from '../../src/bus/event-log.ts';
 import { keys } from '../../src/bus/keys.ts';
 import { appendToOutbox } from '../../src/bus/outbox.ts';
 import { OutboxPublisher } from '../../src/bus/outbox-publisher.ts';
@@ -187,10 +187,10 @@ for (const engine of ENGINES) {
 
     test('a Redis that is well again at the last moment had no row at fault', async () => {
       class RecoveringLog extends EventLog {
-        override async publish(publications: readonly Publication[]): Promise<Published[]> {
+        override async relay(publications: readonly Publication[], ...of: [number, WitnessedPlace]) {
           const isVerdict = publications.some(({ event }) => event.payload.set_aside === true);
           if (isVerdict) await bus.redis.config('SET', 'maxmemory', '0');
-          return super.publish(publications);
+          return super.relay(publications, ...of);
         }
       }
       await commit(identity(1));

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import type { Redis } from 'ioredis';
 import type { Batch } from '../../src/bus/entry.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
 import { Groups } from '../../src/bus/groups.ts';
@@ -45,6 +46,56 @@ describe('a network that goes silent or away', () => {
     await until('the event', () => batches.some(({ channel }) => channel === 'log'), PATIENCE_MS);
     expect(batches.filter(({ channel }) => channel === 'log').map(({ first }) => first)).toEqual([1]);
     await until('the commands', () => log.position('log').catch(() => undefined), PATIENCE_MS);
+    tail.stop();
+  });
+
+  /** A tail whose connections begin with what a test hands it, and are well from then on. */
+  async function startTail(bad: (attempt: number) => Redis | undefined) {
+    const batches: Batch[] = [];
+    let attempts = 0;
+    const log = new EventLog(far.commands, DEFAULTS);
+    const connect = () => {
+      attempts += 1;
+      return bad(attempts) ?? far.openTail();
+    };
+    const tail = new Tail(connect, log, { onBatch: (batch) => batches.push(batch), onBreak: () => {} }, quiet);
+    tail.start();
+    const seen = () => batches.filter(({ channel }) => channel === 'log').map(({ first }) => first);
+    return { tail, seen, attempts: () => attempts };
+  }
+
+  test(
+    'a tail that begins while Redis accepts and does not answer reads when it answers',
+    async () => {
+      await bus.server.pause();
+      const { tail, seen, attempts } = await startTail(() => undefined);
+      // It has given up on a connection by itself.
+      await until('a second attempt', () => attempts() > 1, PATIENCE_MS);
+      expect(tail.sinceCaughtUp()).toBe(Number.POSITIVE_INFINITY);
+      bus.server.resume();
+      await until('the tail to have begun', () => tail.sinceCaughtUp() < 1000, PATIENCE_MS);
+      await bus.log.publish([publication()]);
+      await until('the event', () => seen().length > 0);
+      expect(seen()).toEqual([1]);
+      tail.stop();
+    },
+    2 * PATIENCE_MS,
+  );
+
+  test('a tail whose connections are closed at any moment of their first words reads when one holds', async () => {
+    // Cut off after so many bytes of what Redis answers: in the greeting, behind it, in the first position.
+    const greeting = (await bus.redis.info()).length;
+    const cuts = [0, 1, 40, 4000, greeting, greeting + 15, greeting + 30, greeting + 60];
+    const { tail, seen, attempts } = await startTail((attempt) => {
+      const cut = cuts[attempt - 1];
+      if (cut === undefined) return undefined;
+      proxy.cutNextAfter(cut);
+      return far.openTail();
+    });
+    await until('a connection that holds', () => attempts() > cuts.length && tail.sinceCaughtUp() < 1000, PATIENCE_MS);
+    await bus.log.publish([publication()]);
+    await until('the event', () => seen().length > 0);
+    expect(seen()).toEqual([1]);
     tail.stop();
   });
 
@@ -95,7 +146,7 @@ describe('a network that goes silent or away', () => {
   test('a node that started without Redis takes its lease when Redis is there', async () => {
     await proxy.cut();
     const groups = new Groups('early', far.commands, far.replay, { leaseMs: 900 });
-    const housekeeper = new Housekeeper(far.commands, groups, quiet, { leaseMs: 900, maxAgeMs: 0 });
+    const housekeeper = new Housekeeper(far.commands, groups, quiet, { leaseMs: 900, maxAgeMs: 0, maxBytes: 0 });
     await expect(housekeeper.start()).rejects.toThrow();
     await proxy.restore();
     await until('the lease', () => bus.redis.zscore(keys.nodes, 'early'), PATIENCE_MS);

@@ -53,3 +53,12 @@ export const idsOf = (entries: readonly Entry[]): string[] => entries.map(({ id 
 export function upTo(last: number, first = 1): number[] {
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => first + index);
 }
+
+/** Events of a topic that happened at these times, published in this order. */
+export async function happened({ log }: Bus, times: readonly number[], topic = 'identity.formed'): Promise<void> {
+  if (times.length === 0) return;
+  await log.publish(times.map((time) => ({ event: createEvent(topic, '', {}, undefined, time) })));
+}
+
+/** Offsets of what Redis keeps of a channel. */
+export const keptOf = async ({ redis }: Bus, channel: string) => offsetsOf(await stored(redis, channel));

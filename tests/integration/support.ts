@@ -96,7 +96,7 @@ export function tokenOf(plane: Plane, uuid: string, { age = 0, life = 600 }: { a
   return forgeToken({ ...claims, iat: now - age, exp: now + life }, { secret: plane.config.auth.jwtSecret });
 }
 
-const CONTROL = ['snapshot', 'ready', 'resumed', 'reset', 'position'];
+const CONTROL = ['snapshot', 'ready', 'resumed', 'reset', 'position', 'evicted'];
 
 /** The frames that are events. */
 export function eventsOf(frames: readonly ReceivedFrame[]): ReceivedFrame[] {

@@ -124,12 +124,15 @@ describe('a connection', () => {
   test('reads again when the tail jumped while it asked which epoch is right', async () => {
     const { log, hub } = parts;
     let joined: Parameters<typeof hub.join>[0] | undefined;
-    let asked = 0;
+    let [asked, generation] = [0, 0];
     parts = {
       ...parts,
       // A tail that has not begun, and begins behind an event that is published while the connection asks.
       hub: {
         epoch: '',
+        get generation() {
+          return generation;
+        },
         leave: (member) => hub.leave(member),
         join: (member) => {
           joined = member;
@@ -142,6 +145,7 @@ describe('a connection', () => {
           asked += 1;
           if (asked === 2) {
             await publish('identity.formed');
+            generation += 1;
             joined?.onBreak(position.epoch);
           }
           return position;
@@ -251,6 +255,7 @@ describe('a connection', () => {
         close: groups.close.bind(groups),
       },
     };
+    await until('the tail to have begun', () => tail.cursor.epoch !== '');
     const { connection } = await connect(EVERYTHING);
     connection.close('gone');
     expect(created).toBe(false);

@@ -31,9 +31,10 @@ type Prepare = typeof Connection.prepare;
 /** The mistake: the state first, then where the channel stands. */
 const snapshotFirst: Prepare = async (subscription, parts, request) => {
   const read = subscription.snapshot;
+  const { generation } = parts.hub;
   const snapshot = read && (await parts.snapshots.read(subscription.view.key, read));
   const standing = await parts.log.position(subscription.view.channel);
-  return { standing, opening: recovery.open(request, standing), snapshot } satisfies Prepared;
+  return { standing, opening: recovery.open(request, standing), snapshot, generation } satisfies Prepared;
 };
 
 for (const engine of ENGINES) {

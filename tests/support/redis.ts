@@ -1,9 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { startEmbeddedRedis } from '../../src/bus/embedded-redis.ts';
 import { connected, type RedisConnections } from '../../src/bus/redis.ts';
+import { pidFile } from '../../src/bus/redis-orphan.ts';
 import { quiet } from './database.ts';
 
 export interface TestRedis {
@@ -15,6 +16,13 @@ export interface TestRedis {
   down(): Promise<void>;
   /** Starts it again on the same data and socket. */
   up(): Promise<void>;
+  /** Copies what it holds; {@link TestRedis.restore} puts the newest copy back. */
+  backup(): Promise<void>;
+  /** While it is down: from the next start it holds what it held at the last backup, and nothing since. */
+  restore(): Promise<void>;
+  /** It accepts connections and answers nothing (SIGSTOP), until {@link TestRedis.resume}. */
+  pause(): Promise<void>;
+  resume(): void;
   stop(): Promise<void>;
 }
 
@@ -28,6 +36,12 @@ export async function startTestRedis(): Promise<TestRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'decnet-redis-'));
   let server = await startEmbeddedRedis(folder, quiet);
   const clients: Redis[] = [];
+  const [data, copy] = [join(folder, 'redis', 'appendonlydir'), join(folder, 'backup')];
+  let pausedPid: number | undefined;
+  const resume = () => {
+    if (pausedPid !== undefined) process.kill(pausedPid, 'SIGCONT');
+    pausedPid = undefined;
+  };
   return {
     url: server.socket,
     client() {
@@ -40,7 +54,23 @@ export async function startTestRedis(): Promise<TestRedis> {
     async up() {
       server = await startEmbeddedRedis(folder, quiet);
     },
+    // The file may be copied as it is: what Redis has answered, it has synced.
+    async backup() {
+      await rm(copy, { recursive: true, force: true });
+      await cp(data, copy, { recursive: true });
+    },
+    async restore() {
+      await rm(data, { recursive: true });
+      await cp(copy, data, { recursive: true });
+    },
+    async pause() {
+      const pid = Number(await readFile(pidFile(join(folder, 'redis')), 'utf8'));
+      process.kill(pid, 'SIGSTOP');
+      pausedPid = pid;
+    },
+    resume,
     async stop() {
+      resume(); // One that is stopped does not end.
       for (const client of clients) client.disconnect();
       await server.stop();
       await rm(folder, { recursive: true, force: true });

@@ -6,6 +6,12 @@ export interface TcpProxy {
   cut(): Promise<void>;
   /** Leaves every connection open and forwards nothing on it any more; new ones work. */
   freeze(): void;
+  /** Closes the next connection once the server has answered so many bytes; 0: as soon as the client has said something. */
+  cutNextAfter(bytes: number): void;
+  /** From now on every new connection is accepted, and closed so many milliseconds later; `undefined`: no more. */
+  closeAfter(ms: number | undefined): void;
+  /** Connections that it has accepted so far. */
+  readonly accepted: number;
   /** Listens again, on the same port. */
   restore(): Promise<void>;
 }
@@ -13,8 +19,13 @@ export interface TcpProxy {
 /** Stands in front of a server, to take it away from some of its clients and give it back. */
 export async function startTcpProxy(target: { path: string } | { host: string; port: number }): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  let [cutAfter, lifeMs, accepted]: [number | undefined, number | undefined, number] = [undefined, undefined, 0];
   const server = createServer((client) => {
+    accepted += 1;
+    if (lifeMs !== undefined) setTimeout(() => client.destroy(), lifeMs);
     const upstream = connect(target);
+    if (cutAfter !== undefined) cutOff(client, upstream, cutAfter);
+    cutAfter = undefined;
     for (const [socket, peer] of [
       [client, upstream],
       [upstream, client],
@@ -42,10 +53,28 @@ export async function startTcpProxy(target: { path: string } | { host: string; p
         socket.pause();
       }
     },
+    cutNextAfter(bytes) {
+      cutAfter = bytes;
+    },
+    closeAfter(ms) {
+      lifeMs = ms;
+    },
+    get accepted() {
+      return accepted;
+    },
     async restore() {
       await listen(server, port);
     },
   };
+}
+
+function cutOff(client: Socket, upstream: Socket, bytes: number): void {
+  let left = bytes;
+  if (bytes === 0) client.once('data', () => client.destroy());
+  upstream.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left <= 0) client.destroy();
+  });
 }
 
 function listen(server: Server, port: number): Promise<number> {

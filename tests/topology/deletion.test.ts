@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import { sql } from 'kysely';
 import { createEvent } from '../../src/bus/event.ts';
-import { EventLog, type Publication, type Published } from '../../src/bus/event-log.ts';
+import { EventLog, type Publication, type WitnessedPlace } from '../../src/bus/event-log.ts';
 import { keys } from '../../src/bus/keys.ts';
 import { appendToOutbox, channelRevision } from '../../src/bus/outbox.ts';
 import { OutboxPublisher } from '../../src/bus/outbox-publisher.ts';
@@ -13,9 +13,9 @@ import { blank, type Rest, restOf } from './rest.ts';
 /** A log that tells what it was given. */
 class TellingLog extends EventLog {
   readonly given: Publication[] = [];
-  override publish(publications: readonly Publication[]): Promise<Published[]> {
+  override relay(publications: readonly Publication[], ...of: [number, WitnessedPlace]): Promise<WitnessedPlace> {
     this.given.push(...publications);
-    return super.publish(publications);
+    return super.relay(publications, ...of);
   }
 }
 

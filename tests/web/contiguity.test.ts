@@ -112,6 +112,54 @@ describe('a filtered stream', () => {
   });
 });
 
+describe('a stream whose slot went to another one', () => {
+  test('keeps its place, marked, until it gets in again', () => {
+    const chain = new Contiguity();
+    chain.accept(frame(['snapshot', 41]));
+    chain.accept(frame(['status', 42]));
+    expect(chain.accept(frame(['evicted', `${idOf(42)}.e`]))).toBe('moved');
+    expect(chain.position).toBe(`${idOf(42)}.e`);
+    expect(chain.accept(frame(['resumed', 42]))).toBe('opened');
+    expect(chain.position).toBe(idOf(42));
+    expect(chain.accept(frame(['status', 43]))).toBe('next');
+    expect(chain.counters).toEqual({ ...NOTHING, events: 2, resumes: 1 });
+  });
+
+  test('is not taken for broken on a filtered stream, whose next event names the unmarked id', () => {
+    const steps: Step[] = [
+      ['ready', 10],
+      ['evicted', `${idOf(10)}.e`],
+      ['resumed', 10],
+      ['message', 14, 10],
+    ];
+    expect(run(...steps).verdicts).toEqual(['opened', 'moved', 'opened', 'next']);
+  });
+
+  test('is marked also when the server, which cannot reach its log, names no id', () => {
+    expect(run(['snapshot', 5], ['evicted', '']).position).toBe(`${idOf(5)}.e`);
+  });
+
+  test('does not believe the frame about what has arrived: what is missing is asked for, and a gap stays one', () => {
+    const { position, counters } = run(['snapshot', 5], ['evicted', `${idOf(9)}.e`], ['resumed', 9]);
+    expect(run(['snapshot', 5], ['evicted', `${idOf(9)}.e`]).position).toBe(`${idOf(5)}.e`);
+    expect(counters.gaps).toBe(1);
+    expect(position).toBe(idOf(9));
+  });
+
+  test('waits as well when it was refused without a frame', () => {
+    const chain = new Contiguity();
+    chain.refused();
+    expect(chain.position).toBeUndefined();
+    chain.accept(frame(['snapshot', 3]));
+    expect(chain.position).toBe(idOf(3));
+    chain.refused();
+    expect(chain.position).toBe(`${idOf(3)}.e`);
+    chain.accept(frame(['reset', '']));
+    chain.accept(frame(['snapshot', 8]));
+    expect(chain.position).toBe(idOf(8));
+  });
+});
+
 describe('a broken stream', () => {
   test('shows a gap once and goes on from there', () => {
     const { verdicts, counters } = run(['snapshot', 1], ['status', 2], ['status', 4], ['status', 5]);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { backoffMs } from '../../src/web/app/backoff.ts';
+import { backoffMs, calmBackoffMs } from '../../src/web/app/backoff.ts';
+import { placeOf, proofOf } from '../../src/web/app/event-id.ts';
 import { readFrame } from '../../src/web/app/frame.ts';
 import { examplePayload, MUTATION_OPS } from '../../src/web/app/mutations.ts';
 import { ALL_EVENTS, IDENTITIES, streamUrl, topologyStream } from '../../src/web/app/streams.ts';
@@ -16,14 +17,36 @@ describe('backoffMs', () => {
   });
 });
 
+describe('calmBackoffMs', () => {
+  test('is never shorter than five seconds and never longer than thirty', () => {
+    expect([1, 2, 3, 4, 60].map((refusals) => calmBackoffMs(refusals, 0))).toEqual([
+      5000, 10_000, 20_000, 20_000, 20_000,
+    ]);
+    expect(calmBackoffMs(1, 0.5)).toBe(6250);
+    expect(calmBackoffMs(60, 0.999_999)).toBe(30_000);
+  });
+});
+
+describe('placeOf', () => {
+  test.each([
+    ['k3v9.41', '.0a1b2c3d'],
+    ['k3v9.41', '.0a1b2c3d.7.e'],
+    ['k3v9.41', ''],
+    ['', ''],
+    ['nonsense', ''],
+  ])('is %p, and the proof is %p', (place, proof) => {
+    expect([placeOf(place + proof), proofOf(place + proof)]).toEqual([place, proof]);
+  });
+});
+
 describe('streamUrl', () => {
   test('opens a topology with a ticket and without a position', () => {
     expect(streamUrl('/api/v1', topologyStream('a b'), 't-1')).toBe('/api/v1/topologies/a%20b/events?ticket=t-1');
   });
 
   test('goes on after an id', () => {
-    expect(streamUrl('/api/v1', IDENTITIES, 't', 'k3v9.42')).toBe(
-      '/api/v1/identities/events?ticket=t&last_event_id=k3v9.42',
+    expect(streamUrl('/api/v1', IDENTITIES, 't', 'k3v9.42.0a1b2c3d.e')).toBe(
+      '/api/v1/identities/events?ticket=t&last_event_id=k3v9.42.0a1b2c3d.e',
     );
   });
 
@@ -36,6 +59,7 @@ describe('streamUrl', () => {
 describe('readFrame', () => {
   test('tells events from control frames', () => {
     expect(readFrame('reset', 'e.1.0a1b2c3d', '{"reason":"epoch"}').control).toBe('reset');
+    expect(readFrame('evicted', 'e.1.0a1b2c3d.e', '{"detail":"…"}').control).toBe('evicted');
     expect(readFrame('status', 'e.2', '{}').control).toBeUndefined();
   });
 

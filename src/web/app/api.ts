@@ -117,10 +117,28 @@ export class Api {
     return numberField(await this.#authorized('POST', '/streams/cut'), 'cut') ?? 0;
   }
 
+  /**
+   * Asks for a stream as an `EventSource` would, which hides from the page why it was refused; one that is granted is let
+   * go at once. Rejects with the refusal.
+   * @param path of the stream, with its query
+   */
+  async tryStream(path: string): Promise<void> {
+    const { token } = this;
+    await this.#watchSession(token, async () => {
+      const response = await this.#fetch('GET', path, undefined, token);
+      if (response.ok) await response.body?.cancel();
+      else await answerOf(response);
+    });
+  }
+
   async #authorized(method: string, path: string, body?: JsonRecord): Promise<JsonRecord> {
-    const token = this.token;
+    const { token } = this;
+    return this.#watchSession(token, () => this.#call(method, path, body, token));
+  }
+
+  async #watchSession<T>(token: string | undefined, action: () => Promise<T>): Promise<T> {
     try {
-      return await this.#call(method, path, body, token);
+      return await action();
     } catch (error) {
       // An answer to a former session says nothing about the present one.
       if (error instanceof ApiError && error.status === 401 && this.token === token) this.#onUnauthorized();
@@ -129,10 +147,14 @@ export class Api {
   }
 
   async #call(method: string, path: string, body?: JsonRecord, token?: string): Promise<JsonRecord> {
+    return answerOf(await this.#fetch(method, path, body, token));
+  }
+
+  #fetch(method: string, path: string, body?: JsonRecord, token?: string): Promise<Response> {
     const headers = new Headers();
     if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
     if (body !== undefined) headers.set('content-type', 'application/json');
-    const response = await fetch(API_BASE + path, {
+    return fetch(API_BASE + path, {
       method,
       headers,
       body: body === undefined ? null : JSON.stringify(body),
@@ -140,13 +162,16 @@ export class Api {
     }).catch(() => {
       throw new ApiError(0, 'The server cannot be reached.');
     });
-    // The connection may be lost in the middle of the body; what is there then is no JSON.
-    const text = await response.text().catch(() => '');
-    const answer = parseJson(text);
-    if (!response.ok) throw new ApiError(response.status, errorText(response, text, answer));
-    if (!isRecord(answer)) throw new ApiError(response.status, 'The server gave an answer that this page cannot read.');
-    return answer;
   }
+}
+
+async function answerOf(response: Response): Promise<JsonRecord> {
+  // The connection may be lost in the middle of the body; what is there then is no JSON.
+  const text = await response.text().catch(() => '');
+  const answer = parseJson(text);
+  if (!response.ok) throw new ApiError(response.status, errorText(response, text, answer));
+  if (!isRecord(answer)) throw new ApiError(response.status, 'The server gave an answer that this page cannot read.');
+  return answer;
 }
 
 /** What the server says is wrong: `detail`, or `error` from its rate limiter, or the plain text of other layers. */

@@ -3,7 +3,7 @@ import type { Frame } from './frame.ts';
 
 /**
  * What a frame does to the chain: `opened` starts or continues it after a connection was made, `next` is the event that
- * had to come, `moved` only moves the position, `duplicate` was here before, `gap` leaves something out.
+ * had to come, `moved` only changes the position, `duplicate` was here before, `gap` leaves something out.
  */
 export type Verdict = 'opened' | 'next' | 'moved' | 'duplicate' | 'gap';
 
@@ -24,6 +24,8 @@ export interface Counters {
  */
 export class Contiguity {
   #last: Cursor | undefined;
+  /** Since the stream was refused a slot, and until it gets in again: its position says so. */
+  #isRefused = false;
   #resetting = false;
   #counters: Counters = { events: 0, duplicates: 0, gaps: 0, resumes: 0, resets: 0 };
 
@@ -31,9 +33,12 @@ export class Contiguity {
     return this.#counters;
   }
 
-  /** The id up to which everything has arrived; `undefined` before the first frame. */
+  /**
+   * The id up to which everything has arrived; `undefined` before the first frame. While the stream is refused, it
+   * carries the mark with which a client waits for a free slot instead of taking one from another stream.
+   */
   get position(): string | undefined {
-    return this.#last && formatCursor(this.#last);
+    return this.#last && formatCursor({ ...this.#last, evicted: this.#isRefused });
   }
 
   /** Takes the next frame of the stream, over all of its connections. */
@@ -47,6 +52,11 @@ export class Contiguity {
     return verdict;
   }
 
+  /** The stream has no slot: from now on it waits for one. */
+  refused(): void {
+    this.#isRefused = true;
+  }
+
   #judge({ control, prev }: Pick<Frame, 'control' | 'prev'>, cursor: Cursor | undefined): Verdict {
     switch (control) {
       case 'reset':
@@ -57,6 +67,10 @@ export class Contiguity {
       case 'ready':
       case 'resumed':
         return this.#open(cursor);
+      case 'evicted':
+        // It claims no place: the chain goes on where it stands, wherever the server thinks that is.
+        this.refused();
+        return 'moved';
       case 'position':
         return this.#move(cursor, prev);
       case undefined:
@@ -67,6 +81,7 @@ export class Contiguity {
   /** A connection was made. Unless a reset was announced, it has to go on exactly where the chain stands. */
   #open(cursor: Cursor | undefined): Verdict {
     const last = this.#last;
+    this.#isRefused = false;
     // A server that cannot reach its log sends a snapshot without a place in it. That claims nothing; the next opening
     // frame is held to where the chain stands.
     if (cursor === undefined) return 'opened';

@@ -1,5 +1,6 @@
 import type { Verdict } from './contiguity.ts';
 import { create } from './dom.ts';
+import { placeOf } from './event-id.ts';
 import type { Frame } from './frame.ts';
 import { isRecord, numberField } from './json.ts';
 
@@ -54,7 +55,9 @@ function row({ frame, verdict, replayed }: Entry): HTMLLIElement {
   item.dataset.id = frame.id;
   item.dataset.name = nameOf(frame);
   item.dataset.verdict = verdict;
-  item.append(create('code', 'id', frame.id), create('span', 'name', nameOf(frame)), tag(frame, verdict, replayed));
+  const id = create('code', 'id', placeOf(frame.id));
+  id.title = frame.id;
+  item.append(id, create('span', 'name', nameOf(frame)), tag(frame, verdict, replayed));
   const time = timeOf(frame);
   if (time !== undefined) item.append(time);
   if (frame.control === undefined) item.dataset.origin = replayed ? 'replayed' : 'live';

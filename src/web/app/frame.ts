@@ -1,14 +1,14 @@
 import { isRecord, parseJson, textField } from './json.ts';
 
 /** Frames that steer the stream instead of telling of an event. */
-export const CONTROL_NAMES = ['snapshot', 'ready', 'resumed', 'reset', 'position'] as const;
+export const CONTROL_NAMES = ['snapshot', 'ready', 'resumed', 'reset', 'position', 'evicted'] as const;
 export type ControlName = (typeof CONTROL_NAMES)[number];
 
 /** One frame of a stream as the page looks at it. */
 export interface Frame {
   /** The SSE event name; `message` for an unnamed frame. */
   readonly name: string;
-  /** The SSE id, `<epoch>.<offset>`. */
+  /** The SSE id, `<epoch>.<offset>.<proof>`. */
   readonly id: string;
   /** Which control frame it is; `undefined` for an event. */
   readonly control: ControlName | undefined;

@@ -1,13 +1,17 @@
 import { API_BASE, type Api, ApiError, messageOf } from './api.ts';
-import { backoffMs } from './backoff.ts';
+import { backoffMs, calmBackoffMs } from './backoff.ts';
 import { CONTROL_NAMES, type Frame, readFrame } from './frame.ts';
-import { type StreamChoice, streamUrl } from './streams.ts';
+import { type StreamChoice, streamUrl, withQuery } from './streams.ts';
 
 /**
  * `cut`: the transport broke and the browser's `EventSource` reconnects by itself. `reconnecting`: the `EventSource` gave
- * up and the page opens a new one. `ended`: nobody tries any more.
+ * up and the page opens a new one. `refused`: the user has too many streams open, and the page waits for a free slot.
+ * `ended`: nobody tries any more.
  */
-export type StreamState = 'connecting' | 'live' | 'cut' | 'reconnecting' | 'ended';
+export type StreamState = 'connecting' | 'live' | 'cut' | 'reconnecting' | 'refused' | 'ended';
+
+/** Out of its way back: something is broken, or somebody else is in its place. */
+type Waiting = Extract<StreamState, 'reconnecting' | 'refused'>;
 
 /** What a stream tells about itself. */
 export interface StreamListener {
@@ -23,6 +27,10 @@ const WHY: Readonly<Record<'connecting' | 'live' | 'cut', string>> = {
   live: 'Events arrive as they happen.',
   cut: 'The connection is gone. Your browser reconnects by itself and says which id it saw last.',
 };
+
+const EVICTED = 'You have too many streams open; another one took this tab’s slot.';
+const REFUSED = 'You have too many streams open; no slot is free for this tab.';
+const REMEDY = 'Close another tab to let this one in.';
 
 /**
  * One stream, kept open: by the native `EventSource` where that reconnects, and with a fresh ticket where it has given
@@ -76,38 +84,56 @@ export class LiveStream {
     for (const name of [...CONTROL_NAMES, ...this.#choice.eventNames]) {
       source.addEventListener(name, (message: MessageEvent<string>) => {
         this.#failures = 0;
-        this.#listener.frameArrived(readFrame(name, message.lastEventId, message.data));
+        const frame = readFrame(name, message.lastEventId, message.data);
+        this.#listener.frameArrived(frame);
+        if (frame.control === 'evicted') this.#evicted();
       });
     }
   }
 
-  /** A browser hides why a stream was refused, so the page finds out what it can. */
+  /** The browser would ask again after a moment, and give up at the refusal. */
+  #evicted(): void {
+    this.#source?.close();
+    this.#waitForSlot(EVICTED);
+  }
+
+  /** A browser hides why a stream was refused, so the page asks for itself. */
   async #refused(): Promise<void> {
     this.#source?.close();
-    const { topologyId } = this.#choice;
     try {
-      if (topologyId !== undefined) await this.#api.topologyNames(topologyId);
+      // Without a position, so that it cannot take the slot of another stream; it is for looking only.
+      await this.#api.tryStream(withQuery(this.#choice.path, { once: '1' }));
     } catch (error) {
       this.#failed(error);
       return;
     }
-    this.#retry('The server refused the stream; most likely you have too many open (close other tabs).');
+    this.#retry('Your browser could not come back by itself, so the page does.');
   }
 
   #failed(error: unknown): void {
     if (this.#closed) return;
-    const isFinal = error instanceof ApiError && [401, 403, 404].includes(error.status);
-    if (isFinal) this.#tell('ended', messageOf(error));
+    const status = error instanceof ApiError ? error.status : 0;
+    if ([401, 403, 404].includes(status)) this.#tell('ended', messageOf(error));
+    else if (status === 429) this.#waitForSlot(REFUSED);
     else this.#retry(messageOf(error));
   }
 
   #retry(why: string): void {
-    if (this.#closed) return;
     this.#failures += 1;
-    const delay = backoffMs(this.#failures);
-    this.#tell('reconnecting', `${why} Next attempt in ${Math.max(1, Math.round(delay / 1000))} s.`);
+    this.#connectAfter(backoffMs(this.#failures), 'reconnecting', why, 'Asking for a fresh ticket …');
+  }
+
+  #waitForSlot(why: string): void {
+    this.#failures += 1;
+    const delay = calmBackoffMs(this.#failures);
+    this.#connectAfter(delay, 'refused', `${why} ${REMEDY}`, 'Asking whether a slot is free …');
+  }
+
+  #connectAfter(delay: number, state: Waiting, why: string, then: string): void {
+    if (this.#closed) return;
+    this.#tell(state, `${why} Next attempt in ${Math.max(1, Math.round(delay / 1000))} s.`);
     this.#timer = setTimeout(() => {
-      this.#tell('reconnecting', 'Asking for a fresh ticket …');
+      this.#tell(state, then);
       void this.#connect();
     }, delay);
   }

@@ -1,7 +1,8 @@
 import { type Cursor, parseCursor } from '../../bus/cursor.ts';
 import { type Api, messageOf } from './api.ts';
 import { Contiguity, type Counters } from './contiguity.ts';
-import { find } from './dom.ts';
+import { create, find } from './dom.ts';
+import { placeOf, proofOf } from './event-id.ts';
 import { type Entry, EventList } from './event-list.ts';
 import type { Frame } from './frame.ts';
 import { isRecord, textField } from './json.ts';
@@ -20,6 +21,7 @@ const STATE_TEXTS: Readonly<Record<StreamState, string>> = {
   live: 'live',
   cut: 'cut, reconnecting…',
   reconnecting: 'reconnecting…',
+  refused: 'refused, waiting…',
   ended: 'ended',
 };
 
@@ -95,8 +97,14 @@ export class StreamView {
     this.#state.dataset.state = state;
     this.#why.textContent = why;
     this.#cut.disabled = state !== 'live';
-    if (state === 'cut' || state === 'reconnecting') this.#lostAt ??= Date.now();
+    if (['cut', 'reconnecting', 'refused'].includes(state)) this.#lostAt ??= Date.now();
+    if (state === 'refused') this.#refused();
     if (state === 'live') this.#cutNote.textContent = '';
+  }
+
+  #refused(): void {
+    this.#chain.refused();
+    this.#drawPosition();
   }
 
   #frameArrived(frame: Frame): void {
@@ -145,7 +153,7 @@ export class StreamView {
     this.#drawTimer = undefined;
     this.#list.add(this.#waiting);
     this.#waiting = [];
-    this.#position.textContent = this.#chain.position ?? 'none yet';
+    this.#drawPosition();
     const { counters } = this.#chain;
     for (const name of COUNTED) this.#counts[name].textContent = String(counters[name]);
     this.#counts.gaps.dataset.broken = String(counters.gaps > 0);
@@ -154,13 +162,24 @@ export class StreamView {
     this.#resumeNote.textContent = this.#resumption === undefined ? '' : describe(this.#resumption);
   }
 
+  #drawPosition(): void {
+    const { position } = this.#chain;
+    if (position === undefined) {
+      this.#position.textContent = 'none yet';
+      return;
+    }
+    const proof = create('span', 'id-proof', proofOf(position));
+    proof.title = 'The proof: it stands for this event and all before it.';
+    this.#position.replaceChildren(placeOf(position), proof);
+  }
+
   #drawVerdict({ events, gaps, duplicates }: Counters): void {
     const broken = gaps > 0 || duplicates > 0;
     const waiting = this.#chain.position === undefined;
     this.#verdict.dataset.verdict = broken ? 'broken' : waiting ? 'waiting' : 'complete';
     if (broken) this.#verdict.textContent = 'The stream is not what was promised: something is missing or came twice.';
     else if (waiting) this.#verdict.textContent = 'Waiting for the stream to say where it stands.';
-    else this.#verdict.textContent = `Complete: ${plural(events, 'event')}, none missing, none twice.`;
+    else this.#verdict.textContent = `Complete: ${plural(events, 'event')}, no gap, no repeat.`;
   }
 
   async #cutConnection(): Promise<void> {
@@ -177,7 +196,7 @@ export class StreamView {
 
 function describe({ id, awayMs, replayed }: Resumption): string {
   const away = awayMs === undefined ? '' : ` after ${(awayMs / 1000).toFixed(1)} s away`;
-  return `Resumed from ${id}${away}: ${replayed === 0 ? 'nothing was missed' : `${plural(replayed, 'missed event')} replayed`}.`;
+  return `Resumed from ${placeOf(id)}${away}: ${replayed === 0 ? 'nothing was missed' : `${plural(replayed, 'missed event')} replayed`}.`;
 }
 
 function plural(count: number, thing: string): string {

@@ -52,7 +52,12 @@ export const ALL_EVENTS: StreamChoice = {
  * @param lastEventId where to go on; without it the stream starts with what is now
  */
 export function streamUrl(base: string, choice: StreamChoice, ticket: string, lastEventId?: string): string {
-  const query = new URLSearchParams({ ticket });
-  if (lastEventId !== undefined) query.set('last_event_id', lastEventId);
-  return `${base}${choice.path}${choice.path.includes('?') ? '&' : '?'}${query}`;
+  return (
+    base + withQuery(choice.path, { ticket, ...(lastEventId === undefined ? {} : { last_event_id: lastEventId }) })
+  );
+}
+
+/** The path with more parameters in its query. */
+export function withQuery(path: string, parameters: Readonly<Record<string, string>>): string {
+  return `${path}${path.includes('?') ? '&' : '?'}${new URLSearchParams(parameters)}`;
 }

@@ -12,7 +12,7 @@ export const REFUSALS: readonly Refusal[] = [
   ['add_lan', { name: 7 }, notNamed('name')],
   ['add_lan', { name: null }, notNamed('name')],
   ['add_lan', { name: '' }, notNamed('name')],
-  ['add_lan', { name: 'a\0b' }, "MutationError: 'name' must not hold NUL"],
+  ['add_lan', { name: 'a\0b' }, "MutationError: 'name' must not hold NUL or half of a surrogate pair"],
   ['add_lan', { name: 'dmz' }, "IntegrityError: LAN 'dmz' already exists"],
   ['add_lan', { name: 'lab', subnet: 7 }, notNamed('subnet')],
   ['add_lan', { name: 'lab', is_dmz: 'no' }, "MutationError: 'is_dmz' must be true or false"],

@@ -1,0 +1,134 @@
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import type { Snapshot } from '../../src/stream/connection.ts';
+import { recovery } from '../../src/stream/recovery.ts';
+import { until } from '../support/until.ts';
+import { createHarness, type Harness } from './harness.ts';
+import type { Paper } from './paper.ts';
+
+const TIMEOUT_MS = 30_000;
+
+let harness: Harness;
+beforeEach(async () => {
+  harness = await createHarness();
+});
+afterEach(() => harness.stop());
+
+/** The newest events are lost: Redis is back with what it held at the last backup. */
+async function comeBackOlder(): Promise<void> {
+  await harness.server.down();
+  await harness.server.restore();
+  await harness.server.up();
+  await until('redis', () => harness.log.position('log').catch(() => undefined));
+}
+
+/** Publishes other events in the place of the lost ones, one by one. */
+async function goOn(count: number): Promise<void> {
+  for (let n = 0; n < count; n += 1) await harness.publish('identity.merged');
+}
+
+/** From the last reset on: it names the loss, begins again, and misses nothing of what comes then. */
+async function expectReset(paper: Paper, newest: number): Promise<void> {
+  const since = () => paper.frames.slice(paper.frames.findLastIndex(({ event }) => event === 'reset'));
+  const offsets = () =>
+    since()
+      .slice(1)
+      .map(({ id }) => Number(id?.split('.')[1]));
+  await until('a reset and all that came then', () => since()[0]?.event === 'reset' && offsets().at(-1) === newest);
+  expect(since()[0]?.data).toEqual({ reason: 'ahead' });
+  const [first = 0] = offsets();
+  expect(offsets()).toEqual(Array.from({ length: newest - first + 1 }, (_, index) => first + index));
+}
+
+// Fewer than were lost, as many, more: the log is shorter than what the client has, as long, longer.
+describe.each([1, 2, 3, 5])('two events are lost, and %i others come', (count) => {
+  test(
+    'a live connection is reset before it is told any of them',
+    async () => {
+      await harness.publish('identity.formed');
+      const { paper, connection } = await harness.connect();
+      await until('live', () => connection.state === 'live');
+      await harness.server.backup();
+      await harness.publish('identity.formed', 'identity.formed');
+      await until('the events', () => connection.offset === 3);
+      await comeBackOlder();
+      await goOn(count);
+      await expectReset(paper, 1 + count);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'a connection that was ahead of its node’s tail is reset although the tail has noticed nothing',
+    async () => {
+      await harness.publish('identity.formed');
+      await until('the tail', () => harness.tail.cursor.offset === 1);
+      const { paper, connection } = await harness.connect();
+      await until('live', () => connection.state === 'live');
+      await harness.server.backup();
+      await harness.tailAway();
+      await harness.publish('identity.formed', 'identity.formed');
+      const returning = await harness.connect({ request: { kind: 'from', cursor: await cursorAt(1) } });
+      const fresh = await harness.connect();
+      for (const ahead of [returning, fresh]) {
+        await until('ahead', () => ahead.connection.offset === 3 && ahead.connection.state === 'live');
+      }
+      await comeBackOlder();
+      harness.tailBack();
+      await goOn(count);
+      await expectReset(returning.paper, 1 + count);
+      await expectReset(fresh.paper, 1 + count);
+      // One who never had the lost events goes on.
+      await until('the events', () => connection.offset === 1 + count);
+      expect(paper.frames.map(({ event }) => event)).toEqual(['ready', ...Array(count).fill('merged')]);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'a connection whose position was read before is reset when its snapshot is there',
+    async () => {
+      await harness.publish('identity.formed');
+      await harness.server.backup();
+      await harness.publish('identity.formed', 'identity.formed');
+      await until('the tail', () => harness.tail.cursor.offset === 3);
+      let reads = 0;
+      const snapshot = async (): Promise<Snapshot> => {
+        reads += 1;
+        if (reads === 1) {
+          await comeBackOlder();
+          await until('the tail to notice', () => harness.tail.cursor.offset === 1);
+        }
+        return { revision: 0, data: {} };
+      };
+      const { paper } = await harness.connect({ snapshot });
+      await goOn(count);
+      await expectReset(paper, 1 + count);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+test(
+  'control: without proofs a live connection goes on over the hole',
+  async () => {
+    harness.parts = { ...harness.parts, recovery: { ...recovery, proves: () => true } };
+    await harness.publish('identity.formed');
+    const { paper, connection } = await harness.connect();
+    await until('live', () => connection.state === 'live');
+    await harness.server.backup();
+    await harness.publish('identity.formed', 'identity.formed');
+    await until('the events', () => connection.offset === 3);
+    await harness.tailAway();
+    await comeBackOlder();
+    await goOn(3);
+    harness.tailBack();
+    await until('the newest event', () => connection.offset === 4);
+    expect(paper.frames.map(({ event }) => event)).toEqual(['ready', 'formed', 'formed', 'merged']);
+  },
+  TIMEOUT_MS,
+);
+
+async function cursorAt(offset: number) {
+  const { epoch, readerProof } = await harness.log.position('identity', offset);
+  return { epoch, offset, proof: readerProof, revision: 0 };
+}
