@@ -46,6 +46,11 @@ export class Archive {
     await this.#copyAllThen(['flushall']);
   }
 
+  /** Deletes what numbers the log, and nothing else: whoever asks next begins it anew. */
+  async behead(): Promise<void> {
+    await this.#copyAllThen(['del', keys.meta]);
+  }
+
   /** Trims a channel to the events from `offset` on. */
   async trim(channel: string, offset: number): Promise<void> {
     await this.#copyAllThen(['xtrim', keys.stream(channel), 'MINID', entryId(offset)]);
