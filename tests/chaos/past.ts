@@ -1,4 +1,5 @@
 import { LOG_CHANNEL } from '../../src/bus/channel.ts';
+import { NO_PROOF } from '../../src/bus/cursor.ts';
 import { nameOf, type Place } from './place.ts';
 
 /** An event as a channel's stream held it. */
@@ -35,6 +36,10 @@ class Line {
   readonly lost = new Set<string>();
   trimmedBelow = 0;
 
+  isContinuedBy({ offset, before }: Kept): boolean {
+    return (this.now.get(offset - 1) ?? (this.now.size === 0 ? NO_PROOF : undefined)) === before;
+  }
+
   hold(kept: Kept): void {
     this.now.set(kept.offset, kept.proof);
     const known = this.all.get(kept.offset) ?? [];
@@ -63,7 +68,7 @@ export class Past {
     // An epoch that is rotated leaves the streams as they are: who has not noticed yet reads on under the old name.
     for (const [key, other] of this.#lines) {
       if (other === line || !key.endsWith(` ${channel}`)) continue;
-      for (const kept of sight.entries) if (other.now.get(kept.offset - 1) === kept.before) other.hold(kept);
+      for (const kept of sight.entries) if (other.isContinuedBy(kept)) other.hold(kept);
     }
     line.trimmedBelow = Math.max(line.trimmedBelow, sight.first ?? sight.newest + 1);
     for (const [offset, proof] of line.wasThere ?? []) {

@@ -96,6 +96,9 @@ describe('what is right', () => {
     const past = pastOf(...PAST);
     past.record('f', CHANNEL, { entries: [...PAST, kept(6)], first: 1, newest: 6 });
     expect(verdict(past, WATCH, '', snapshot(id(5)), told(6))).toEqual([]);
+    const empty = pastOf();
+    empty.record('f', CHANNEL, { entries: [kept(1)], first: 1, newest: 1 });
+    expect(verdict(empty, WATCH, '', snapshot(id(0)), told(1))).toEqual([]);
     const flushed = pastOf(...PAST);
     flushed.record('f', CHANNEL, { entries: [kept(6, { before: proof(5, 'b') })], first: 6, newest: 6 });
     expect(verdict(flushed, WATCH, '', snapshot(id(5)), told(6)).join('; ')).toMatch(/is not in the log/);
