@@ -18,8 +18,8 @@ const openScript = script(openSource);
 const closeScript = script(unusedSource, closeSource);
 const destroyScript = script(unusedSource, destroySource);
 
-/** So many groups are destroyed by one command: a few milliseconds of Redis. */
-const DESTROY_BATCH = 500;
+/** So many groups are destroyed by one command: a millisecond or two of Redis. */
+const DESTROY_BATCH = 200;
 
 /** The consumer group of one connection, on the stream of its channel. */
 export interface Group {
