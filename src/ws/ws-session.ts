@@ -7,13 +7,13 @@ import { AppError, describeError } from '../errors.ts';
 import { backendRefusalOf, refusalOf } from '../http/errors.ts';
 import { parseJsonMessage } from '../http/json-body.ts';
 import { type Answer, publicationOf, publishAll } from '../ingress/publications.ts';
-import { PublishQueue } from '../ingress/publish-queue.ts';
 import type { Connection } from '../stream/connection.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { type Caller, openDeclared, streamAt } from '../stream/open-declared.ts';
 import type { Peer } from '../stream/socket-progress.ts';
 import { resumptionFrom, resumptionOf, type Streams } from '../stream/streams.ts';
 import type { Log } from '../telemetry/log.ts';
+import { Gate } from './gate.ts';
 import { type Socket, SocketWriter } from './socket-writer.ts';
 import { errorFields, WS_CODES, type WsCodeName } from './ws-codes.ts';
 import type { WsTransport } from './ws-transport.ts';
@@ -76,7 +76,10 @@ export class WsSession {
   readonly #parts: WsParts;
   readonly #socket: Socket;
   readonly #writer: SocketWriter;
-  readonly #publishing: PublishQueue;
+  /** In front of publishing. */
+  readonly #gate = new Gate(() => this.#assertStillValid());
+  /** Messages that are being published. */
+  readonly #publishing = new Set<Promise<void>>();
   readonly #streams = new Map<string, Stream>();
   readonly #tasks: (() => Promise<void> | undefined)[] = [];
   #running = false;
@@ -90,7 +93,6 @@ export class WsSession {
     this.#socket = socket;
     this.#parts = parts;
     this.#writer = new SocketWriter(socket, parts.streams.stalls, peer, () => this.#end('flood'));
-    this.#publishing = new PublishQueue((publications) => this.#publishNow(publications));
   }
 
   /** Greets, and signs in whoever brought a token or a ticket along. */
@@ -106,7 +108,7 @@ export class WsSession {
     this.#timer = setTimeout(() => this.#end('auth_timeout'), authMs);
     if (!hasCredentials(request)) return;
     this.#enqueue(0, {}, () =>
-      this.#signIn(async () => (await this.#parts.authenticator.authenticateStream(request)).principal),
+      this.#signIn({}, async () => (await this.#parts.authenticator.authenticateStream(request)).principal),
     );
   }
 
@@ -143,9 +145,7 @@ export class WsSession {
     const retryMs = Math.round(this.#parts.retryMs * (0.75 + Math.random() / 2));
     this.#writer.say({ op: 'bye', retry_ms: retryMs });
     this.#tasks.length = 0;
-    await this.#publishing.idle();
-    // After the answers, which wait for the same.
-    await Promise.resolve();
+    await Promise.all(this.#publishing);
     this.#end('restart');
   }
 
@@ -187,9 +187,14 @@ export class WsSession {
 
   #handle(message: JsonObject, cost: number): Promise<void> | undefined {
     if (message.op === 'publish') {
-      const isAnswered = this.#publish(message).catch((error: unknown) => this.#tellError(message, error));
       // Not waited for: the next message may be published with it.
-      void isAnswered.finally(() => this.#answered(cost));
+      const published = this.#publish(message)
+        .catch((error: unknown) => this.#tellError(message, error))
+        .finally(() => {
+          this.#publishing.delete(published);
+          this.#answered(cost);
+        });
+      this.#publishing.add(published);
       return undefined;
     }
     const pending = this.#perform(message);
@@ -221,17 +226,17 @@ export class WsSession {
   #auth(message: JsonObject): Promise<void> {
     const { token } = message;
     if (typeof token !== 'string') throw new AppError('invalid', 'token must be a string');
-    return this.#signIn(() => this.#parts.authenticator.authenticateToken(token));
+    return this.#signIn(message, () => this.#parts.authenticator.authenticateToken(token));
   }
 
   /** Takes up who it is, or a newer session of the same user. */
-  async #signIn(authenticate: () => Promise<Principal>): Promise<void> {
+  async #signIn(message: JsonObject, authenticate: () => Promise<Principal>): Promise<void> {
     const { streams } = this.#parts;
     const heard = streams.revocations;
     const principal = await authenticate().catch((error: unknown) => {
       const refused = refusalOf(error);
       if (this.#caller !== undefined || refused === undefined || WS_CODES[refused.code].ends !== 'sign-in') throw error;
-      this.#tellError({ op: 'auth' }, error);
+      this.#tellError({ ...message, op: 'auth' }, error);
       return this.#end(refused.code);
     });
     if (principal === undefined || this.#closed) return;
@@ -242,7 +247,8 @@ export class WsSession {
     this.#caller = { principal, heard, release: streams.attend(principal, heard, () => this.#end('session_ended')) };
     for (const { connection } of [...this.#streams.values()]) streams.renew(connection, principal, heard);
     this.#endAt(principal.expiresAt);
-    this.#writer.say({ op: 'auth', user: principal.username, role: principal.role, expires_at: principal.expiresAt });
+    const { username, role, expiresAt } = principal;
+    this.#writer.say({ op: 'auth', ...refOf(message), user: username, role, expires_at: expiresAt });
   }
 
   #endAt(time: number): void {
@@ -299,19 +305,16 @@ export class WsSession {
     assertRole(this.#signed().principal, PUBLISHERS);
     const checked = eventsOf(message).map(publicationOrError);
     const good = checked.filter((each): each is Publication => !(each instanceof AppError));
-    const answers = good.length === 0 ? [] : [...(await this.#publishing.add(good))];
+    await this.#gate.pass();
+    const answers = await publishAll(this.#parts.log, good, this.#parts.logger);
     const results = checked.map((each) => (each instanceof AppError ? each : answers.shift())).map(resultOf);
     this.#writer.say({ op: 'published', ...refOf(message), results });
   }
 
   /** The database is asked each time: a session that was revoked a moment ago publishes nothing. */
-  async #publishNow(publications: readonly Publication[]): Promise<readonly Answer[]> {
-    const { authenticator, log, logger } = this.#parts;
-    const caller = this.#caller;
-    if (caller === undefined || !(await authenticator.stillValid(caller.principal, PUBLISHERS))) {
-      throw new AppError('unauthenticated', 'The session has ended; sign in again');
-    }
-    return publishAll(log, publications, logger);
+  async #assertStillValid(): Promise<void> {
+    if (await this.#parts.authenticator.stillValid(this.#signed().principal, PUBLISHERS)) return;
+    throw new AppError('unauthenticated', 'The session has ended; sign in again');
   }
 
   // --- the end -------------------------------------------------------------------------------------------------------

@@ -258,7 +258,13 @@ describe('a connection', () => {
         leave: () => {},
         join: (member) => {
           joined = member;
-          return hub.join({ view: member.view, onBatch: () => {}, onBreak: () => {}, onReconnect: () => {} });
+          return hub.join({
+            view: member.view,
+            framing: member.framing,
+            onBatch: () => {},
+            onBreak: () => {},
+            onReconnect: () => {},
+          });
         },
       },
       log: {

@@ -11,6 +11,7 @@ export class RawWsClient {
   largest = 0;
   #socket: Socket | undefined;
   #bytes: Buffer = Buffer.alloc(0);
+  #unsent: Buffer = Buffer.alloc(0);
   #isOpen = false;
   #pauseMs = 0;
 
@@ -25,6 +26,7 @@ export class RawWsClient {
           client.#take(bytes);
           client.#rest();
         },
+        drain: () => client.#write(),
         close: () => {
           client.closed = true;
         },
@@ -50,9 +52,16 @@ export class RawWsClient {
     return this.texts.map((text) => JSON.parse(text));
   }
 
-  /** @returns bytes of it that the socket has taken */
-  send(message: object): number {
-    return this.#socket?.write(masked(JSON.stringify(message))) ?? 0;
+  send(message: object, times = 1): void {
+    const one = masked(JSON.stringify(message));
+    this.#unsent = Buffer.concat([this.#unsent, ...Array.from({ length: times }, () => one)]);
+    this.#write();
+  }
+
+  /** What the socket takes of what is to be sent; it says when it takes more. */
+  #write(): void {
+    if (this.#unsent.length > 0)
+      this.#unsent = this.#unsent.subarray(Math.max(0, this.#socket?.write(this.#unsent) ?? 0));
   }
 
   pause(): void {
