@@ -158,6 +158,25 @@ describe('a session', () => {
     await client.untilEnded();
   }
 
+  test('of another role ends the streams that showed what the former may see; they come back as the new one', async () => {
+    const { uuid, token: before } = await newUser(plane, node, 'admin');
+    const socket = await open({ token: before });
+    await socket.subscribe('a', '/events?topics=system.>');
+    await socket.untilEvent('a', 'ready');
+    await plane.database.db.updateTable('users').set({ role: 'viewer' }).where('uuid', '=', uuid).execute();
+    expect(await socket.ask({ op: 'auth', token: before })).toMatchObject({ op: 'auth', role: 'viewer' });
+    await socket.untilEvent('a', 'end');
+    await socket.subscribe('a', '/events?topics=system.>');
+    await until('it to be open again', () => socket.named('a', 'ready').length === 2);
+    const seen = socket.of('a').length;
+    for (const topic of ['system.secret', 'system.log']) {
+      await call(node.url, token, 'POST', '/events', { topic, payload: {} });
+    }
+    await until('what a viewer may see', () => socket.of('a').length > seen);
+    expect(socket.of('a').at(-1)?.data.topic).toBe('system.log');
+    expect(socket.of('a')).toHaveLength(seen + 1);
+  });
+
   test('of another user does not take a socket over', async () => {
     const [mine, other] = [await newUser(plane, node), await newUser(plane, node)];
     const socket = await open({ token: mine.token });
