@@ -25,20 +25,18 @@ export interface ConnectionParts extends Omit<PublisherParts, 'onProgress'> {
   readonly mayPublish: (topic: string) => boolean;
   readonly refusals: RareWarning;
   readonly violations: RareWarning;
+  readonly cuts: RareWarning;
   /** Called once, when the other side is gone and Redis has all that it published. */
   readonly onDone: (connection: Connection) => void;
 }
 
 /**
- * Bytes of a connection that wait for Redis. Beyond that its socket is not read, so that whoever publishes waits, too: some
- * 20,000 small events. More than any frame, and far more than one read.
+ * Bytes of a connection that wait for Redis, some 6,000 small events. Beyond that its socket is not read, so that whoever
+ * publishes waits, too. Twice as much as a frame and a read, or a frame that is half there could not be finished.
  */
 const HELD_BYTES = 4 * 1024 * 1024;
 /** Patterns of one connection. DECNET's own clients have ten at most. */
 const MAX_PATTERNS = 256;
-/** Frames of one step, and bytes after which a step ends: about a millisecond. */
-const STEP_FRAMES = 32;
-const STEP_BYTES = 64 * 1024;
 const MAX_NAME = 100;
 const BYE = encodeFrame('BYE');
 
@@ -126,24 +124,28 @@ export class Connection implements Task {
     this.#publisher.giveUp();
   }
 
-  step(): boolean {
-    let [frames, bytes] = [0, 0];
+  step(end: number): boolean {
+    let mayHaveMore = false;
     try {
-      while (frames < STEP_FRAMES && bytes < STEP_BYTES && this.#publisher.heldBytes <= HELD_BYTES) {
-        const frame = this.#reader.next();
-        if (frame === undefined) break;
-        frames += 1;
-        bytes += frame.body.length;
-        this.#on(frame);
-      }
+      mayHaveMore = this.#readUntil(end);
     } catch (error) {
       this.#onViolation(error);
     }
     this.#publisher.flush();
     this.#regulate();
-    const mayHaveMore = frames === STEP_FRAMES || bytes >= STEP_BYTES;
     if (!mayHaveMore) this.#finish();
     return mayHaveMore;
+  }
+
+  /** @returns false when there is nothing more to read, or nothing more may be held */
+  #readUntil(end: number): boolean {
+    do {
+      if (this.#publisher.heldBytes > HELD_BYTES) return false;
+      const frame = this.#reader.next();
+      if (frame === undefined) return false;
+      this.#on(frame);
+    } while (performance.now() < end);
+    return true;
   }
 
   #on(frame: Frame): void {
@@ -152,8 +154,7 @@ export class Connection implements Task {
     if (verb !== 'PUB' && frame.body.length > 0) parseBody(frame.body);
     switch (verb) {
       case 'HELLO':
-        this.#name = argument.slice(0, MAX_NAME);
-        this.#parts.logger.info('a peer of the bus socket says hello', { peer: this.#name });
+        this.#onHello(argument.slice(0, MAX_NAME));
         break;
       case 'PUB':
         this.#onPublication(argument, frame.body);
@@ -175,6 +176,12 @@ export class Connection implements Task {
       case 'EVT':
         throw new ProtocolError('EVT, which only this side sends');
     }
+  }
+
+  #onHello(name: string): void {
+    // Once, however often it is said.
+    if (this.#name === '') this.#parts.logger.info('a peer of the bus socket says hello', { peer: name });
+    this.#name = name;
   }
 
   #onPublication(topic: string, body: Uint8Array): void {
@@ -202,9 +209,9 @@ export class Connection implements Task {
   }
 
   #onViolation(error: unknown): void {
-    if (!(error instanceof ProtocolError)) throw error;
+    // Whatever it is: nobody knows what this connection says next.
     this.#parts.stats.violations += 1;
-    this.#parts.violations.warn({ peer: this.#name, error: error.message });
+    this.#parts.violations.warn({ peer: this.#name, error: describeError(error) });
     this.#hasEnded = true;
     this.#reader.clear();
     this.#close();
@@ -243,9 +250,7 @@ export class Connection implements Task {
   #finish(): void {
     if (!this.#hasEnded || !this.#publisher.isIdle || this.#isDone) return;
     this.#isDone = true;
-    if (this.#reader.isInside) {
-      this.#parts.logger.warn('a connection of the bus socket ended in the middle of a frame', { peer: this.#name });
-    }
+    if (this.#reader.isInside) this.#parts.cuts.warn({ peer: this.#name });
     this.#parts.onDone(this);
   }
 }

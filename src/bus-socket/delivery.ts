@@ -9,9 +9,6 @@ import type { Task, Turns } from './turns.ts';
 
 /** Events between the tail and the connections. The tail reads a megabyte at a time and does not wait. */
 const BACKLOG: QueueLimits = { items: 65_536, bytes: 32 * 1024 * 1024 };
-/** Events of one step, and bytes after which it ends: about a millisecond. */
-const STEP_EVENTS = 16;
-const STEP_BYTES = 128 * 1024;
 /** What an entry costs beside its text. */
 const ENTRY_BYTES = 512;
 
@@ -43,15 +40,13 @@ export class Delivery implements Task {
     this.#isBehind = true;
   }
 
-  step(): boolean {
+  step(end: number): boolean {
     const due = new Set<Connection>();
-    let bytes = 0;
-    for (let events = 0; events < STEP_EVENTS && bytes < STEP_BYTES; events += 1) {
+    do {
       const entry = this.#backlog.shift();
       if (entry === undefined) break;
-      bytes += entry.data.length;
       this.#deliver(entry, due);
-    }
+    } while (performance.now() < end);
     for (const connection of due) connection.flush();
     this.#isBehind &&= this.#backlog.length > 0;
     return this.#backlog.length > 0;

@@ -37,7 +37,7 @@ const KEPT_BYTES = 64 * 1024;
 
 /** Finds the frames in bytes that come in pieces of any size. What it holds is bounded by what its owner pushes. */
 export class FrameReader {
-  #bytes = new Uint8Array(0);
+  #bytes = Buffer.alloc(0);
   #start = 0;
   #end = 0;
   /** The line is known to have no end before this. */
@@ -79,7 +79,8 @@ export class FrameReader {
     if (this.#header === undefined) return undefined;
     this.#bodyBytes ??= this.#readLength();
     if (this.#bodyBytes === undefined || this.buffered < this.#bodyBytes) return undefined;
-    const body = this.#take(this.#bodyBytes);
+    const body = this.#bytes.subarray(this.#start, this.#start + this.#bodyBytes);
+    this.#start += body.length;
     const frame = { ...this.#header, body };
     this.#header = undefined;
     this.#bodyBytes = undefined;
@@ -88,30 +89,24 @@ export class FrameReader {
   }
 
   #readHeader(): Header | undefined {
-    const from = Math.max(this.#searched, this.#start);
-    const found = this.#bytes.subarray(from, this.#end).indexOf(NEWLINE);
-    const length = (found === -1 ? this.#end : from + found) - this.#start;
+    // Behind the end there are zeros only.
+    const found = this.#bytes.indexOf(NEWLINE, Math.max(this.#searched, this.#start));
+    const length = (found === -1 ? this.#end : found) - this.#start;
     if (length > MAX_HEADER_BYTES) throw new ProtocolError(`a header of more than ${MAX_HEADER_BYTES} bytes`);
     this.#searched = this.#end;
     if (found === -1) return undefined;
     this.#searched = 0;
-    const header = parseHeader(this.#take(length));
-    this.#take(1);
-    return header;
+    const line = this.#bytes.toString('latin1', this.#start, found);
+    this.#start = found + 1;
+    return parseHeader(line);
   }
 
   #readLength(): number | undefined {
     if (this.buffered < LENGTH_BYTES) return undefined;
-    const { buffer, byteOffset, byteLength } = this.#take(LENGTH_BYTES);
-    const length = new DataView(buffer, byteOffset, byteLength).getUint32(0);
+    const length = this.#bytes.readUInt32BE(this.#start);
     assertBodyBytes(length);
+    this.#start += LENGTH_BYTES;
     return length;
-  }
-
-  #take(length: number): Uint8Array {
-    const taken = this.#bytes.subarray(this.#start, this.#start + length);
-    this.#start += length;
-    return taken;
   }
 
   /** Into a new buffer of twice the size, so that each byte is copied a few times at most; what was handed out stays as it is. */
@@ -119,7 +114,7 @@ export class FrameReader {
     if (this.#end + length <= this.#bytes.length) return;
     const rest = this.#bytes.subarray(this.#start, this.#end);
     const needed = rest.length + length;
-    this.#bytes = new Uint8Array(rest.length === 0 ? needed : needed * 2);
+    this.#bytes = Buffer.alloc(rest.length === 0 ? needed : needed * 2);
     this.#bytes.set(rest);
     this.#searched = Math.max(0, this.#searched - this.#start);
     this.#end = rest.length;
@@ -128,18 +123,17 @@ export class FrameReader {
 
   #giveBack(): void {
     if (this.buffered > 0 || this.#bytes.length <= KEPT_BYTES) return;
-    this.#bytes = new Uint8Array(0);
+    this.#bytes = Buffer.alloc(0);
     this.#start = 0;
     this.#end = 0;
     this.#searched = 0;
   }
 }
 
-const asAscii = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 const ASCII = /^[\0-\x7f]*$/;
 
-function parseHeader(bytes: Uint8Array): Header {
-  const line = asAscii(bytes).replace(/\r$/, '');
+function parseHeader(text: string): Header {
+  const line = text.endsWith('\r') ? text.slice(0, -1) : text;
   if (line === '') throw new ProtocolError('an empty header');
   if (!ASCII.test(line)) throw new ProtocolError('a header that is not ASCII');
   const space = line.indexOf(' ');

@@ -20,7 +20,7 @@ export interface PublisherParts {
 }
 
 /** Travel to Redis as one script call: it holds up everything else there. */
-const BATCH_EVENTS = 256;
+const BATCH_EVENTS = 128;
 const BATCH_BYTES = 256 * 1024;
 /** What an event costs beside its text. */
 const EVENT_BYTES = 512;

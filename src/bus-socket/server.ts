@@ -112,7 +112,7 @@ class Server {
   #allDone = Promise.withResolvers<void>();
 
   constructor({ options, events, logger, stopMs = STOP_MS }: BusSocketParts) {
-    const turns = new Turns();
+    const turns = new Turns(logger);
     this.#logger = logger;
     this.#stopMs = stopMs;
     this.#parts = {
@@ -124,6 +124,7 @@ class Server {
       mayPublish: matcher(options.publish),
       refusals: new RareWarning(logger, 'a publication of the bus socket was refused'),
       violations: new RareWarning(logger, 'a peer of the bus socket broke the rules; its connection ends'),
+      cuts: new RareWarning(logger, 'a connection of the bus socket ended in the middle of a frame'),
       onDone: (connection) => this.#onDone(connection),
     };
     const delivery = new Delivery(this.#connections, turns, this.stats, logger);

@@ -38,9 +38,10 @@ export function restrict(path: string, group: string, logger: Log): void {
  * @throws when somebody listens there, or when there is something else than a socket
  */
 export async function publishSocket(temporary: string, path: string): Promise<() => void> {
+  const ours = lstatSync(temporary);
   try {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-      if (isLinked(temporary, path)) return whileOurs(path);
+      if (isLinked(temporary, path)) return () => removeIf(path, (found) => isSame(found, ours));
       await removeStale(path);
     }
   } finally {
@@ -84,11 +85,6 @@ function isAlive(path: string): Promise<boolean> {
     probe.on('connect', () => answer(true));
     probe.on('error', (error) => answer(!['ECONNREFUSED', 'ENOENT'].includes(codeOf(error))));
   });
-}
-
-function whileOurs(path: string): () => void {
-  const ours = lstatSync(path);
-  return () => removeIf(path, (now) => isSame(now, ours));
 }
 
 /** Takes the name away and looks at what it was the name of: looking first, it could be another's by the time that it goes. */

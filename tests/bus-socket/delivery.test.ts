@@ -237,6 +237,25 @@ describe('the bus socket', () => {
   });
 });
 
+test('what is said before the node reads the log is heard by all who listened by then', async () => {
+  const stage = await createStage({ isTailLate: true });
+  try {
+    const [subscriber, publisher] = [await stage.peer(), await stage.peer()];
+    subscriber.send('SUB', 'a.>');
+    publisher.publish('a.early', { n: 1 });
+    // Both were read by the time that a third one is sent away.
+    const rude = (await stage.peer()).raw('RUDE\n');
+    await until('its end', () => rude.isClosed);
+    expect(stage.socket.stats.published).toBe(0);
+    await stage.beginTail();
+    await until('the event', () => subscriber.messages.length === 1);
+    expect(subscriber.numbers()).toEqual([1]);
+    expect(stage.socket.stats.breaks).toBe(0);
+  } finally {
+    await stage.stop();
+  }
+});
+
 describe('the rights of the bus socket', () => {
   test('are what its configuration says, whatever a peer asks for', async () => {
     const stage = await createStage({ publish: ['probe.>', 'a.>'], subscribe: ['probe.>', 'a.*'] });

@@ -131,6 +131,8 @@ export interface Stage {
   /** What was logged: one JSON object a line. */
   readonly lines: string[];
   logged(text: string): boolean;
+  /** Lets the tail begin, where it has not. */
+  beginTail(): Promise<void>;
   peer(): Promise<Peer>;
   /** A peer that gets everything of these patterns from now on. */
   subscriber(...patterns: string[]): Promise<Peer>;
@@ -139,9 +141,15 @@ export interface Stage {
 
 interface StageOptions extends Partial<BusSocketOptions> {
   readonly stopMs?: number;
+  /** The tail begins only when it is told to. */
+  readonly isTailLate?: boolean;
 }
 
-export async function createStage({ stopMs = 5000, ...options }: StageOptions = {}): Promise<Stage> {
+export async function createStage({
+  stopMs = 5000,
+  isTailLate = false,
+  ...options
+}: StageOptions = {}): Promise<Stage> {
   const [server, folder] = await Promise.all([startTestRedis(), mkdtemp(join(tmpdir(), 'decnet-bus-'))]);
   const redis: RedisConnections = connectRedis(server.url, quiet);
   await whenReady(redis);
@@ -157,8 +165,11 @@ export async function createStage({ stopMs = 5000, ...options }: StageOptions = 
   });
   if (socket === undefined) throw new Error('it does not listen');
   const tail = new Tail(redis.openTail, events, socket.listener, quiet);
-  tail.start();
-  await until('the tail to begin', () => tail.cursor.epoch !== '');
+  const beginTail = async () => {
+    tail.start();
+    await until('the tail to begin', () => tail.cursor.epoch !== '');
+  };
+  if (!isTailLate) await beginTail();
   const peers: Peer[] = [];
   const peer = async () => {
     const connected = await Peer.connect(path);
@@ -171,6 +182,7 @@ export async function createStage({ stopMs = 5000, ...options }: StageOptions = 
     path,
     socket,
     lines,
+    beginTail,
     logged: (text) => lines.some((line) => line.includes(text)),
     peer,
     async subscriber(...patterns) {
