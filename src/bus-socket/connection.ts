@@ -60,7 +60,7 @@ export class Connection implements Task {
   constructor(socket: PeerSocket, parts: ConnectionParts) {
     this.#socket = socket;
     this.#parts = parts;
-    this.#publisher = new Publisher({ ...parts, onProgress: () => this.#onProgress() });
+    this.#publisher = new Publisher({ ...parts, onProgress: () => parts.turns.add(this) });
     this.#outbound = new Outbound(socket, parts.stats, (level, message, dropped) =>
       parts.logger[level](message, { peer: this.#name, dropped }),
     );
@@ -137,10 +137,9 @@ export class Connection implements Task {
     return mayHaveMore;
   }
 
-  /** @returns false when there is nothing more to read, or nothing more may be held */
+  /** @returns false when there is nothing more to read */
   #readUntil(end: number): boolean {
     do {
-      if (this.#publisher.heldBytes > HELD_BYTES) return false;
       const frame = this.#reader.next();
       if (frame === undefined) return false;
       this.#on(frame);
@@ -215,11 +214,6 @@ export class Connection implements Task {
     this.#hasEnded = true;
     this.#reader.clear();
     this.#close();
-  }
-
-  #onProgress(): void {
-    // Parsing may have waited for this.
-    this.#parts.turns.add(this);
   }
 
   /** Reads, or does not: one who publishes faster than Redis takes it waits in his own `write`. */
