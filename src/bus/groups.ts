@@ -19,8 +19,8 @@ const openScript = script(openSource);
 const closeScript = script(unusedSource, closeSource);
 const destroyScript = script(unusedSource, destroySource);
 
-/** So many groups are destroyed by one command: a few milliseconds of Redis. */
-const DESTROY_BATCH = 500;
+/** So many groups are destroyed by one command: a millisecond or two of Redis. */
+const DESTROY_BATCH = 200;
 
 /** Of answers to all reads under way: what comes at once, however many clients replay events of whatever size. */
 const READ_BUDGET_BYTES = 4 * 1024 * 1024;

@@ -451,7 +451,7 @@ export class Connection implements Member {
 
   #write(chunks: readonly Uint8Array[]): void {
     if (this.#isClosed()) return;
-    const filled = chunks.filter((chunk) => chunk.length > 0);
+    const filled = chunks.length === 1 ? chunks : chunks.filter((chunk) => chunk.length > 0);
     if (filled.length === 0) return;
     this.#wroteAt = performance.now();
     this.#transport.write(filled);
