@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Log } from '../telemetry/log.ts';
-import closeSource from './close-group.lua' with { type: 'text' };
 import { ByteBudget } from './byte-budget.ts';
+import closeSource from './close-group.lua' with { type: 'text' };
 import destroySource from './destroy-groups.lua' with { type: 'text' };
 import { type Entry, entryId, parseEntry, type RawEntry } from './entry.ts';
 import expiredSource from './expired.lua' with { type: 'text' };

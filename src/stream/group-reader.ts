@@ -16,6 +16,7 @@ const UNKNOWN = -1;
  * from the last ones, so that Redis need not look for the number; it is small first.
  */
 const READ_BYTES = 64 * 1024;
+/** What a first answer is taken for: nobody knows, and a single event may have two megabytes. */
 const FIRST_BYTES = 512 * 1024;
 const READ_EVENTS = { first: 8, most: 1000 } as const;
 
