@@ -62,10 +62,15 @@ export interface StartOptions {
   /** Seeds a demonstration fleet and keeps it busy; default false. */
   readonly demo?: boolean;
   readonly log?: Log;
-  /** The protections of the streams; a negative control hands in one that lacks something. */
   /** What runs the deckies; by default what the configuration names. */
   readonly substrate?: Substrate;
-  readonly protections?: { readonly recovery?: Recovery; readonly tailChecks?: TailChecks };
+  /** The protections of the streams; a negative control hands in one that lacks something. */
+  readonly protections?: {
+    readonly recovery?: Recovery;
+    readonly tailChecks?: TailChecks;
+    /** What the witness of the log is compared with. */
+    readonly testified?: Pick<EventLog, 'testify'>;
+  };
 }
 
 export interface App {
@@ -117,7 +122,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
 
   const eventLog = new EventLog(redis.commands, config.bus);
   const groups = new Groups(node, redis.commands, redis.replay, config.bus);
-  const relay = new Relay(db, eventLog, node, log);
+  const relay = new Relay(db, eventLog, node, log, options.protections?.testified);
   const substrate = options.substrate ?? (await substrateOf(config, db));
   const { mutationInterval } = config.pipeline;
   // Woken by what this process commits, so that nothing waits for the poll while Redis is down.

@@ -16,7 +16,9 @@ export interface FrameListener {
 }
 
 /** Chunks that were parsed already. */
-const MOST_REMEMBERED = 64;
+const MOST_REMEMBERED = 256;
+/** Of a chunk's beginning: its first id, which no other run of frames begins with. */
+const HEAD_BYTES = 48;
 const POSITION_EVENTS: ReadonlySet<string> = new Set(['snapshot', 'ready', 'resumed', 'position']);
 const ID = /^id: ([0-9a-z]+)\.([0-9]+)\./m;
 const EVENT = /^event: (.*)$/m;
@@ -28,17 +30,21 @@ const CR_LF = 2;
  * known one need not be parsed again. Comparing every byte proves as much as parsing, at the speed of `memcmp`.
  */
 export class KnownChunks {
-  readonly #byLength = new Map<number, { readonly bytes: Buffer; readonly runs: readonly Run[] }>();
+  readonly #byHead = new Map<string, { readonly bytes: Buffer; readonly runs: readonly Run[] }>();
 
   find(bytes: Buffer): readonly Run[] | undefined {
-    const known = this.#byLength.get(bytes.length);
+    const known = this.#byHead.get(headOf(bytes));
     return known?.bytes.equals(bytes) ? known.runs : undefined;
   }
 
   keep(bytes: Buffer, runs: readonly Run[]): void {
-    if (this.#byLength.size >= MOST_REMEMBERED) this.#byLength.clear();
-    this.#byLength.set(bytes.length, { bytes: Buffer.from(bytes), runs });
+    if (this.#byHead.size >= MOST_REMEMBERED) this.#byHead.clear();
+    this.#byHead.set(headOf(bytes), { bytes: Buffer.from(bytes), runs });
   }
+}
+
+function headOf(bytes: Buffer): string {
+  return `${bytes.length} ${bytes.toString('latin1', 0, HEAD_BYTES)}`;
 }
 
 /** Takes an HTTP/1.1 answer with a chunked event stream apart, as the bytes come. */

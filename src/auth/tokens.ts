@@ -2,6 +2,9 @@ import { jwt } from '@elysiajs/jwt';
 import { Elysia } from 'elysia';
 import { AppError } from '../errors.ts';
 
+/** Signatures that are remembered; each costs about a kilobyte. */
+const MOST_VERIFIED = 5000;
+
 const ISSUER = 'decnet';
 const AUDIENCE = 'decnet-dashboard';
 
@@ -50,6 +53,8 @@ export function unauthenticated(): AppError {
 /** Signs and verifies the tokens of contract §4.1, by `@elysiajs/jwt` with everything pinned that it leaves open. */
 export class Tokens {
   readonly #jwt;
+  /** Signatures that were found good. That a session has ended is not in a token, and is asked elsewhere each time. */
+  readonly #verified = new Map<string, Session>();
   readonly #ttlSeconds: number;
 
   /**
@@ -79,6 +84,18 @@ export class Tokens {
 
   /** @returns undefined for a token that is forged, expired, incomplete or meant for another use, without saying which */
   async verify(token: string, use: TokenUse): Promise<Session | undefined> {
+    const key = `${use} ${token}`;
+    const known = this.#verified.get(key);
+    if (known !== undefined && known.expiresAt > Date.now()) return known;
+    const session = await this.#verify(token, use);
+    if (session === undefined) return undefined;
+    // The oldest goes: a token costs more than a map entry only where it is used again.
+    if (this.#verified.size >= MOST_VERIFIED) this.#verified.delete(this.#verified.keys().next().value ?? '');
+    this.#verified.set(key, session);
+    return session;
+  }
+
+  async #verify(token: string, use: TokenUse): Promise<Session | undefined> {
     // Without these options the plugin accepts any HMAC algorithm, issuer and audience, and a token without `exp`.
     const claims = await this.#jwt.verify(token, {
       algorithms: ['HS256'],

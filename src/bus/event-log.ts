@@ -7,6 +7,7 @@ import { type Event, wireData } from './event.ts';
 import { keys } from './keys.ts';
 import positionSource from './position.lua' with { type: 'text' };
 import publishSource from './publish.lua' with { type: 'text' };
+import { PublishQueue } from './publish-queue.ts';
 import { asList, script } from './script.ts';
 import witnessSource from './witness.lua' with { type: 'text' };
 
@@ -87,6 +88,7 @@ export class EventLog {
   readonly #redis: Redis;
   readonly #maxEvents: number;
   readonly #rememberMs: number;
+  readonly #queue = new PublishQueue<Encoded, Published>((encoded) => this.#publishTogether(encoded));
 
   /**
    * @param options.maxEvents entries that each channel keeps, approximately
@@ -100,11 +102,16 @@ export class EventLog {
 
   /**
    * Publishes in order, each event once however often it is called with the same event id. When it throws, some of the
-   * first events may have been published and none after them: call it again with the same events.
+   * first events may have been published and none after them: call it again with the same events. Calls that come at the
+   * same time travel together.
    */
   async publish(publications: readonly Publication[]): Promise<Published[]> {
-    const [epoch, , , ...results] = await this.#publish(publications, ['', '', '', '']);
-    return publications.map(({ event }, index) => parsePublished(event.id, String(epoch), String(results[index])));
+    if (publications.length === 0) return [];
+    const encoded = publications.map(encode);
+    return this.#queue.publish(
+      encoded,
+      encoded.reduce((size, { data }) => size + data.length, 0),
+    );
   }
 
   /**
@@ -118,18 +125,23 @@ export class EventLog {
    */
   async relay(publications: readonly Publication[], term: number, known: WitnessedPlace): Promise<WitnessedPlace> {
     const { epoch, offset, proof } = known;
-    const [found, newest, chained] = await this.#publish(publications, [term, epoch, offset, proof]);
+    const [found, newest, chained] = await this.#publish(publications.map(encode), [term, epoch, offset, proof]);
     return { epoch: String(found), offset: Number(newest), proof: String(chained) };
   }
 
-  async #publish(publications: readonly Publication[], leader: readonly (string | number)[]): Promise<unknown[]> {
+  async #publishTogether(encoded: readonly Encoded[]): Promise<Published[]> {
+    const [epoch, , , ...results] = await this.#publish(encoded, ['', '', '', '']);
+    return encoded.map(({ event }, index) => parsePublished(event.id, String(epoch), String(results[index])));
+  }
+
+  async #publish(encoded: readonly Encoded[], leader: readonly (string | number)[]): Promise<unknown[]> {
     const names: string[] = [keys.meta, keys.stream(LOG_CHANNEL)];
     const args: (string | number)[] = [newEpoch(), keys.allStreams, this.#maxEvents, ...leader];
-    for (const { event, revisions, rememberMs, digest, forget } of publications) {
+    for (const { event, data, revisions, rememberMs, digest, forget } of encoded) {
       const channels = channelsOf(event);
       names.push(keys.published(event.id), ...channels.map(keys.stream));
       if (forget !== undefined) names.push(keys.stream(forget));
-      args.push(event.id, event.topic, wireData(event), rememberMs ?? this.#rememberMs);
+      args.push(event.id, event.topic, data, rememberMs ?? this.#rememberMs);
       args.push(digest ?? '', forget ?? '', channels.length);
       for (const channel of channels) args.push(channel, revisions?.[channel] ?? '');
     }
@@ -188,6 +200,15 @@ export class EventLog {
       rotated: Number(rotated) > 0,
     };
   }
+}
+
+/** What cannot be encoded is its own publisher's fault, and not that of all who travel with it. */
+interface Encoded extends Publication {
+  readonly data: string;
+}
+
+function encode(publication: Publication): Encoded {
+  return { ...publication, data: wireData(publication.event) };
 }
 
 async function fenced<T>(answer: Promise<T>): Promise<T> {

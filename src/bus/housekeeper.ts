@@ -6,8 +6,11 @@ import type { Groups } from './groups.ts';
 import { keys } from './keys.ts';
 import { Trimmer } from './trimmer.ts';
 
-/** No node walks over all channels sooner after the last walk of any began. */
-const WALK_EVERY_MS = 60_000;
+/**
+ * A walk over all channels begins so long after the last one of any node began; where there are so many that it takes its
+ * time, so many times as long after it ended.
+ */
+const WALK = { everyMs: 60_000, rest: 10 } as const;
 
 export interface HousekeeperOptions {
   /** Length of a node's lease, in milliseconds; a round runs every third of it. */
@@ -91,8 +94,11 @@ export class Housekeeper {
     const tooOld = maxAgeMs > 0 ? Date.now() - maxAgeMs : undefined;
     // The log holds what all other channels hold together: it may grow by gigabytes between two walks.
     await this.#trimmer.trim([LOG_CHANNEL], tooOld);
-    if ((await this.#taken(keys.walked, WALK_EVERY_MS)) !== null) return;
+    if ((await this.#taken(keys.walked, WALK.everyMs)) !== null) return;
+    const begun = performance.now();
     const walk = await this.#trimmer.walk(tooOld);
+    const restMs = Math.ceil((performance.now() - begun) * WALK.rest);
+    if (walk.complete) await this.#redis.pexpire(keys.walked, restMs, 'GT');
     if (walk.trimmed > 0 || walk.forgotten > 0) this.#logger.debug('trimmed the event log', { ...walk });
   }
 

@@ -42,9 +42,10 @@ export class Relay {
   #stopped = false;
   #running: Promise<void> | undefined;
 
-  constructor(db: Db, log: EventLog, node: string, logger: Log) {
+  /** @param testified what the witness is compared with; a negative control hands in what sees nothing */
+  constructor(db: Db, log: EventLog, node: string, logger: Log, testified: Pick<EventLog, 'testify'> = log) {
     this.#db = db;
-    this.#witness = new LogWitness(db, log, logger);
+    this.#witness = new LogWitness(db, testified, logger);
     this.#publisher = new OutboxPublisher(db, log, logger, this.#witness);
     this.#node = node;
     this.#logger = logger;

@@ -38,7 +38,7 @@ end
 
 -- True: nobody is to have this entry any more. False: this one and all after it stay. nil: it does not tell, because
 -- somebody else wrote it; what comes after it decides.
-local function is_surplus(id, fields, head)
+local function is_surplus(channel, id, fields, total)
   local data, chain
   for index = 1, #fields, 2 do
     if fields[index] == 'data' then
@@ -53,12 +53,12 @@ local function is_surplus(id, fields, head)
   bytes = bytes + #data
   local up_to_here = chain and tonumber(string.match(chain, '%d+$'))
   -- The newest event stays, however large.
-  if most_kept > 0 and up_to_here and tonumber(string.match(id, '^%d+')) ~= head.offset
-    and head.bytes - up_to_here + #data > most_kept then
+  if most_kept > 0 and up_to_here and total - up_to_here + #data > most_kept
+    and string.match(id, '^%d+') ~= redis.call('HGET', meta, 'offset:' .. channel) then
     return true
   end
-  local happened = time_of(data)
-  if too_old and happened then
+  local happened = too_old and time_of(data)
+  if happened then
     return happened < too_old
   end
   if not too_old and up_to_here then
@@ -69,12 +69,14 @@ end
 
 -- Looks at the entries one after the other, oldest first: times need not be in order (what waited in an outbox is told
 -- late), and what is trimmed has been seen to be surplus, or stands before what has. An entry is looked at once before it
--- goes, which costs less than it cost to publish it. Answers false when the call's share was used up first.
-local function trim(channel)
+-- goes, which costs less than it cost to publish it. `total` is that of the bytes of all the channel's events. Answers
+-- false when the call's share was used up first, and whether anything was trimmed.
+local function trim(channel, total)
+  if not too_old and total <= most_kept then
+    return true
+  end
   local stream = ARGV[3] .. channel
-  local found = redis.call('HMGET', meta, 'offset:' .. channel, 'bytes:' .. channel)
-  local head = { offset = tonumber(found[1] or '0'), bytes = tonumber(found[2] or '0') }
-  local from, surplus, is_done = '-', nil, false
+  local from, surplus, is_done, is_empty = '-', nil, false, false
   while entries < most_entries and bytes < most_bytes do
     local entry = redis.pcall('XRANGE', stream, from, '+', 'COUNT', 1)
     -- Not a stream: not ours.
@@ -83,10 +85,11 @@ local function trim(channel)
     end
     entries = entries + 1
     entry = entry[1]
-    local verdict = false
-    if entry then
-      verdict = is_surplus(entry[1], entry[2], head)
+    if not entry then
+      is_done, is_empty = true, true
+      break
     end
+    local verdict = is_surplus(channel, entry[1], entry[2], total)
     if verdict == false then
       is_done = true
       break
@@ -103,7 +106,7 @@ local function trim(channel)
   -- Only times empty a stream. With nobody who waits for its next event, its numbers mean something only to cursors; those
   -- find it further back than they are, and are reset. All but that of number 0, which every new channel has: the proof of
   -- that place is another one from here on, unless it has been changed since the last of these events.
-  if is_done and too_old and string.sub(channel, 1, #ARGV[10]) == ARGV[10] and found[1] and is_unused(stream) then
+  if is_empty and too_old and string.sub(channel, 1, #ARGV[10]) == ARGV[10] and is_unused(stream) then
     if tonumber(redis.call('HGET', meta, 'rooted') or '0') < too_old then
       local root = string.sub(redis.sha1hex(redis.call('HGET', meta, 'epoch') .. channel .. now), 1, 8)
       redis.call('HSET', meta, 'root', root, 'rooted', math.floor(now))
@@ -116,13 +119,13 @@ local function trim(channel)
 end
 
 local left = {}
-local function trim_each(channels)
+local function trim_each(channels, totals)
   for index, channel in ipairs(channels) do
     local is_first = entries == 0
     if entries >= most_entries or bytes >= most_bytes then
       left[#left + 1] = channel
     else
-      local is_done, has_progress = trim(channel)
+      local is_done, has_progress = trim(channel, totals[index])
       -- With a whole call for itself and nothing to trim it will not have more the next time.
       if not is_done and (has_progress or not is_first) then
         left[#left + 1] = channel
@@ -131,20 +134,25 @@ local function trim_each(channels)
   end
 end
 
-local named = {}
+local named, totals = {}, {}
 for index = 11, #ARGV do
-  named[#named + 1] = ARGV[index]
+  local total = redis.call('HGET', meta, 'bytes:' .. ARGV[index])
+  -- Forgotten meanwhile, or never there.
+  if total then
+    named[#named + 1], totals[#totals + 1] = ARGV[index], tonumber(total)
+  end
 end
-trim_each(named)
+trim_each(named, totals)
 local scan = ARGV[8]
 if scan ~= '' and #left == 0 then
-  local portion = redis.call('HSCAN', meta, scan, 'MATCH', 'offset:*', 'COUNT', ARGV[9])
+  local portion = redis.call('HSCAN', meta, scan, 'MATCH', 'bytes:*', 'COUNT', ARGV[9])
   scan = portion[1] == '0' and '' or portion[1]
-  local channels = {}
+  named, totals = {}, {}
   for index = 1, #portion[2], 2 do
-    channels[#channels + 1] = string.sub(portion[2][index], #'offset:' + 1)
+    named[#named + 1] = string.sub(portion[2][index], #'bytes:' + 1)
+    totals[#totals + 1] = tonumber(portion[2][index + 1])
   end
-  trim_each(channels)
+  trim_each(named, totals)
 end
 local answer = { scan, trimmed, forgotten }
 for _, channel in ipairs(left) do

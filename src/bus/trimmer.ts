@@ -8,7 +8,7 @@ import unusedSource from './unused.lua' with { type: 'text' };
 const trimScript = script(unusedSource, trimSource);
 
 /** What one call of the script looks at: a millisecond or two of Redis. A single event may be larger. */
-const PORTION = { entries: 300, bytes: 1024 * 1024, fields: 400 } as const;
+const PORTION = { entries: 60, bytes: 256 * 1024, fields: 200 } as const;
 /** Between two calls, so that the others who use Redis are served in between, and most of its time stays theirs. */
 const PAUSE_MS = 5;
 

@@ -25,8 +25,8 @@ const UNREACHABLE = new RegExp(
     'ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENOTFOUND|EAI_AGAIN|connect ENOENT',
     // ioredis
     "Connection is closed|max retries per request|Stream isn't writeable|Command timed out",
-    // pg
-    'Connection terminated|connection timeout|timeout exceeded when trying to connect',
+    // pg; the third is a transaction whose connection broke between two of its statements
+    'Connection terminated|connection timeout|is not queryable|timeout exceeded when trying to connect|timeout expired',
     // PostgreSQL
     'the database system is (?:starting up|shutting down)|terminating connection|too many clients',
     // SQLite

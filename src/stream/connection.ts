@@ -403,9 +403,10 @@ export class Connection implements Member {
 
   /** Asks the log whether the client's place is still good; opens again when it is not. */
   async #isOver(): Promise<boolean> {
-    const request = this.#resumption();
-    const standing = await this.#parts.log.position(this.view.channel, this.#at.offset);
-    if (this.#state !== 'replaying') return true;
+    const [epoch, at, request] = [this.#epoch, this.#at, this.#resumption()];
+    const standing = await this.#parts.log.position(this.view.channel, at.offset);
+    // Opened again meanwhile: the answer is about a place that the client has left.
+    if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return true;
     if (this.#parts.recovery.open(request, standing).kind === 'resume') return false;
     void this.#reopen(request);
     return true;
@@ -451,7 +452,7 @@ export class Connection implements Member {
 
   #write(chunks: readonly Uint8Array[]): void {
     if (this.#isClosed()) return;
-    const filled = chunks.filter((chunk) => chunk.length > 0);
+    const filled = chunks.length === 1 ? chunks : chunks.filter((chunk) => chunk.length > 0);
     if (filled.length === 0) return;
     this.#wroteAt = performance.now();
     this.#transport.write(filled);

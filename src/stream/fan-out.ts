@@ -31,6 +31,10 @@ export interface FanOutLimits {
 const LIMITS: FanOutLimits = { sliceMs: 2, restMs: 10 };
 /** Members served between two looks at the clock, and before it is another audience's turn. */
 const PORTION = 8;
+/** A turn of the event loop in which nobody else had work takes less. */
+const QUIET_TURN_MS = 0.1;
+/** Between two slices while others are at work: a few steps of a request. */
+const GAP_MS = 1;
 /** A timer is no finer. */
 const SHORTEST_REST_MS = 1;
 
@@ -87,10 +91,6 @@ export class FanOut<Member> {
     this.#slice();
   }
 
-  /**
-   * A turn of the event loop later, so that a second event of the same tick waits for it: sockets are looked at between two
-   * immediates, and not between two messages of a channel; a timer would leave the processor idle for a millisecond.
-   */
   #slice(): void {
     const end = performance.now() + this.#limits.sliceMs;
     // Who is put back at the end of the queue comes again in this loop.
@@ -100,9 +100,13 @@ export class FanOut<Member> {
       else this.#finish(round);
       if (performance.now() >= end) break;
     }
+    const endedAt = performance.now();
+    // Sockets are looked at between two immediates (and not between two messages of a channel).
     setImmediate(() => {
-      if (this.#queue.size > 0) this.#slice();
-      else this.#awake = false;
+      if (this.#queue.size === 0) this.#awake = false;
+      // Somebody else had work to do. What comes of it, an answer of Redis or the next request, finds the process free.
+      else if (performance.now() - endedAt > QUIET_TURN_MS) setTimeout(() => this.#slice(), GAP_MS);
+      else this.#slice();
     });
   }
 

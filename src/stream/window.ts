@@ -33,6 +33,8 @@ export interface Due {
 }
 
 const PROOF_LENGTH = 8;
+/** Places for which something is kept ready; each costs what is handed over at once. */
+const MOST_READY = 8;
 /** What a segment costs beside its frames and its proofs, and an event that is shown beside its frame; about. */
 const SEGMENT_COST = 512;
 const ENTRY_COST = 256;
@@ -46,6 +48,11 @@ export class Window {
   readonly #maxBytes: number;
   #segments: Segment[] = [];
   #bytes = 0;
+  /**
+   * What was put together for a connection at a place, until the window changes. Those that have been served from here stand at
+   * the same places, the same objects even: of a crowd that is late the first one has it put together, as one piece.
+   */
+  readonly #ready = new Map<Place, { readonly sent: Place; readonly maxBytes: number; readonly due: Due }>();
   #epoch = '';
   /** The chain that the shared frames continue: a connection at another place gets its first frame by hand. */
   #sent: Place = { offset: 0, proof: NO_PROOF, revision: 0 };
@@ -96,6 +103,7 @@ export class Window {
       batch.first === (newest?.last ?? -1) + 1 &&
       batch.entries[0]?.before === newest?.end.proof;
     if (!continues) this.clear();
+    this.#ready.clear();
     const segment = this.#encode(batch);
     this.#epoch = batch.epoch;
     this.#segments.push(segment);
@@ -107,6 +115,7 @@ export class Window {
   clear(): void {
     this.#segments = [];
     this.#bytes = 0;
+    this.#ready.clear();
   }
 
   /**
@@ -114,6 +123,18 @@ export class Window {
    * @param maxBytes how much to hand over at once, so that a client which takes nothing costs no more than that
    */
   due(state: ChainState, maxBytes: number): Due {
+    const ready = this.#ready.get(state.at);
+    if (ready !== undefined && ready.sent === state.sent && ready.maxBytes === maxBytes) return ready.due;
+    const { chunks, state: after } = this.#collect(state, maxBytes);
+    // One with a frame that is larger than the rest of it stays in pieces: everyone shares that frame.
+    const isSmall = chunks.reduce((sum, chunk) => sum + chunk.length, 0) <= maxBytes;
+    const due = { chunks: isSmall && chunks.length > 1 ? [Buffer.concat(chunks)] : chunks, state: after };
+    if (this.#ready.size === MOST_READY) this.#ready.clear();
+    this.#ready.set(state.at, { sent: state.sent, maxBytes, due });
+    return due;
+  }
+
+  #collect(state: ChainState, maxBytes: number): Due {
     const chunks: Uint8Array[] = [];
     let now = state;
     let bytes = 0;

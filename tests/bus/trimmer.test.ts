@@ -129,10 +129,10 @@ describe('trimming by age', () => {
     const foreign = (id: string, ...fields: string[]) => bus.redis.xadd(keys.stream('attacker'), id, ...fields);
     await foreign('2-7', 'data', 'not json');
     await foreign('3-0', 'x', 'no data');
-    await bus.redis.hset(keys.meta, 'offset:attacker', '3');
+    await bus.redis.hset(keys.meta, 'offset:attacker', '3', 'bytes:attacker', '300');
     await happened(bus, [START_MS], 'attacker.observed');
     await foreign('4-9', 'data', '{"ts":1}');
-    await bus.redis.hset(keys.meta, 'offset:credential', '5');
+    await bus.redis.hset(keys.meta, 'offset:credential', '5', 'bytes:credential', '500');
     await bus.redis.set(keys.stream('credential'), 'a string');
     await happened(bus, [START_MS], 'identity.formed');
     await trimOlderThan(START_MS + 1);
@@ -146,7 +146,7 @@ describe('trimming by age', () => {
     const pipeline = bus.redis.pipeline();
     for (const n of upTo(1000)) pipeline.xadd(keys.stream('attacker'), `${n}-0`, 'x', 'y');
     await pipeline.exec();
-    await bus.redis.hset(keys.meta, 'offset:attacker', '1000');
+    await bus.redis.hset(keys.meta, 'offset:attacker', '1000', 'bytes:attacker', '9000');
     expect(await trimOlderThan(START_MS + 1)).toMatchObject({ trimmed: 2, complete: true });
     expect(await bus.redis.xlen(keys.stream('attacker'))).toBe(1000);
   });

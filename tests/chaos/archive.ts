@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { LOG_CHANNEL } from '../../src/bus/channel.ts';
 import { entryId, offsetOf, type RawEntry } from '../../src/bus/entry.ts';
 import { keys, OFFSET_FIELD } from '../../src/bus/keys.ts';
-import { type Kept, Past, type Sight } from './past.ts';
+import { type Kept, Past } from './past.ts';
 
 type Command = readonly [string, ...string[]];
 
@@ -44,6 +44,11 @@ export class Archive {
 
   async flush(): Promise<void> {
     await this.#copyAllThen(['flushall']);
+  }
+
+  /** Deletes what numbers the log, and nothing else: whoever asks next begins it anew. */
+  async behead(): Promise<void> {
+    await this.#copyAllThen(['del', keys.meta]);
   }
 
   /** Trims a channel to the events from `offset` on. */
@@ -97,20 +102,9 @@ export class Archive {
       const [first] = (streams[index * 2 + 1] as RawEntry[]).map(([id]) => offsetOf(id));
       return { channel, newest, first, entries: (streams[index * 2] as RawEntry[]).map(keptOf) };
     });
-    this.#record(sights);
-  }
-
-  #record(sights: readonly (Sight & { readonly channel: string })[]): void {
-    const log = sights.find(({ channel }) => channel === LOG_CHANNEL)?.entries ?? [];
-    const bornIn = new Map(log.map(({ id, epoch }) => [id, epoch ?? this.#epoch]));
-    for (const { channel, newest, first, entries } of sights) {
-      this.past.record(this.#epoch, channel, { entries, first, newest });
-      this.#copied.set(channel, newest);
-      // Told to clients in the epoch before this one began, and not copied then.
-      for (const epoch of new Set(bornIn.values())) {
-        const own = entries.filter(({ id }) => bornIn.get(id) === epoch);
-        if (epoch !== this.#epoch) this.past.record(epoch, channel, { entries: own, first: 0, newest });
-      }
+    for (const { channel, ...sight } of sights) {
+      this.past.record(this.#epoch, channel, sight);
+      this.#copied.set(channel, sight.newest);
     }
   }
 }

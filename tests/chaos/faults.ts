@@ -123,8 +123,11 @@ function hasBackup({ moments }: World): boolean {
 
 /** @param nodes die with it, so that nobody remembers */
 async function restore(world: World, nodes: readonly Node[]): Promise<void> {
-  const backup = world.moments[world.random.between(0, world.moments.length - 1)];
-  if (backup !== undefined) await comeBackAs(world, backup, 'always', nodes);
+  const index = world.random.between(0, world.moments.length - 1);
+  const backup = world.moments[index];
+  if (backup === undefined) return;
+  await comeBackAs(world, backup, 'always', nodes);
+  world.moments.splice(index + 1); // The later ones are of a history that is no more.
 }
 
 function restoreToNew(world: World): Promise<void> {

@@ -1,4 +1,5 @@
 import { LOG_CHANNEL } from '../../src/bus/channel.ts';
+import { NO_PROOF } from '../../src/bus/cursor.ts';
 import { nameOf, type Place } from './place.ts';
 
 /** An event as a channel's stream held it. */
@@ -34,6 +35,17 @@ class Line {
   wasThere: ReadonlyMap<number, string> | undefined;
   readonly lost = new Set<string>();
   trimmedBelow = 0;
+
+  isContinuedBy({ offset, before }: Kept): boolean {
+    return (this.now.get(offset - 1) ?? (this.now.size === 0 ? NO_PROOF : undefined)) === before;
+  }
+
+  hold(kept: Kept): void {
+    this.now.set(kept.offset, kept.proof);
+    const known = this.all.get(kept.offset) ?? [];
+    if (!known.some(({ proof, id }) => proof === kept.proof && id === kept.id)) known.push(kept);
+    this.all.set(kept.offset, known);
+  }
 }
 
 /** Every event that the log has ever held, and what became of it: what the oracle knows. */
@@ -46,16 +58,17 @@ export class Past {
   /** What may not happen whatever clients see. */
   readonly problems: string[] = [];
 
-  /** The channel holds these, or these too, in this epoch. */
   record(epoch: string, channel: string, sight: Sight): void {
     this.epochs.add(epoch);
     const line = this.#line(epoch, channel);
     for (const kept of sight.entries) {
-      line.now.set(kept.offset, kept.proof);
-      const known = line.all.get(kept.offset) ?? [];
-      if (!known.some(({ proof, id }) => proof === kept.proof && id === kept.id)) known.push(kept);
-      line.all.set(kept.offset, known);
+      line.hold(kept);
       if (channel === LOG_CHANNEL) this.#published(kept);
+    }
+    // An epoch that is rotated leaves the streams as they are: who has not noticed yet reads on under the old name.
+    for (const [key, other] of this.#lines) {
+      if (other === line || !key.endsWith(` ${channel}`)) continue;
+      for (const kept of sight.entries) if (other.isContinuedBy(kept)) other.hold(kept);
     }
     line.trimmedBelow = Math.max(line.trimmedBelow, sight.first ?? sight.newest + 1);
     for (const [offset, proof] of line.wasThere ?? []) {
@@ -99,7 +112,14 @@ export class Past {
     let wanted = to.proof;
     for (let offset = to.offset; offset > from.offset; offset -= 1) {
       const kept = line?.all.get(offset)?.findLast(({ proof }) => proof === wanted);
-      if (kept === undefined) return `${nameOf({ ...to, offset, proof: wanted })} is not in the log`;
+      if (kept === undefined) {
+        const others = line?.all.get(offset)?.map(({ proof }) => proof) ?? [];
+        const known =
+          others.length > 0
+            ? `where it has ${others.join(', ')}`
+            : `known up to ${Math.max(0, ...(line?.all.keys() ?? []))}`;
+        return `${nameOf({ ...to, offset, proof: wanted })} is not in the log, ${known}`;
+      }
       path.unshift(kept);
       wanted = kept.before;
     }

@@ -86,7 +86,8 @@ export class RedisServer {
 
   /** Puts the data back to what it was; a moment of before {@link compact} cannot be. It must be down. */
   async putBack({ file, bytes }: Moment): Promise<void> {
-    if (file !== (await this.#growingFile())) throw new Error(`${file} is no more`);
+    const now = await this.moment();
+    if (file !== now.file || bytes > now.bytes) throw new Error('that moment is of a history that is no more');
     await truncate(file, bytes);
   }
 

@@ -92,6 +92,18 @@ describe('what is right', () => {
     expect(verdict(other, WATCH, '', snapshot(id(5)), id(5), reset('epoch'), snapshot('f.0.0'))).toEqual([]);
   });
 
+  test('events that came just after the epoch was rotated, for one who has not noticed yet', () => {
+    const past = pastOf(...PAST);
+    past.record('f', CHANNEL, { entries: [...PAST, kept(6)], first: 1, newest: 6 });
+    expect(verdict(past, WATCH, '', snapshot(id(5)), told(6))).toEqual([]);
+    const empty = pastOf();
+    empty.record('f', CHANNEL, { entries: [kept(1)], first: 1, newest: 1 });
+    expect(verdict(empty, WATCH, '', snapshot(id(0)), told(1))).toEqual([]);
+    const flushed = pastOf(...PAST);
+    flushed.record('f', CHANNEL, { entries: [kept(6, { before: proof(5, 'b') })], first: 6, newest: 6 });
+    expect(verdict(flushed, WATCH, '', snapshot(id(5)), told(6)).join('; ')).toMatch(/is not in the log/);
+  });
+
   test('what the snapshot contains is left out, also after a resume', () => {
     const past = pastOf(kept(1), kept(2, { revision: 7 }), kept(3, { revision: 8 }), kept(4));
     const start = snapshot(`${id(1)}.8`);

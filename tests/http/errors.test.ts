@@ -196,6 +196,7 @@ describe('a backing service that cannot be reached is a 503 that says when to co
   test.each([
     'Command timed out',
     'getaddrinfo ENOTFOUND db.internal',
+    'Client has encountered a connection error and is not queryable',
     'Connection terminated due to connection timeout',
     'timeout exceeded when trying to connect',
     'terminating connection due to administrator command',

@@ -113,6 +113,29 @@ describe('with Redis down', () => {
     },
     LIMIT_MS,
   );
+  test(
+    'a cursor that is none is told so before its snapshot, and not again when Redis is back',
+    async () => {
+      const id = await newTopology(plane);
+      const expected = ['reset', 'snapshot', 'snapshot', 'decky.state'];
+      await plane.redis.down();
+      const stranger = await openTopology(id, 'no-cursor');
+      await stranger.untilFrames(2);
+      expect(stranger.frames.map(({ event }) => event)).toEqual(expected.slice(0, 2));
+      expect(JSON.parse(stranger.frames[0]?.data ?? '')).toEqual({ reason: 'malformed' });
+      const once = await clients.open(node, `/topologies/${id}/events?once=1`, { token, lastId: 'no-cursor' });
+      await once.untilEnded();
+      expect(once.frames.map(({ event }) => event)).toEqual(expected.slice(0, 2));
+      await plane.redis.up();
+      await until('readiness', async () => (await readiness()) === 200);
+      await stranger.untilFrames(3);
+      await publishState(node, token, id, 'up');
+      await stranger.untilEvent('decky.state');
+      expect(stranger.frames.map(({ event }) => event)).toEqual(expected);
+      expect(stranger.named('snapshot').map(({ id }) => id !== 'no-cursor')).toEqual([false, true]);
+    },
+    LIMIT_MS,
+  );
 });
 
 describe('with its data gone from Redis', () => {

@@ -70,10 +70,14 @@ test(
     let most = before;
     await publishALot(id);
     // The last event has reached one who reads: it has been offered to those who do not.
-    await until('the witness to have everything', () => {
-      most = Math.max(most, memoryOf(node.pid));
-      return eventsOf(witness.frames).length === EVENTS;
-    });
+    await until(
+      'the witness to have everything',
+      () => {
+        most = Math.max(most, memoryOf(node.pid));
+        return eventsOf(witness.frames).length === EVENTS;
+      },
+      LIMIT_MS / 2,
+    );
     most = Math.max(most, memoryOf(node.pid));
     expect(most - before).toBeLessThan(CLIENTS * CLIENT_BYTES + SLACK_BYTES);
     expect(slow.every(({ offsets }) => offsets.length === 1)).toBe(true);

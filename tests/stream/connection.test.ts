@@ -238,6 +238,45 @@ describe('a connection', () => {
     await until('the end', () => paper.ended === 'end');
   });
 
+  test('that was reset while it asked whether its place is good is not reset again by the answer', async () => {
+    const { hub, log } = parts;
+    let joined: Parameters<typeof hub.join>[0] | undefined;
+    const [asked, mayAnswer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let count = 0;
+    parts = {
+      ...parts,
+      // A tail that has not begun: each connection asks for itself.
+      hub: {
+        epoch: '',
+        generation: 0,
+        leave: () => {},
+        join: (member) => {
+          joined = member;
+          return hub.join({ view: member.view, onBatch: () => {}, onBreak: () => {}, onReconnect: () => {} });
+        },
+      },
+      log: {
+        async position(channel, offset) {
+          count += 1;
+          const now = count;
+          const position = await log.position(channel, offset);
+          if (now === 2) {
+            asked.resolve();
+            await mayAnswer.promise;
+          }
+          return now === 1 ? position : { ...position, epoch: 'replaced' };
+        },
+      },
+    };
+    const { paper, connection } = await connect({ ...EVERYTHING, key: 'apart' });
+    await asked.promise;
+    joined?.onBreak('replaced');
+    await until('the reset', () => paper.frames.length === 3);
+    mayAnswer.resolve();
+    await until('live', () => connection.state === 'live');
+    expect(paper.frames.map(({ event }) => event)).toEqual(['ready', 'reset', 'ready']);
+  });
+
   test('closed while its group is being created leaves no group behind', async () => {
     let created = false;
     const { groups } = parts;

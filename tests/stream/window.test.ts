@@ -163,6 +163,22 @@ describe('what is due', () => {
     expect(first.chunks[0]?.buffer).toBe(second.chunks[0]?.buffer ?? new ArrayBuffer(0));
   });
 
+  test('of many batches is put together once for a crowd that stands at the same place, and anew when more comes', () => {
+    const small = windowWith(view(), PLENTY, batch(1, 1), batch(2, 2), batch(3, 3));
+    const crowd = { ...at(1) };
+    const [one, other] = [small.due({ ...crowd }, PLENTY), small.due({ ...crowd }, PLENTY)];
+    expect(one.chunks).toHaveLength(1);
+    expect(other.chunks[0] === one.chunks[0]).toBe(true);
+    // At the same offset, but not with the same frame before it, or with another limit: theirs is another.
+    const chained = small.due({ at: crowd.at, sent: placeOf(0) }, PLENTY);
+    expect(textOf(chained.chunks)).toContain('"prev":');
+    expect(small.due({ ...crowd }, 1).state.at.offset).toBe(2);
+    small.append(batch(4, 4));
+    expect(small.due({ ...crowd }, PLENTY).state.at.offset).toBe(4);
+    small.clear();
+    expect(small.due({ ...crowd }, PLENTY)).toEqual({ chunks: [], state: crowd });
+  });
+
   test('comes in whole frames within the limit, and at least one where a single frame is larger', () => {
     const frame = liveFrame(view(), EPOCH, entry(1), placeOf(1), placeOf(0)).length;
     for (const [limit, frames] of [

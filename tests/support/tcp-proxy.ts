@@ -8,7 +8,7 @@ export interface TcpProxy {
   freeze(): void;
   /** Closes the next connection once the server has answered so many bytes; 0: as soon as the client has said something. */
   cutNextAfter(bytes: number): void;
-  /** From now on every new connection is accepted, and closed so many milliseconds later; `undefined`: no more. */
+  /** From now on a new connection is accepted, hears nothing, and is closed so many milliseconds later; `undefined`: no more. */
   closeAfter(ms: number | undefined): void;
   /** Connections that it has accepted so far. */
   readonly accepted: number;
@@ -22,7 +22,7 @@ export async function startTcpProxy(target: { path: string } | { host: string; p
   let [cutAfter, lifeMs, accepted]: [number | undefined, number | undefined, number] = [undefined, undefined, 0];
   const server = createServer((client) => {
     accepted += 1;
-    if (lifeMs !== undefined) setTimeout(() => client.destroy(), lifeMs);
+    if (lifeMs !== undefined) return void setTimeout(() => client.destroy(), lifeMs);
     const upstream = connect(target);
     if (cutAfter !== undefined) cutOff(client, upstream, cutAfter);
     cutAfter = undefined;
@@ -81,6 +81,7 @@ function listen(server: Server, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', () => {
+      server.off('error', reject);
       const address = server.address();
       if (typeof address === 'object' && address !== null) resolve(address.port);
       else reject(new Error('the proxy has no port'));
