@@ -1,4 +1,6 @@
 import { isIP } from 'node:net';
+import { assertPattern } from './bus/topic.ts';
+import { describeError } from './errors.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
 
 /** All settings of a process. Durations are milliseconds unless the name says otherwise. */
@@ -81,6 +83,16 @@ export interface Config {
     /** `DECNET_LIMITER_ENABLED`, default true: rate limits on login and password change. */
     readonly limiter: boolean;
   };
+  readonly busSocket: {
+    /** `DECNET_BUS_SOCKET`: the path of a UNIX socket on which DECNET's workers publish and subscribe; unset: none. */
+    readonly path: string | undefined;
+    /** `DECNET_BUS_GROUP`, default decnet: who may connect beside the owner. */
+    readonly group: string;
+    /** `DECNET_BUS_PUBLISH`, default >: comma list of patterns, what peers may publish. */
+    readonly publish: readonly string[];
+    /** `DECNET_BUS_SUBSCRIBE`, default >: comma list of patterns, what peers may be told, whatever they subscribe to. */
+    readonly subscribe: readonly string[];
+  };
 }
 
 const SUBSTRATES = ['record', 'docker'] as const;
@@ -146,6 +158,12 @@ export function loadConfig(env: Env): Config {
       queryToken: flag(env, 'DECNET_SSE_QUERY_TOKEN', true),
       limiter: flag(env, 'DECNET_LIMITER_ENABLED', true),
     },
+    busSocket: {
+      path: raw(env, 'DECNET_BUS_SOCKET'),
+      group: text(env, 'DECNET_BUS_GROUP', 'decnet'),
+      publish: patterns(env, 'DECNET_BUS_PUBLISH'),
+      subscribe: patterns(env, 'DECNET_BUS_SUBSCRIBE'),
+    },
   };
 }
 
@@ -201,10 +219,7 @@ function interval(env: Env, name: string, fallback: string): string {
 }
 
 function origins(env: Env, name: string, fallback: string): string[] {
-  const list = text(env, name, fallback)
-    .split(',')
-    .map((origin) => origin.trim())
-    .filter((origin) => origin !== '');
+  const list = words(env, name, fallback);
   for (const origin of list) {
     if (origin === '*') throw new ConfigError(name, 'must list exact origins; * is refused');
     if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
@@ -215,13 +230,30 @@ function origins(env: Env, name: string, fallback: string): string[] {
 }
 
 function addresses(env: Env, name: string): string[] {
-  const list = text(env, name, '')
-    .split(',')
-    .map((address) => address.trim())
-    .filter((address) => address !== '');
+  const list = words(env, name, '');
   if (!list.every((address) => isIP(address) > 0))
     throw new ConfigError(name, 'must list IP addresses, no names or networks');
   return list;
+}
+
+function patterns(env: Env, name: string): string[] {
+  const list = words(env, name, '>');
+  for (const pattern of list) {
+    try {
+      assertPattern(pattern);
+    } catch (error) {
+      throw new ConfigError(name, `must list topic patterns such as attacker.>: ${describeError(error)}`);
+    }
+  }
+  return list;
+}
+
+/** A comma list. */
+function words(env: Env, name: string, fallback: string): string[] {
+  return text(env, name, fallback)
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '');
 }
 
 function databaseUrl(env: Env, dataDir: string): string {

@@ -16,6 +16,7 @@ import { connectRedis } from './bus/redis.ts';
 import { Relay } from './bus/relay.ts';
 import { listeners } from './bus/subscription.ts';
 import { Tail, type TailChecks, tailChecks } from './bus/tail.ts';
+import { startBusSocket } from './bus-socket/server.ts';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { type Db, engineOf, openDatabase } from './db/database.ts';
 import { migrate } from './db/migrate.ts';
@@ -173,8 +174,11 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   });
   const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
   const deletions = deletionWatch((channel) => streams.endChannel(channel));
+  const busSocket = await startBusSocket({ options: config.busSocket, events: eventLog, logger: log });
+  if (busSocket !== undefined) stops.push(() => busSocket.stop());
   const workers = config.pipeline.workers ? [mutator, rotator, lifecycle, worker] : [];
-  const listener = listeners([watch, hub, deletions, ...workers.map((part) => part.listener)], log);
+  const listening = [...workers, ...(busSocket === undefined ? [] : [busSocket])].map((part) => part.listener);
+  const listener = listeners([watch, hub, deletions, ...listening], log);
   const tail = new Tail(redis.openTail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
   const housekeeper = new Housekeeper(redis.commands, groups, log, {
     ...config.bus,
@@ -224,7 +228,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   app
     .use(requestRules(config.http.corsOrigins))
     .use(errorHandling(log, { developer: config.developer, methodsOf: (path) => methodsOf(app, path) }))
-    .use(healthRoutes({ db, pingRedis: () => redis.commands.ping(), tail, relay, streams, logger: log }))
+    .use(healthRoutes({ db, pingRedis: () => redis.commands.ping(), tail, relay, streams, busSocket, logger: log }))
     .use(await pageRoutes())
     .use(api);
 

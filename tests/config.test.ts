@@ -47,6 +47,7 @@ describe('defaults', () => {
       queryToken: true,
       limiter: true,
     },
+    busSocket: { path: undefined, group: 'decnet', publish: ['>'], subscribe: ['>'] },
   };
 
   test('apply when nothing but the secret is set', () => {
@@ -161,6 +162,8 @@ describe('a value that cannot be used stops the start and names its variable', (
     ['DECNET_JWT_EXP_MINUTES', '0'],
     ['DECNET_ADMIN_PASSWORD', 'eleven char'],
     ['DECNET_LIMITER_ENABLED', '2'],
+    ['DECNET_BUS_PUBLISH', 'attacker.>,decky..state'],
+    ['DECNET_BUS_SUBSCRIBE', 'system.>.control'],
   ])('%s=%s', (variable, value) => {
     expect(refusal({ [variable]: value }).message).toStartWith(`${variable} `);
   });

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Log } from '../telemetry/log.ts';
+import { ByteBudget } from './byte-budget.ts';
 import closeSource from './close-group.lua' with { type: 'text' };
 import destroySource from './destroy-groups.lua' with { type: 'text' };
 import { type Entry, entryId, parseEntry, type RawEntry } from './entry.ts';
@@ -20,6 +21,9 @@ const destroyScript = script(unusedSource, destroySource);
 
 /** So many groups are destroyed by one command: a millisecond or two of Redis. */
 const DESTROY_BATCH = 200;
+
+/** Of answers to all reads under way: what comes at once, however many clients replay events of whatever size. */
+const READ_BUDGET_BYTES = 4 * 1024 * 1024;
 
 /** The consumer group of one connection, on the stream of its channel. */
 export interface Group {
@@ -47,6 +51,7 @@ export class Groups {
   readonly #commands: Redis;
   readonly #replay: readonly Redis[];
   readonly #leaseMs: number;
+  readonly #budget = new ByteBudget(READ_BUDGET_BYTES);
   #turn = 0;
   #isLeased = false;
   #hasLapsed = false;
@@ -85,21 +90,25 @@ export class Groups {
    * The next events of the group; empty when there is none. Never blocks.
    * @param offset where the group stands
    * @param most events, and bytes of their data, that one answer may hold; a single event may be larger
+   * @param expected bytes that the answer will have: it waits until so many more may be under way
    * @throws {GroupGoneError}
    */
-  async read(
+  read(
     group: Group,
     offset: number,
     most: { readonly events: number; readonly bytes: number },
+    expected = most.bytes,
   ): Promise<Entry[]> {
-    const answer = await this.#orGone(group, () =>
-      readScript.run(
-        this.#nextReplay(),
-        [keys.stream(group.channel)],
-        [group.name, CONSUMER, offset, most.events, most.bytes],
-      ),
-    );
-    return toRawEntries(asList(answer)).map(parseEntry);
+    return this.#budget.run(expected, async () => {
+      const answer = await this.#orGone(group, () =>
+        readScript.run(
+          this.#nextReplay(),
+          [keys.stream(group.channel)],
+          [group.name, CONSUMER, offset, most.events, most.bytes],
+        ),
+      );
+      return toRawEntries(asList(answer)).map(parseEntry);
+    });
   }
 
   /**

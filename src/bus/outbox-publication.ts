@@ -47,10 +47,10 @@ export function substituteFor(row: OutboxRow, error: string): Publication {
 }
 
 /**
- * Tells that a row was set aside, in the log alone: that depends on nothing but what every event needs, so it also shows
+ * Tells that an event was set aside, in the log alone: that depends on nothing but what every event needs, so it also shows
  * whether events can be published at all.
  */
-export function noticeOf(row: OutboxRow, error: string): Publication {
+export function noticeOf(row: Pick<OutboxRow, 'event_id' | 'topic'>, error: string): Publication {
   const payload = { event_id: told(row.event_id), topic: told(row.topic), reason: told(error) };
   return { event: createEvent('log.set_aside', 'set_aside', payload) };
 }

@@ -98,8 +98,10 @@ export function assertPattern(pattern: string): void {
  * and ends the pattern. Every vector of contract §1.2 holds.
  */
 export function matches(pattern: string, topic: string): boolean {
-  const wanted = pattern.split('.');
-  const tokens = topic.split('.');
+  return matchesTokens(pattern.split('.'), topic.split('.'));
+}
+
+function matchesTokens(wanted: readonly string[], tokens: readonly string[]): boolean {
   for (const [index, token] of wanted.entries()) {
     const found = tokens[index];
     if (found === undefined) return false;
@@ -114,7 +116,11 @@ export function matchesAny(patterns: readonly string[], topic: string): boolean 
   return patterns.some((pattern) => matches(pattern, topic));
 }
 
-/** One predicate for several patterns. */
+/** One predicate for several patterns, for many topics: the patterns are taken apart once. */
 export function matcher(patterns: readonly string[]): (topic: string) => boolean {
-  return (topic) => matchesAny(patterns, topic);
+  const all = patterns.map((pattern) => pattern.split('.'));
+  return (topic) => {
+    const tokens = topic.split('.');
+    return all.some((wanted) => matchesTokens(wanted, tokens));
+  };
 }

@@ -2,6 +2,7 @@ import { Elysia } from 'elysia';
 import { sql } from 'kysely';
 import type { Relay } from '../bus/relay.ts';
 import type { Tail } from '../bus/tail.ts';
+import type { BusSocket } from '../bus-socket/server.ts';
 import type { Db } from '../db/database.ts';
 import { describeError } from '../errors.ts';
 import type { Streams } from '../stream/streams.ts';
@@ -14,6 +15,8 @@ export interface HealthParts {
   readonly tail: Pick<Tail, 'sinceCaughtUp' | 'cursor'>;
   readonly relay: Pick<Relay, 'lag'>;
   readonly streams: Pick<Streams, 'size' | 'draining'>;
+  /** Where DECNET's workers are connected; without it they have no socket here. */
+  readonly busSocket?: Pick<BusSocket, 'stats'> | undefined;
   readonly logger: Log;
 }
 
@@ -40,7 +43,8 @@ export function healthRoutes(parts: HealthParts) {
       const ready = Object.values(checks).every(({ ok }) => ok);
       set.status = ready ? 200 : 503;
       set.headers['cache-control'] = 'no-store';
-      return { status: ready ? 'ready' : 'not ready', checks, streams: parts.streams.size };
+      const counts = { streams: parts.streams.size, bus_socket: parts.busSocket?.stats };
+      return { status: ready ? 'ready' : 'not ready', checks, ...counts };
     });
 }
 

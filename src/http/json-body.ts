@@ -50,8 +50,9 @@ function decode(bytes: Uint8Array): string {
 /**
  * Counts outside of strings: 2 ms for 2 MiB. Whether it is JSON at all is for the parser to say.
  * @param bytes JSON in UTF-8, in which no byte of a longer character looks like a bracket or a quote
+ * @throws {AppError} `invalid` when parsing it would take too long, or too deep a stack
  */
-function assertBounded(bytes: Uint8Array): void {
+export function assertBounded(bytes: Uint8Array): void {
   let depth = 0;
   let values = 1;
   for (let index = 0; index < bytes.length; index += 1) {

@@ -16,6 +16,8 @@ const UNKNOWN = -1;
  * from the last ones, so that Redis need not look for the number; it is small first.
  */
 const READ_BYTES = 64 * 1024;
+/** What a first answer is taken for: nobody knows, and a single event may have two megabytes. */
+const FIRST_BYTES = 512 * 1024;
 const READ_EVENTS = { first: 8, most: 1000 } as const;
 
 /** The consumer group of one connection: opened once, moved only when it stands elsewhere, read in portions. */
@@ -29,6 +31,8 @@ export class GroupReader {
   /** The newest checkpoint: an idle connection has nothing to tell again. */
   #checkpointed = UNKNOWN;
   #count: number = READ_EVENTS.first;
+  /** Bytes that the next answer is expected to have. */
+  #expected = FIRST_BYTES;
   #closed = false;
 
   constructor(
@@ -63,7 +67,8 @@ export class GroupReader {
     try {
       if (this.#offset !== offset) await this.#groups.moveTo(group, offset);
       this.#offset = UNKNOWN; // Reading moves it, also when the answer is lost.
-      const entries = await this.#groups.read(group, offset, { events: this.#count, bytes: READ_BYTES });
+      const most = { events: this.#count, bytes: READ_BYTES };
+      const entries = await this.#groups.read(group, offset, most, this.#expected);
       this.#offset = entries.at(-1)?.offset ?? offset;
       this.#adaptTo(entries);
       return entries;
@@ -103,6 +108,7 @@ export class GroupReader {
   #adaptTo(entries: readonly Entry[]): void {
     if (entries.length === 0) return;
     const average = entries.reduce((sum, entry) => sum + entry.data.length, 0) / entries.length;
+    this.#expected = Math.max(READ_BYTES, average);
     this.#count = Math.max(1, Math.min(READ_EVENTS.most, Math.floor(READ_BYTES / Math.max(1, average))));
   }
 }

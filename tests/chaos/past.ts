@@ -112,7 +112,14 @@ export class Past {
     let wanted = to.proof;
     for (let offset = to.offset; offset > from.offset; offset -= 1) {
       const kept = line?.all.get(offset)?.findLast(({ proof }) => proof === wanted);
-      if (kept === undefined) return `${nameOf({ ...to, offset, proof: wanted })} is not in the log`;
+      if (kept === undefined) {
+        const others = line?.all.get(offset)?.map(({ proof }) => proof) ?? [];
+        const known =
+          others.length > 0
+            ? `where it has ${others.join(', ')}`
+            : `known up to ${Math.max(0, ...(line?.all.keys() ?? []))}`;
+        return `${nameOf({ ...to, offset, proof: wanted })} is not in the log, ${known}`;
+      }
       path.unshift(kept);
       wanted = kept.before;
     }
