@@ -1,3 +1,5 @@
+import { nextTurn } from '../stream/slices.ts';
+
 /**
  * One question for all who wait: each passes on an answer that was asked for after it came, and in the order of coming.
  */
@@ -24,8 +26,8 @@ export class Gate {
     if (this.#isAsking) return;
     this.#isAsking = true;
     while (this.#waiting.length > 0) {
-      // What comes in the same tick passes together.
-      await Promise.resolve();
+      // What one read of the socket brings passes together.
+      await nextTurn();
       const together = this.#waiting.splice(0);
       try {
         await this.#ask();

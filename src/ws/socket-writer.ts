@@ -29,6 +29,7 @@ export class SocketWriter implements Blockable {
   readonly #onFlood: () => void;
   /** Who was served longest ago comes first. */
   readonly #transports = new Set<WsTransport>();
+  #said: string[] = [];
   #full = false;
   #closed = false;
 
@@ -62,15 +63,26 @@ export class SocketWriter implements Blockable {
     return transport;
   }
 
-  /** Sends a message of its own, ahead of what streams have to say. */
+  /** Sends a message of its own: before anything that is sent later, and with others of the same turn. */
   say(message: object): void {
-    this.send([JSON.stringify(message)]);
+    if (this.#closed) return;
+    if (this.#said.length === 0) setImmediate(() => this.flush());
+    this.#said.push(JSON.stringify(message));
+  }
+
+  /** Sends what was said. */
+  flush(): void {
+    if (this.#said.length === 0) return;
+    this.send([]);
     if (!this.#closed && this.#socket.getBufferedAmount() > MOST_UNREAD_BYTES) this.#onFlood();
   }
 
   send(messages: readonly string[]): void {
     if (this.#closed) return;
+    const said = this.#said;
+    this.#said = [];
     this.#socket.cork(() => {
+      for (const message of said) this.#socket.sendText(message);
       for (const message of messages) this.#socket.sendText(message);
     });
     if (this.#full || this.#socket.getBufferedAmount() === 0) return;
@@ -114,6 +126,7 @@ export class SocketWriter implements Blockable {
   /** The socket is no more. */
   close(): void {
     this.#closed = true;
+    this.#said = [];
     this.#stalls.delete(this);
   }
 }

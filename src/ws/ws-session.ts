@@ -332,6 +332,8 @@ export class WsSession {
 
   #end(name: WsCodeName): undefined {
     if (this.#closed) return;
+    this.#closed = true;
+    this.#writer.flush();
     this.#socket.close(WS_CODES[name].code, name);
     this.closed();
     this.#timer = setTimeout(() => this.#socket.terminate(), CLOSE_MS);

@@ -47,6 +47,8 @@ describe('a connection', () => {
     parts = { log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 };
     tail = new Tail(connections.openTail, log, hub, quiet);
     tail.start();
+    // Its beginning is a jump: a stream that is being opened then asks again where it stands.
+    await until('the tail to begin', () => tail.cursor.epoch !== '');
     await publish('identity.formed');
   });
   afterEach(async () => {
