@@ -12,8 +12,7 @@ export type Answer = Omit<Published, 'conflict'> | AppError;
 
 /**
  * An event as producers send it: `{topic, type?, payload?, id?}`.
- * @throws {AppError} `invalid`
- * @throws {TopicError} {@link EventError} what cannot be published
+ * @throws {AppError} `invalid`; {@link createEvent} says what else keeps one from being published
  */
 export function publicationOf(body: unknown): Publication {
   if (!isJsonObject(body)) throw new AppError('invalid', 'An event must be a JSON object');

@@ -1,12 +1,10 @@
-import { bearerToken } from '../auth/authenticator.ts';
 import { assertRole } from '../auth/guard.ts';
 import type { Principal, Role } from '../auth/principal.ts';
-import { isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { JsonObject } from '../bus/event.ts';
 import type { EventLog, Publication } from '../bus/event-log.ts';
 import { AppError, describeError } from '../errors.ts';
 import { backendRefusalOf, refusalOf } from '../http/errors.ts';
-import { parseJsonMessage } from '../http/json-body.ts';
-import { type Answer, publicationOf, publishAll } from '../ingress/publications.ts';
+import { publishAll } from '../ingress/publications.ts';
 import type { Connection } from '../stream/connection.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { type Caller, openDeclared, streamAt } from '../stream/open-declared.ts';
@@ -16,6 +14,7 @@ import type { Log } from '../telemetry/log.ts';
 import { Gate } from './gate.ts';
 import { type Socket, SocketWriter } from './socket-writer.ts';
 import { errorFields, WS_CODES, type WsCodeName } from './ws-codes.ts';
+import { eventsOf, hasCredentials, parseMessage, publicationOrError, refOf, resultOf, sidOf } from './ws-messages.ts';
 import type { WsTransport } from './ws-transport.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -61,8 +60,6 @@ const PUBLISHERS: Role = 'admin';
 const MESSAGE_COST = 256;
 /** Nobody has said who it is that sends so much. */
 const MOST_BYTES_UNSIGNED = 16 * 1024;
-const MOST_EVENTS = 1000;
-const MOST_SID = 64;
 /** A client that does not answer the close of its socket is dropped then. */
 const CLOSE_MS = 2000;
 /** The longest time that a timer takes. */
@@ -119,7 +116,7 @@ export class WsSession {
     if (this.#inFlight + cost > most) return this.#end('flood');
     let message: JsonObject;
     try {
-      message = parse(text);
+      message = parseMessage(text);
     } catch (error) {
       return this.#tellError({}, error);
     }
@@ -338,52 +335,4 @@ export class WsSession {
     this.closed();
     this.#timer = setTimeout(() => this.#socket.terminate(), CLOSE_MS);
   }
-}
-
-function hasCredentials(request: Request): boolean {
-  if (bearerToken(request.headers.get('authorization')) !== undefined) return true;
-  const query = new URL(request.url).searchParams;
-  return query.has('ticket') || query.has('token');
-}
-
-function parse(text: string): JsonObject {
-  let message: unknown;
-  try {
-    message = parseJsonMessage(text);
-  } catch (error) {
-    throw error instanceof SyntaxError ? new AppError('bad_request', 'A message must be JSON') : error;
-  }
-  if (!isJsonObject(message)) throw new AppError('bad_request', 'A message must be a JSON object');
-  return message;
-}
-
-/** What the client calls its message: told again with the answer. */
-function refOf({ ref }: JsonObject): { ref?: string | number } {
-  return (typeof ref === 'string' && ref.length <= MOST_SID) || typeof ref === 'number' ? { ref } : {};
-}
-
-function sidOf({ sid }: JsonObject): string {
-  if (typeof sid === 'string' && sid !== '' && sid.length <= MOST_SID && sid.isWellFormed()) return sid;
-  throw new AppError('invalid', `sid must be a string of 1 to ${MOST_SID} characters: your name for the stream`);
-}
-
-function eventsOf({ event, events }: JsonObject): readonly unknown[] {
-  if (events === undefined) return [event];
-  if (Array.isArray(events) && events.length > 0 && events.length <= MOST_EVENTS && event === undefined) return events;
-  throw new AppError('invalid', `Give one event as event, or 1 to ${MOST_EVENTS} as events`);
-}
-
-function publicationOrError(event: unknown): Publication | AppError {
-  try {
-    return publicationOf(event);
-  } catch (error) {
-    const refused = refusalOf(error);
-    if (refused === undefined) throw error;
-    return refused;
-  }
-}
-
-function resultOf(answer: Answer | undefined): object {
-  if (answer === undefined) throw new Error('an event without an answer');
-  return answer instanceof AppError ? { error: errorFields(answer) } : answer;
 }

@@ -116,6 +116,29 @@ test('a client moves with its cursor from one to the other and back, and misses 
   }
 });
 
+test(
+  'a node that is killed is left with the cursor, and nothing is missed on another, by socket or EventSource',
+  async () => {
+    const doomed = await plane.child();
+    const id = await newTopology(plane);
+    const socket = await open(doomed.url);
+    await socket.subscribe('a', pathOf(id));
+    await socket.untilEvent('a', 'snapshot');
+    for (const n of range(1, 3)) await publishState(node, token, id, `state ${n}`);
+    await until('three events', () => statesOf(socket.of('a')).length === 3);
+    await doomed.kill();
+    expect((await socket.untilClosed()).code).toBe(1006);
+    for (const n of range(4, 6)) await publishState(node, token, id, `state ${n}`);
+    const cursor = socket.of('a').at(-1)?.id ?? '';
+    const [next, sse] = [await open(), await clients.open(node, pathOf(id), { token, lastId: cursor })];
+    await next.subscribe('a', pathOf(id), cursor);
+    await until('the rest', () => statesOf(next.of('a')).length === 3 && statesOf(sse.frames).length === 3);
+    expect(statesOf(next.of('a'))).toEqual(['state 4', 'state 5', 'state 6']);
+    expect(next.of('a').map((frame) => frame.id)).toEqual(sse.frames.map((frame) => frame.id));
+  },
+  LIMIT_MS,
+);
+
 test('a cursor that is none is answered by a reset and a snapshot, as on an EventSource', async () => {
   const id = await newTopology(plane);
   const socket = await open();
