@@ -154,7 +154,7 @@ export class WsSession {
     this.#writer.close();
     this.#caller?.release();
     this.#caller = undefined;
-    for (const { connection } of [...this.#streams.values()]) connection.close('gone');
+    for (const stream of [...this.#streams.values()]) leave(stream);
   }
 
   // --- messages ------------------------------------------------------------------------------------------------------
@@ -279,7 +279,8 @@ export class WsSession {
     this.#writer.say({ op: 'subscribed', sid, ...refOf(message) });
     const transport = this.#writer.open(sid, () => this.#streams.delete(sid));
     const connection = admission.start(transport);
-    if (connection.state === 'closed') return;
+    // One that is finished stays until its client has taken it all.
+    if (transport.ended) return;
     this.#streams.set(sid, { connection, transport });
     // The session may have been renewed while the stream was prepared.
     const now = this.#signed();
@@ -291,8 +292,7 @@ export class WsSession {
     const stream = this.#streams.get(sid);
     if (stream === undefined)
       throw new AppError('not_found', `There is no stream with the sid '${sid}' on this socket`);
-    stream.transport.leave();
-    stream.connection.close('gone');
+    leave(stream);
     this.#writer.say({ op: 'unsubscribed', sid, ...refOf(message) });
   }
 
@@ -335,4 +335,10 @@ export class WsSession {
     this.closed();
     this.#timer = setTimeout(() => this.#socket.terminate(), CLOSE_MS);
   }
+}
+
+/** Nobody takes any more of it. */
+function leave({ connection, transport }: Stream): void {
+  transport.leave();
+  connection.close('gone');
 }

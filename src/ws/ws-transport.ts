@@ -38,6 +38,11 @@ export class WsTransport implements Transport {
     return !this.#closed && !this.hasMore && this.#writer.writable;
   }
 
+  /** Nothing more will be sent. */
+  get ended(): boolean {
+    return this.#closed;
+  }
+
   /** Something was written that has not been sent. */
   get hasMore(): boolean {
     return this.#chunks.length > 0;

@@ -44,6 +44,16 @@ async function openRaw(node: App, token: string): Promise<RawWsClient> {
   return socket;
 }
 
+/** A topology whose snapshot holds the text once for each mutation. */
+async function topologyOfMegabytes(first: number, last: number, name: string): Promise<string> {
+  const id = await newTopology(plane);
+  const { db } = plane.database;
+  for (const position of range(first, last)) await insertMutation(db, id, position);
+  const payload = JSON.stringify({ name });
+  await db.updateTable('topology_mutations').set({ payload }).where('topology_id', '=', id).execute();
+  return id;
+}
+
 async function publishALot(id: string): Promise<void> {
   for (const n of range(1, EVENTS)) {
     const payload = { topology_id: id, n, filler: 'x'.repeat(EVENT_BYTES) };
@@ -100,11 +110,7 @@ test(
   'a snapshot of megabytes comes whole, and does not hold up another stream of the same socket',
   async () => {
     const node = await plane.node();
-    const [id, small] = [await newTopology(plane), await newTopology(plane)];
-    const { db } = plane.database;
-    for (const position of range(1, 8)) await insertMutation(db, id, position);
-    const payload = JSON.stringify({ name: '€"'.repeat(250_000) });
-    await db.updateTable('topology_mutations').set({ payload }).where('topology_id', '=', id).execute();
+    const [id, small] = [await topologyOfMegabytes(1, 8, '€"'.repeat(250_000)), await newTopology(plane)];
     const token = await plane.token(node.url);
     const sse = await clients.open(node, `/topologies/${id}/events`, { token });
     const expected = JSON.parse((await sse.untilEvent('snapshot')).data);
@@ -181,6 +187,27 @@ describe('the cap on the streams of a user', () => {
       'a free slot',
       async () => (await socket.subscribe('b', `/topologies/${two}/events`)).op === 'subscribed',
     );
+  });
+
+  test('is given back by a client that goes before it has taken all of a finished answer, and its sid is not free sooner', async () => {
+    const node = await plane.node({}, { DECNET_SSE_MAX_PER_USER: '1' });
+    const { token } = await newUser(plane, node);
+    const id = await topologyOfMegabytes(11, 18, 'x'.repeat(1024 * 1024));
+    const [full, other] = [await openRaw(node, token), await open(node, token)];
+    full.pause();
+    full.send({ op: 'subscribe', sid: 'a', stream: `/topologies/${id}/events?once=1` });
+    full.send({ op: 'subscribe', sid: 'a', stream: '/identities/events', ref: 'again' });
+    const isFree = async () => (await other.subscribe('a', '/identities/events')).op === 'subscribed';
+    await until('its slot to be taken', async () => {
+      const isTaken = !(await isFree());
+      if (!isTaken) await other.ask({ op: 'unsubscribe', sid: 'a' });
+      return isTaken;
+    });
+    full.trickle(1);
+    await until('an answer', () => full.messages.some(({ ref }) => ref === 'again'));
+    expect(full.messages.find(({ ref }) => ref === 'again')).toMatchObject({ op: 'error', name: 'conflict' });
+    full.close();
+    await until('its slot', isFree);
   });
 
   test('is given back by unsubscribing and by closing the socket', async () => {
