@@ -28,7 +28,7 @@ export interface FanOutLimits {
 }
 
 /** A slice may hold up each step of a request; a request has some five of them. */
-const LIMITS: FanOutLimits = { sliceMs: 2, restMs: 10 };
+const LIMITS: FanOutLimits = { sliceMs: 1, restMs: 30 };
 /** Members served between two looks at the clock, and before it is another audience's turn. */
 const PORTION = 8;
 /** A turn of the event loop in which nobody else had work takes less. */
