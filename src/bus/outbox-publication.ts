@@ -38,10 +38,10 @@ export function substituteFor(row: OutboxRow, error: string): Publication {
     : undefined;
   const payload = {
     set_aside: true,
-    reason: told(error),
+    reason: excerpt(error),
     ...(channel === undefined ? {} : { topology_id: channel.slice(TOPOLOGY_PREFIX.length) }),
   };
-  const event: Event = { v: 1, id: row.event_id, topic: row.topic, type: told(row.type), ts: row.ts, payload };
+  const event: Event = { v: 1, id: row.event_id, topic: row.topic, type: excerpt(row.type), ts: row.ts, payload };
   assertPublishable(event);
   return { event, revisions, rememberMs: REMEMBER_MS };
 }
@@ -51,12 +51,12 @@ export function substituteFor(row: OutboxRow, error: string): Publication {
  * whether events can be published at all.
  */
 export function noticeOf(row: Pick<OutboxRow, 'event_id' | 'topic'>, error: string): Publication {
-  const payload = { event_id: told(row.event_id), topic: told(row.topic), reason: told(error) };
+  const payload = { event_id: excerpt(row.event_id), topic: excerpt(row.topic), reason: excerpt(error) };
   return { event: createEvent('log.set_aside', 'set_aside', payload) };
 }
 
 /** The beginning of a text, fit for any column and any event. */
-export function told(text: string): string {
+export function excerpt(text: string): string {
   return text.slice(0, MAX_ERROR).replaceAll('\0', '\ufffd').toWellFormed();
 }
 

@@ -7,7 +7,7 @@ import { channelsOf } from './channel.ts';
 import { EventError } from './event.ts';
 import { type EventLog, LogReplacedError, type Publication } from './event-log.ts';
 import { deleteOutboxRows, nextOutboxRows } from './outbox.ts';
-import { noticeOf, publicationOf, substituteFor, told } from './outbox-publication.ts';
+import { excerpt, noticeOf, publicationOf, substituteFor } from './outbox-publication.ts';
 import { setAside } from './set-aside.ts';
 import { TopicError } from './topic.ts';
 import { LogWitness } from './witness.ts';
@@ -133,7 +133,7 @@ export class OutboxPublisher {
     this.#failing = { seq: row.seq, tries };
     const isBroken = channelsIn(prepared).some((channel) => this.#broken.has(channel));
     if (tries < MAX_TRIES && !isBroken) {
-      const fields = { event: row.event_id, topic: row.topic, tries, error: told(error) };
+      const fields = { event: row.event_id, topic: row.topic, tries, error: excerpt(error) };
       if (tries === 1) this.#logger.warn('an event was refused; it is tried again', fields);
       await Bun.sleep(TRY_AGAIN_MS);
       return;
@@ -150,14 +150,14 @@ export class OutboxPublisher {
   async #giveUp(row: OutboxRow, error: string, tries: number, term: number): Promise<boolean> {
     const isSubstituted = await this.#substitute(row, error, term);
     if (!isSubstituted) await this.#relay([noticeOf(row, error)], term);
-    await setAside(this.#db, row, { tries, error: told(error), isSubstituted }, Date.now());
+    await setAside(this.#db, row, { tries, error: excerpt(error), isSubstituted }, Date.now());
     this.#failing = undefined;
     this.#logger.error('an event cannot be published and is set aside', {
-      event: told(row.event_id),
-      topic: told(row.topic),
+      event: excerpt(row.event_id),
+      topic: excerpt(row.topic),
       tries,
       substituted: isSubstituted,
-      error: told(error),
+      error: excerpt(error),
     });
     if (isSubstituted) await this.#log.acknowledge([row.event_id]);
     return isSubstituted;
