@@ -1,9 +1,9 @@
 import { Elysia } from 'elysia';
 import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import type { Db } from '../db/database.ts';
+import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
-import { BodyFields } from '../topology/body-fields.ts';
-import { isStorable } from '../topology/repository.ts';
+import { BodyFields } from '../http/body-fields.ts';
 import { fleetDeckyOf, lifecycleOf, listFleet, listLifecycle, requestRotation, setMutateInterval } from './fleet.ts';
 import { intervalMs } from './rotation.ts';
 

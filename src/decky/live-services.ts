@@ -1,6 +1,7 @@
 import { appendToOutbox } from '../bus/outbox.ts';
 import { TopicError } from '../bus/topic.ts';
 import { type Db, readConsistently, type Trx } from '../db/database.ts';
+import { isStorable } from '../db/storable.ts';
 import { AppError, describeError } from '../errors.ts';
 import { claimThing, type Hold, WAIT_MS } from '../substrate/claim.ts';
 import { ClaimLost, type Fence, type Substrate, type SubstrateDecky } from '../substrate/substrate.ts';
@@ -8,7 +9,6 @@ import type { Log } from '../telemetry/log.ts';
 import { lockTopology } from '../topology/lock.ts';
 import { LIVE_STATUSES } from '../topology/model.ts';
 import { runningDecky } from '../topology/ops/substrate-actions.ts';
-import { isStorable } from '../topology/repository.ts';
 import { type DeckyState, deckyNamed, loadState, saveState, type TopologyState } from '../topology/state.ts';
 import type { ServiceEdit } from './service-edit.ts';
 

@@ -2,7 +2,7 @@ import { Elysia } from 'elysia';
 import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import { isJsonObject, type JsonObject } from '../bus/event.ts';
 import { AppError } from '../errors.ts';
-import { BodyFields } from '../topology/body-fields.ts';
+import { BodyFields } from '../http/body-fields.ts';
 import type { DeckyState } from '../topology/state.ts';
 import { editServices, type LiveServiceParts } from './live-services.ts';
 import { addService, configureService, removeService, type ServiceEdit } from './service-edit.ts';

@@ -4,7 +4,7 @@ import { AppError } from '../errors.ts';
 import { nextAddress, nextSubnet, parseCidr } from './addresses.ts';
 import { ARCHETYPES, FLEET_SINGLETONS, KNOWN_SERVICES, serviceSchema } from './catalog.ts';
 import { takenAddresses } from './decky-config.ts';
-import { found } from './edit.ts';
+import { found } from './editing/edit.ts';
 import { findTopology } from './repository.ts';
 import type { TopologyRouteParts } from './route-parts.ts';
 import { usedSubnets } from './subnets.ts';

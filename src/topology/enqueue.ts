@@ -2,10 +2,10 @@ import { createEvent, type JsonObject, newEventId } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
+import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
 import { LIVE_STATUSES } from './model.ts';
 import type { MutationRequest } from './mutation-request.ts';
-import { isStorable } from './repository.ts';
 
 /**
  * Queues a mutation: the version check, the row and its `mutation.enqueued` event are one transaction.

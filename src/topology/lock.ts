@@ -1,7 +1,7 @@
 import type { Trx } from '../db/database.ts';
 import type { TopologyRow } from '../db/schema.ts';
+import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
-import { isStorable } from './repository.ts';
 
 /**
  * Takes the topology's row until the transaction ends, by an UPDATE that changes nothing: what is read after it cannot

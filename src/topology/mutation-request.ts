@@ -1,5 +1,6 @@
 import { isJsonObject, type JsonObject } from '../bus/event.ts';
 import { AppError } from '../errors.ts';
+import { laxInteger } from '../http/lax-integer.ts';
 import { MUTATION_OPS, type MutationOp } from './model.ts';
 
 /** What `POST /topologies/{id}/mutations` asks for. */
@@ -26,16 +27,6 @@ export function parseMutationRequest(body: unknown): MutationRequest {
   const payload = body.payload === undefined ? {} : body.payload;
   if (!isJsonObject(payload)) throw new AppError('invalid', 'payload must be a JSON object');
   return { op, payload, expectedVersion: expectedVersionOf(body.expected_version) };
-}
-
-// What Pydantic's lax mode takes for an integer in a string: signs and zero decimals, white space around.
-const INTEGER_TEXT = /^\s*[+-]?\d+(?:\.0*)?\s*$/;
-
-/** Reads what contract §5.3 rule 4 takes for an integer; `undefined` for everything else. */
-export function laxInteger(value: unknown): number | undefined {
-  if (typeof value === 'boolean') return Number(value);
-  const number = typeof value === 'string' && INTEGER_TEXT.test(value) ? Number(value) : value;
-  return typeof number === 'number' && Number.isInteger(number) ? number : undefined;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { type Db, readConsistently, type Trx } from '../db/database.ts';
 import type { DeckyRow, EdgeRow, LanRow, MutationRow, TopologyRow } from '../db/schema.ts';
+import { isStorable } from '../db/storable.ts';
 import { MUTATION_STATES } from './model.ts';
 
 /** A topology with everything that is arranged in it. */
@@ -8,14 +9,6 @@ export interface TopologyParts {
   readonly lans: readonly LanRow[];
   readonly deckies: readonly DeckyRow[];
   readonly edges: readonly EdgeRow[];
-}
-
-/**
- * Whether text from a request can be compared with a column at all: PostgreSQL's text holds no NUL, half of a surrogate
- * pair is stored as something else, and Elysia hands out null for a path that it cannot decode.
- */
-export function isStorable(id: string | null): id is string {
-  return id !== null && !id.includes('\0') && id.isWellFormed();
 }
 
 /** Whether the topology exists: one look-up by primary key. */

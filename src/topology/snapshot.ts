@@ -2,8 +2,9 @@ import { topologyChannel } from '../bus/channel.ts';
 import type { JsonObject } from '../bus/event.ts';
 import { channelRevision } from '../bus/outbox.ts';
 import { type Db, readConsistently } from '../db/database.ts';
+import { isStorable } from '../db/storable.ts';
 import { rawMutationOf } from './model.ts';
-import { isStorable, listMutations } from './repository.ts';
+import { listMutations } from './repository.ts';
 
 /** A snapshot with the revision of the channel that it contains: events up to it need not be sent again. */
 export interface TopologySnapshot {

@@ -1,7 +1,7 @@
 import { isJsonObject, type Json, type JsonObject } from '../../bus/event.ts';
 import { topics } from '../../bus/topic.ts';
+import { isStorable } from '../../db/storable.ts';
 import { describeError } from '../../errors.ts';
-import { isStorable } from '../repository.ts';
 import { MutationError } from './mutation-error.ts';
 
 /**

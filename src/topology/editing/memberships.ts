@@ -1,10 +1,10 @@
-import type { Trx } from '../db/database.ts';
-import type { DeckyRow, LanRow } from '../db/schema.ts';
-import { AppError } from '../errors.ts';
-import { nextAddress } from './addresses.ts';
-import { edgeRow } from './create.ts';
-import { type Addresses, addressesIn, configOf, placedAt, takenAddresses } from './decky-config.ts';
-import type { TopologyParts } from './repository.ts';
+import type { Trx } from '../../db/database.ts';
+import type { DeckyRow, LanRow } from '../../db/schema.ts';
+import { AppError } from '../../errors.ts';
+import { nextAddress } from '../addresses.ts';
+import { edgeRow } from '../creation/create.ts';
+import { type Addresses, addressesIn, configOf, placedAt, takenAddresses } from '../decky-config.ts';
+import type { TopologyParts } from '../repository.ts';
 
 /**
  * Puts a decky into a LAN, at the next free address there.

@@ -1,13 +1,13 @@
-import type { Trx } from '../db/database.ts';
-import type { DeckyRow, LanRow } from '../db/schema.ts';
-import { AppError } from '../errors.ts';
-import { nextAddress, overlaps, parseCidr } from './addresses.ts';
-import { BodyFields } from './body-fields.ts';
-import { addressesIn, configOf, renameLanIn } from './decky-config.ts';
+import type { Trx } from '../../db/database.ts';
+import type { DeckyRow, LanRow } from '../../db/schema.ts';
+import { AppError } from '../../errors.ts';
+import { BodyFields } from '../../http/body-fields.ts';
+import { nextAddress, overlaps, parseCidr } from '../addresses.ts';
+import { addressesIn, configOf, renameLanIn } from '../decky-config.ts';
+import type { TopologyParts } from '../repository.ts';
+import { LAN_POOL, takeSubnets } from '../subnets.ts';
 import { assertNameIsFree, type Edit, found } from './edit.ts';
 import { joinLan, placeDecky } from './memberships.ts';
-import type { TopologyParts } from './repository.ts';
-import { LAN_POOL, takeSubnets } from './subnets.ts';
 
 const SUBNET = { min: 1, max: 18 };
 

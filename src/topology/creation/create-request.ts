@@ -1,6 +1,6 @@
-import { AppError } from '../errors.ts';
-import { BodyFields } from './body-fields.ts';
-import { KNOWN_SERVICES } from './catalog.ts';
+import { AppError } from '../../errors.ts';
+import { BodyFields } from '../../http/body-fields.ts';
+import { KNOWN_SERVICES } from '../catalog.ts';
 import type { NewTopology, Placement } from './create.ts';
 import { type GeneratorRequest, lanCount, MAX_LANS } from './generate.ts';
 

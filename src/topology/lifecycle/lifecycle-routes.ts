@@ -1,9 +1,9 @@
 import { Elysia } from 'elysia';
-import { guard } from '../auth/guard.ts';
-import type { TopologyRow } from '../db/schema.ts';
+import { guard } from '../../auth/guard.ts';
+import type { TopologyRow } from '../../db/schema.ts';
+import { summaryOf } from '../model.ts';
+import type { TopologyRouteParts } from '../route-parts.ts';
 import { deleteTopology, requestDeploy, requestTeardown } from './lifecycle.ts';
-import { summaryOf } from './model.ts';
-import type { TopologyRouteParts } from './route-parts.ts';
 
 /** From a plan to something that runs, and back (contract §5.9): the work itself is done in the background. */
 export function lifecycleRoutes({ db, authenticator, onCommitted, onLifecycle }: TopologyRouteParts) {

@@ -1,10 +1,10 @@
-import { subscription } from '../bus/subscription.ts';
-import { WakeableSleep } from '../bus/wake.ts';
-import type { Db } from '../db/database.ts';
-import { describeError } from '../errors.ts';
-import { LEASE_MS, SubstrateClaim } from '../substrate/claim.ts';
-import type { Substrate } from '../substrate/substrate.ts';
-import type { Log } from '../telemetry/log.ts';
+import { subscription } from '../../bus/subscription.ts';
+import { WakeableSleep } from '../../bus/wake.ts';
+import type { Db } from '../../db/database.ts';
+import { describeError } from '../../errors.ts';
+import { LEASE_MS, SubstrateClaim } from '../../substrate/claim.ts';
+import type { Substrate } from '../../substrate/substrate.ts';
+import type { Log } from '../../telemetry/log.ts';
 import { Interrupted, runJob, WORK_STATUSES } from './lifecycle-job.ts';
 
 const POLL_MS = 10_000;

@@ -1,7 +1,7 @@
-import type { EdgeRow } from '../db/schema.ts';
-import { AppError } from '../errors.ts';
-import { BodyFields } from './body-fields.ts';
-import { addressesIn, configOf, renameLanIn } from './decky-config.ts';
+import type { EdgeRow } from '../../db/schema.ts';
+import { AppError } from '../../errors.ts';
+import { BodyFields } from '../../http/body-fields.ts';
+import { addressesIn, configOf, renameLanIn } from '../decky-config.ts';
 import { type Edit, found } from './edit.ts';
 import { joinLan, placeDecky } from './memberships.ts';
 

@@ -1,12 +1,12 @@
-import type { JsonObject } from '../bus/event.ts';
-import { createEvent } from '../bus/event.ts';
-import { appendToOutbox } from '../bus/outbox.ts';
-import { topics } from '../bus/topic.ts';
-import type { Db, Trx } from '../db/database.ts';
-import type { DeckyRow, EdgeRow, LanRow, TopologyRow } from '../db/schema.ts';
-import { AppError } from '../errors.ts';
-import { nextAddress } from './addresses.ts';
-import { lockSubnets, takeSubnets } from './subnets.ts';
+import type { JsonObject } from '../../bus/event.ts';
+import { createEvent } from '../../bus/event.ts';
+import { appendToOutbox } from '../../bus/outbox.ts';
+import { topics } from '../../bus/topic.ts';
+import type { Db, Trx } from '../../db/database.ts';
+import type { DeckyRow, EdgeRow, LanRow, TopologyRow } from '../../db/schema.ts';
+import { AppError } from '../../errors.ts';
+import { nextAddress } from '../addresses.ts';
+import { lockSubnets, takeSubnets } from '../subnets.ts';
 
 /** A topology on paper: everything but its ids, networks and addresses. */
 export interface Draft {

@@ -1,6 +1,6 @@
-import { ARCHETYPES, KNOWN_SERVICES } from './catalog.ts';
+import { ARCHETYPES, KNOWN_SERVICES } from '../catalog.ts';
+import { LAN_POOL } from '../subnets.ts';
 import type { Draft, DraftDecky, DraftLan, DraftMembership } from './create.ts';
-import { LAN_POOL } from './subnets.ts';
 
 /** What the generator is asked for (contract §5.9). */
 export interface GeneratorRequest {

@@ -1,14 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
 import { sql } from 'kysely';
-import { createEvent } from '../../src/bus/event.ts';
-import { EventLog, type Publication, type WitnessedPlace } from '../../src/bus/event-log.ts';
-import { keys } from '../../src/bus/keys.ts';
-import { appendToOutbox, channelRevision } from '../../src/bus/outbox.ts';
-import { OutboxPublisher } from '../../src/bus/outbox-publisher.ts';
-import { type Bus, createBus, DEFAULTS } from '../bus/support.ts';
-import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
-import { until } from '../support/until.ts';
-import { blank, type Rest, restOf } from './rest.ts';
+import { createEvent } from '../../../src/bus/event.ts';
+import { EventLog, type Publication, type WitnessedPlace } from '../../../src/bus/event-log.ts';
+import { keys } from '../../../src/bus/keys.ts';
+import { appendToOutbox, channelRevision } from '../../../src/bus/outbox.ts';
+import { OutboxPublisher } from '../../../src/bus/outbox-publisher.ts';
+import { type Bus, createBus, DEFAULTS } from '../../bus/support.ts';
+import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../../support/database.ts';
+import { until } from '../../support/until.ts';
+import { blank, type Rest, restOf } from '../rest.ts';
 
 /** A log that tells what it was given. */
 class TellingLog extends EventLog {

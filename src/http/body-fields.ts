@@ -1,7 +1,7 @@
 import { isJsonObject, type Json, type JsonObject } from '../bus/event.ts';
+import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
-import { laxInteger } from './mutation-request.ts';
-import { isStorable } from './repository.ts';
+import { laxInteger } from './lax-integer.ts';
 
 interface Bounds {
   readonly min: number;

@@ -1,7 +1,7 @@
-import type { Db, Trx } from '../db/database.ts';
-import { AppError } from '../errors.ts';
-import { lockTopology } from './lock.ts';
-import { readParts, type TopologyParts } from './repository.ts';
+import type { Db, Trx } from '../../db/database.ts';
+import { AppError } from '../../errors.ts';
+import { lockTopology } from '../lock.ts';
+import { readParts, type TopologyParts } from '../repository.ts';
 
 /** What an edit does to the topology that it was given, in its transaction. */
 export type Edit<T> = (trx: Trx, parts: TopologyParts) => Promise<T>;

@@ -1,10 +1,10 @@
-import { TopicError, topics } from '../bus/topic.ts';
-import type { DeckyRow, LanRow } from '../db/schema.ts';
-import { AppError } from '../errors.ts';
-import { contains, parseAddress, parseCidr } from './addresses.ts';
-import { BodyFields } from './body-fields.ts';
-import { assertKnownServices } from './create-request.ts';
-import { type Addresses, addressesIn, configOf, placedAt, takenAddresses } from './decky-config.ts';
+import { TopicError, topics } from '../../bus/topic.ts';
+import type { DeckyRow, LanRow } from '../../db/schema.ts';
+import { AppError } from '../../errors.ts';
+import { BodyFields } from '../../http/body-fields.ts';
+import { contains, parseAddress, parseCidr } from '../addresses.ts';
+import { assertKnownServices } from '../creation/create-request.ts';
+import { type Addresses, addressesIn, configOf, placedAt, takenAddresses } from '../decky-config.ts';
 import { assertNameIsFree, type Edit, found } from './edit.ts';
 
 export type DeckyRequest = ReturnType<typeof parseDeckyRequest>;

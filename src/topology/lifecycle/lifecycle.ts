@@ -1,11 +1,11 @@
-import { topologyChannel } from '../bus/channel.ts';
-import { appendToOutbox } from '../bus/outbox.ts';
-import type { Db } from '../db/database.ts';
-import type { TopologyRow } from '../db/schema.ts';
-import { AppError } from '../errors.ts';
+import { topologyChannel } from '../../bus/channel.ts';
+import { appendToOutbox } from '../../bus/outbox.ts';
+import type { Db } from '../../db/database.ts';
+import type { TopologyRow } from '../../db/schema.ts';
+import { AppError } from '../../errors.ts';
+import { lockTopology } from '../lock.ts';
+import { type TopologyStatus, transition } from '../status.ts';
 import { topologyDeleted } from './deleted.ts';
-import { lockTopology } from './lock.ts';
-import { type TopologyStatus, transition } from './status.ts';
 
 const DELETABLE: readonly string[] = ['pending', 'torn_down', 'failed'] satisfies TopologyStatus[];
 

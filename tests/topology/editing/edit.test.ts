@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { STATUSES } from '../../src/topology/status.ts';
-import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
-import { blank, detail, type Rest, restOf } from './rest.ts';
-import { asViewer } from './support.ts';
+import { STATUSES } from '../../../src/topology/status.ts';
+import { createTestDatabase, ENGINES, type TestDatabase } from '../../support/database.ts';
+import { blank, detail, type Rest, restOf } from '../rest.ts';
+import { asViewer } from '../support.ts';
 
 for (const engine of ENGINES) {
   describe(`edits (${engine})`, () => {

@@ -1,15 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { AppError, type ErrorCode } from '../../src/errors.ts';
-import { KNOWN_SERVICES } from '../../src/topology/catalog.ts';
-import { parseGeneratorRequest } from '../../src/topology/create-request.ts';
-import { type GeneratorRequest, generateDraft, lanCount } from '../../src/topology/generate.ts';
-import { checkInvariants } from '../../src/topology/invariants.ts';
-import { checkShape } from '../../src/topology/shape.ts';
-import { loadState } from '../../src/topology/state.ts';
-import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
-import { seeded } from '../support/random.ts';
-import { blank, detail, events, type Rest, restOf } from './rest.ts';
-import { asViewer, insertMutation, insertTopology } from './support.ts';
+import { AppError, type ErrorCode } from '../../../src/errors.ts';
+import { KNOWN_SERVICES } from '../../../src/topology/catalog.ts';
+import { parseGeneratorRequest } from '../../../src/topology/creation/create-request.ts';
+import { type GeneratorRequest, generateDraft, lanCount } from '../../../src/topology/creation/generate.ts';
+import { checkInvariants } from '../../../src/topology/invariants.ts';
+import { checkShape } from '../../../src/topology/shape.ts';
+import { loadState } from '../../../src/topology/state.ts';
+import { createTestDatabase, ENGINES, type TestDatabase } from '../../support/database.ts';
+import { seeded } from '../../support/random.ts';
+import { blank, detail, events, type Rest, restOf } from '../rest.ts';
+import { asViewer, insertMutation, insertTopology } from '../support.ts';
 
 const REQUEST: GeneratorRequest = {
   depth: 3,

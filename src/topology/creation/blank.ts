@@ -1,5 +1,5 @@
+import { DMZ_POOL } from '../subnets.ts';
 import type { Draft } from './create.ts';
-import { DMZ_POOL } from './subnets.ts';
 
 /** What `POST /topologies/blank` starts with (contract §5.9): a DMZ and the gateway into it. */
 export const BLANK_DRAFT: Draft = {

@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { LOG_CHANNEL } from '../../src/bus/channel.ts';
-import { LifecycleWorker } from '../../src/topology/lifecycle-worker.ts';
-import { STATUSES } from '../../src/topology/status.ts';
-import { FIRST } from '../stream/support.ts';
-import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
-import { until } from '../support/until.ts';
-import { recordingSubstrate } from './recording-substrate.ts';
-import { blank, detail, events, type Rest, restOf } from './rest.ts';
-import { asViewer, insertMutation, insertTopology } from './support.ts';
+import { LOG_CHANNEL } from '../../../src/bus/channel.ts';
+import { LifecycleWorker } from '../../../src/topology/lifecycle/lifecycle-worker.ts';
+import { STATUSES } from '../../../src/topology/status.ts';
+import { FIRST } from '../../stream/support.ts';
+import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../../support/database.ts';
+import { until } from '../../support/until.ts';
+import { recordingSubstrate } from '../recording-substrate.ts';
+import { blank, detail, events, type Rest, restOf } from '../rest.ts';
+import { asViewer, insertMutation, insertTopology } from '../support.ts';
 
 for (const engine of ENGINES) {
   describe(`lifecycle (${engine})`, () => {

@@ -1,14 +1,14 @@
-import { appendToOutbox } from '../bus/outbox.ts';
-import { type Db, readConsistently, type Trx } from '../db/database.ts';
-import { AppError, describeError } from '../errors.ts';
-import type { SubstrateClaim } from '../substrate/claim.ts';
-import { recordSubstrate } from '../substrate/record.ts';
-import { ClaimLost, type Fence, type Substrate } from '../substrate/substrate.ts';
-import { checkInvariants } from './invariants.ts';
-import { networkOf, runningDecky } from './ops/substrate-actions.ts';
-import { checkShape } from './shape.ts';
-import { type DeckyState, loadState, type TopologyState } from './state.ts';
-import { type TopologyStatus, transition } from './status.ts';
+import { appendToOutbox } from '../../bus/outbox.ts';
+import { type Db, readConsistently, type Trx } from '../../db/database.ts';
+import { AppError, describeError } from '../../errors.ts';
+import type { SubstrateClaim } from '../../substrate/claim.ts';
+import { recordSubstrate } from '../../substrate/record.ts';
+import { ClaimLost, type Fence, type Substrate } from '../../substrate/substrate.ts';
+import { checkInvariants } from '../invariants.ts';
+import { networkOf, runningDecky } from '../ops/substrate-actions.ts';
+import { checkShape } from '../shape.ts';
+import { type DeckyState, loadState, type TopologyState } from '../state.ts';
+import { type TopologyStatus, transition } from '../status.ts';
 
 /** The statuses in which there is something to do. */
 export const WORK_STATUSES = ['deploying', 'tearing_down'] as const satisfies TopologyStatus[];

@@ -1,8 +1,8 @@
-import { topologyChannel } from '../bus/channel.ts';
-import type { Batch } from '../bus/entry.ts';
-import { createEvent, type Event, payloadText } from '../bus/event.ts';
-import type { TailListener } from '../bus/tail.ts';
-import { topics } from '../bus/topic.ts';
+import { topologyChannel } from '../../bus/channel.ts';
+import type { Batch } from '../../bus/entry.ts';
+import { createEvent, type Event, payloadText } from '../../bus/event.ts';
+import type { TailListener } from '../../bus/tail.ts';
+import { topics } from '../../bus/topic.ts';
 
 /** Tells every node that a topology is no more; its channel goes with this event. */
 const TOPOLOGY_DELETED_TOPIC = topics.system('topology.deleted');
