@@ -1,7 +1,7 @@
 import { assertRole } from '../auth/guard.ts';
 import type { Principal } from '../auth/principal.ts';
 import { AppError } from '../errors.ts';
-import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
+import { type StreamDeclaration, sinceOf, subscriptionTo } from './declaration.ts';
 import type { Resumption } from './recovery.ts';
 import type { Admission, Streams } from './streams.ts';
 
@@ -31,8 +31,12 @@ export async function openDeclared(
   { declaration, id, query, resumption }: StreamRequest,
 ): Promise<Admission> {
   assertRole(principal, declaration.role);
-  const subscription = { ...subscriptionTo(declaration, id, principal.role, query), request: resumption };
+  const wanted = subscriptionTo(declaration, id, principal.role, query);
+  const since = sinceOf(declaration, query);
   await declaration.assertExists?.(id);
+  // Who has a cursor has what came before it.
+  const isFromTime = since !== undefined && resumption.kind === 'fresh';
+  const subscription = { ...wanted, request: isFromTime ? await streams.resumptionSince(since) : resumption };
   const stream = `${declaration.name}:${id}`;
   return streams.admit({ principal, gate: declaration.role, heard, stream, subscription });
 }
