@@ -19,7 +19,7 @@ async function redisTime(): Promise<number> {
 }
 
 /** How a stream opens that is to begin at a time. */
-async function opening(seconds: number) {
+async function opening(seconds: number): Promise<unknown> {
   const cursor = await bus.log.placeSince(seconds);
   return recovery.open({ kind: 'from', cursor }, await bus.log.position('log', cursor.offset));
 }
