@@ -32,7 +32,6 @@ function createProgram(): Command {
   const typed = new TypedCommand('decnet-live')
     .description('Watch, feed, administer and examine a decnet-live event plane.')
     .version(version)
-    .showHelpAfterError('(--help says more)')
     .addHelpText('afterAll', exitCodesHelp());
   // The typings of extra-typings and commander describe the same object.
   const program = typed as unknown as Command;
@@ -44,17 +43,12 @@ function createProgram(): Command {
 
 /** Not inherited by commands that are added ready-made. */
 function throwInsteadOfExit(command: Command): void {
-  command.exitOverride().configureOutput({
-    outputError: (text) =>
-      note(
-        text
-          .replace(/^error: /, '')
-          .trim()
-          .replaceAll('\n', ' '),
-      ),
-  });
+  const outputError = (text: string) => note(`${oneLine(text.replace(/^error: /, ''))} (--help says more)`);
+  command.exitOverride().configureOutput({ outputError });
   for (const each of command.commands) throwInsteadOfExit(each);
 }
+
+const oneLine = (text: string) => text.trim().replace(/\s*\n\s*/g, ' ');
 
 /**
  * Runs one command.
@@ -81,8 +75,7 @@ function exitCodeOf(error: unknown): number {
     note(error.message);
     return error.code;
   }
-  note(
-    `this should not happen: ${describeError(error)}${process.env.DECNET_DEVELOPER === 'true' && error instanceof Error ? `\n${error.stack}` : ''}`,
-  );
+  note(`this should not happen: ${describeError(error)}`);
+  if (process.env.DECNET_DEVELOPER === 'true' && error instanceof Error) console.error(error.stack);
   return EXIT_CODES.internal.code;
 }
