@@ -9,7 +9,7 @@ export const EXIT_CODES = {
   partly: { code: 6, when: '`publish --stdin`: some events were refused, the others are published' },
   usage: { code: 64, when: 'the command line, a file or an environment variable cannot be used' },
   internal: { code: 70, when: 'a mistake of this program' },
-  interrupted: { code: 130, when: 'ended by Ctrl-C' },
+  interrupted: { code: 130, when: 'ended by Ctrl-C or SIGTERM' },
 } as const;
 
 export type ExitName = keyof typeof EXIT_CODES;

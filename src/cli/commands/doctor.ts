@@ -2,7 +2,6 @@ import { Api } from '../api.ts';
 import { CliError } from '../cli-error.ts';
 import { command } from '../command.ts';
 import { type Check, examine, type Result } from '../doctor/check.ts';
-import { openPlane } from '../doctor/plane.ts';
 import { remoteChecks } from '../doctor/remote-checks.ts';
 import { EXIT_CODES } from '../exit-codes.ts';
 import { note, writeLines } from '../output.ts';
@@ -31,6 +30,8 @@ export function doctorCommand() {
       };
       if (isRemote) await run(remoteChecks(remote(options)));
       if (!isRemote || options.local) {
+        // Loaded only here: the drivers take longer to load than all the rest of the program.
+        const { openPlane } = await import('../doctor/plane.ts');
         const plane = await openPlane(process.env);
         await run(plane.checks).finally(() => plane.close());
       }
