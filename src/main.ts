@@ -162,7 +162,6 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
       retryMs: config.stream.retryMs,
     },
     hub,
-    times: eventLog,
     slots: new UserStreams(redis.commands, node, log, {
       maxPerUser: config.stream.maxPerUser,
       leaseMs: config.bus.leaseMs,

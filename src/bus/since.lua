@@ -25,16 +25,20 @@ local function offset_of(entry)
   return tonumber(string.match(entry[1], '^%d+'))
 end
 
--- Entries of an earlier version do not say when they were published, but when they happened.
+-- It stands in a field of its own, or in the chain behind the epoch. Entries of an earlier version do not say when they were
+-- published, but when they happened.
 local function is_before(entry)
-  local published, data
+  local published, data, chain
   for index = 1, #entry[2], 2 do
     if entry[2][index] == 'published' then
       published = entry[2][index + 1]
     elseif entry[2][index] == 'data' then
       data = entry[2][index + 1]
+    elseif entry[2][index] == 'chain' then
+      chain = entry[2][index + 1]
     end
   end
+  published = published or chain and string.match(chain, '^%x+ %x+ %d+ %d+ %S+ %S+ %S+ (%d+%.%d+)')
   local happened = not published and data
     and string.match(string.sub(data, 1, 16384), ',"ts":(%-?%d[%d.eE+-]*),"payload":')
   return (tonumber(published or happened or '') or 0) < since, #(data or '')

@@ -13,9 +13,10 @@ import type { Transport } from './transport.ts';
 import type { Slot, UserStreams } from './user-streams.ts';
 
 export interface StreamsParts extends SessionChecksParts {
-  readonly connection: ConnectionParts & { readonly groups: CheckpointGroups };
-  /** Where the log stood at a time. */
-  readonly times: Pick<EventLog, 'placeSince'>;
+  readonly connection: ConnectionParts & {
+    readonly groups: CheckpointGroups;
+    readonly log: Pick<EventLog, 'placeSince'>;
+  };
   readonly hub: Pick<Hub, 'sweep'>;
   readonly slots: UserStreams;
   readonly keepaliveMs: number;
@@ -144,7 +145,7 @@ export class Streams {
   async resumptionSince(seconds: number): Promise<Resumption> {
     try {
       // Nobody comes back: as one that was evicted it takes no other stream's slot.
-      return { kind: 'from', cursor: { ...(await this.#parts.times.placeSince(seconds)), evicted: true } };
+      return { kind: 'from', cursor: { ...(await this.#parts.connection.log.placeSince(seconds)), evicted: true } };
     } catch (error) {
       this.#parts.logger.debug('the log was not asked where it stood', { error: describeError(error) });
       throw new AppError('unavailable', 'The event log cannot be reached; try again shortly');

@@ -52,7 +52,6 @@ describe('the open streams', () => {
     isValid = true;
     checkpoints.length = 0;
     streams = new Streams({
-      times: log,
       connection: {
         ...{ log, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 },
         groups,

@@ -25,15 +25,16 @@ function list() {
   return command('list', 'all service accounts').action(async (options) => {
     const accounts = await allAccounts(signedIn(options));
     if (options.json) return writeLines(...accounts.map(jsonLine));
-    const rows = accounts.map(({ name, publish, subscribe, control, expires_at: expires, uuid }) => [
-      String(name),
-      words(publish),
-      words(subscribe),
-      control === true ? 'yes' : 'no',
-      typeof expires === 'number' ? new Date(expires * 1000).toISOString() : 'never',
-      String(uuid),
+    const rows = accounts.map((account) => [
+      String(account.name),
+      words(account.publish),
+      words(account.subscribe),
+      account.control === true ? 'yes' : 'no',
+      dateOf(account.last_used_at, 'never'),
+      isRevoked(account) ? `revoked ${dateOf(account.revoked_at, '')}` : dateOf(account.expires_at, 'never'),
+      String(account.uuid),
     ]);
-    await writeLines(...table(['NAME', 'PUBLISH', 'SUBSCRIBE', 'CONTROL', 'EXPIRES', 'UUID'], rows));
+    await writeLines(...table(['NAME', 'PUBLISH', 'SUBSCRIBE', 'CONTROL', 'USED', 'ENDS', 'UUID'], rows));
   });
 }
 
@@ -63,14 +64,12 @@ function update() {
     .option('--subscribe <patterns...>', 'topics that it may be told, instead of those of before', pattern)
     .option('--control', 'it may publish system.*.control')
     .option('--no-control', 'it may not')
-    .option('--expires <in>', 'its secret is good for so long from now on', durationSeconds)
     .action(async (name, options) => {
-      const { publish, subscribe, control, expires } = options;
+      const { publish, subscribe, control } = options;
       const body = {
         ...(publish === undefined ? {} : { publish }),
         ...(subscribe === undefined ? {} : { subscribe }),
         ...(control === undefined ? {} : { control }),
-        ...(expires === undefined ? {} : { expires_at: inSeconds(expires) }),
       };
       if (Object.keys(body).length === 0) throw new CliError('usage', 'say what is to change; --help lists what can');
       const api = signedIn(options);
@@ -115,7 +114,9 @@ async function allAccounts(api: Api): Promise<JsonObject[]> {
 
 async function find(api: Api, name: string): Promise<string> {
   const accounts = await allAccounts(api);
-  const account = accounts.find((each) => each.name === name) ?? accounts.find((each) => each.uuid === name);
+  const account =
+    // The name of one that is revoked is free for another.
+    accounts.find((each) => each.name === name && !isRevoked(each)) ?? accounts.find((each) => each.uuid === name);
   if (account === undefined) throw new CliError('failed', `there is no service account '${name}'`);
   return encodeURIComponent(String(account.uuid));
 }
@@ -128,5 +129,8 @@ async function showSecret(account: JsonObject, { json }: { readonly json?: boole
   await writeLines(printable(account.secret));
 }
 
+const isRevoked = ({ revoked_at: at }: JsonObject) => typeof at === 'number';
+const dateOf = (seconds: unknown, otherwise: string) =>
+  typeof seconds === 'number' ? new Date(seconds * 1000).toISOString() : otherwise;
 const words = (value: unknown) => (Array.isArray(value) && value.length > 0 ? value.map(String).join(',') : '-');
 const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;

@@ -161,8 +161,9 @@ class Walk {
     );
     const links: Link[] = [];
     for (let index = 0; index + 2 < words.length; index += 3) {
-      const [entry = '', chain = '', event = ''] = words.slice(index, index + 3);
-      const [before = '', proof = ''] = chain.split(' ');
+      const [entry = '', chain = '', id = ''] = words.slice(index, index + 3);
+      // The event's id has a field of its own, or is a word of the chain: entries of two versions may stand side by side.
+      const [before = '', proof = '', , , event = id] = chain.split(' ');
       links.push({ entry, offset: Number(entry.split('-')[0]), before, proof, event });
     }
     return links;
