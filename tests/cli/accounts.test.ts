@@ -19,7 +19,8 @@ beforeAll(() => {
       const text = await request.text();
       const path = pathname.replace('/api/v1/service-accounts', '');
       asked.push({ method: request.method, path, body: text === '' ? undefined : JSON.parse(text) });
-      if (request.method === 'GET') return Response.json({ items: [{ ...account, uuid: 'old', revoked_at: 1 }, account] });
+      if (request.method === 'GET')
+        return Response.json({ items: [{ ...account, uuid: 'old', revoked_at: 1 }, account] });
       if (request.method === 'DELETE') return new Response(null, { status: 204 });
       if (request.method === 'PATCH') return Response.json(account);
       return Response.json({ ...account, secret: 'dsa_secret' }, { status: path === '' ? 201 : 200 });
@@ -62,7 +63,9 @@ test('creates an account, and shows its secret alone on standard output', async 
 
 test('lists, changes, rotates and deletes by name', async () => {
   const { out } = await caller.run(['accounts', 'list']);
-  expect(out).toMatch(/^NAME.*\nsensor .* revoked 1970-01-01T00:00:01\.000Z +old\nsensor +attacker\.> +- +no +never +2027-01-15T08:00:00\.000Z +u-1\n$/);
+  expect(out).toMatch(
+    /^NAME.*\nsensor .* revoked 1970-01-01T00:00:01\.000Z +old\nsensor +attacker\.> +- +no +never +2027-01-15T08:00:00\.000Z +u-1\n$/,
+  );
   expect((await caller.run(['accounts', 'update', 'sensor', '--subscribe', 'decky.>', '--no-control'])).code).toBe(0);
   const rotated = await caller.run(['accounts', 'rotate', 'sensor', '--grace', '10m']);
   expect([rotated.code, rotated.out]).toEqual([0, 'dsa_secret\n']);

@@ -1,5 +1,6 @@
 import { isJsonObject, type JsonObject } from '../../bus/event.ts';
 import { type Api, signedIn } from '../api.ts';
+import { CliError } from '../cli-error.ts';
 import { command } from '../command.ts';
 import { readLogins } from '../credentials.ts';
 import { writeLines } from '../output.ts';
@@ -13,29 +14,31 @@ export function tokenCommand() {
     .addHelpText('after', ABOUT)
     .action(async (options) => {
       const api = signedIn(options);
-      const claims = claimsOf(api.bearer);
-      // Asked first: of a token that the server does not accept, nothing is known.
-      const config = await api.object('GET', '/config/');
-      const uuid = typeof claims?.uuid === 'string' ? claims.uuid : undefined;
-      const expires = typeof claims?.exp === 'number' ? new Date(claims.exp * 1000).toISOString() : null;
-      const told = {
-        url: api.url,
-        user: nameOf(api, config, uuid) ?? null,
-        uuid: uuid ?? null,
-        role: String(config.role),
-        expires,
-      };
-      if (options.json) return writeLines(jsonLine(told));
-      const who = told.user ?? told.uuid ?? '(unknown)';
-      await writeLines(
-        `${printable(who)} at ${told.url}`,
-        `role     ${printable(told.role)}`,
-        `expires  ${expires === null ? 'not told' : `${expires} (in ${remaining(expires)})`}`,
-      );
+      const owner = await ownerOf(api);
+      if (options.json) return writeLines(jsonLine({ url: api.url, ...owner }));
+      const { name, uuid, role, expires_at: seconds, ...rights } = owner;
+      const lines = [`${name ?? uuid} at ${api.url}`, `role       ${role}`];
+      for (const [right, value] of Object.entries(rights)) lines.push(`${right.padEnd(9)}  ${String(value)}`);
+      lines.push(`expires    ${typeof seconds === 'number' ? until(seconds) : 'never'}`);
+      await writeLines(...lines.map(printable));
     });
 }
 
-/** What the token says of itself; nobody here can check its signature, the server does. */
+/** Whose token it is, with what it may do, as the server sees it. */
+async function ownerOf(api: Api): Promise<JsonObject> {
+  try {
+    return await api.object('GET', '/auth/me');
+  } catch (error) {
+    if (!(error instanceof CliError && error.status === 404)) throw error;
+  }
+  // A server that does not tell so much: it has only users, and takes their tokens or refuses them.
+  const { role } = await api.object('GET', '/config/');
+  const claims = claimsOf(api.bearer);
+  const login = readLogins().find(({ url, token }) => url === api.url && token === api.bearer);
+  return { uuid: claims?.uuid, name: login?.username, role, expires_at: claims?.exp };
+}
+
+/** What the token says of itself; nobody here can check its signature, the server has. */
 function claimsOf(token: string): JsonObject | undefined {
   try {
     const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
@@ -45,14 +48,7 @@ function claimsOf(token: string): JsonObject | undefined {
   }
 }
 
-/** Administrators are told all users; of others the server tells only the role. */
-function nameOf(api: Api, { users }: JsonObject, uuid: string | undefined): string | undefined {
-  const user = Array.isArray(users) ? users.find((each) => isJsonObject(each) && each.uuid === uuid) : undefined;
-  if (isJsonObject(user)) return String(user.username);
-  return readLogins().find(({ url, token }) => url === api.url && token === api.bearer)?.username;
-}
-
-function remaining(expires: string): string {
-  const minutes = Math.max(0, Math.round((Date.parse(expires) - Date.now()) / 60_000));
-  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+function until(seconds: number): string {
+  const minutes = Math.max(0, Math.round((seconds - Date.now() / 1000) / 60));
+  return `${new Date(seconds * 1000).toISOString()} (in ${minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`})`;
 }
