@@ -1,8 +1,9 @@
 import { assertRole } from '../auth/guard.ts';
 import type { Principal } from '../auth/principal.ts';
 import { AppError } from '../errors.ts';
-import { type StreamDeclaration, sinceOf, subscriptionTo } from './declaration.ts';
+import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
 import type { Resumption } from './recovery.ts';
+import { sinceOf } from './since.ts';
 import type { Admission, Streams } from './streams.ts';
 
 /** Who asks for a stream. */
