@@ -28,6 +28,8 @@ export interface FollowOptions {
   readonly once: boolean;
   /** Where history does not reach back to `since`: true goes on from the oldest that is kept, false from now. */
   readonly takesLess: boolean;
+  /** Milliseconds after which a server that says nothing is taken for gone; by default {@link SILENCE_MS}. */
+  readonly silenceMs?: number;
   readonly signal: AbortSignal;
 }
 
@@ -101,7 +103,8 @@ export class Follower {
     const connection = new AbortController();
     const abort = () => connection.abort();
     this.#options.signal.addEventListener('abort', abort, { once: true });
-    let watchdog = setTimeout(abort, SILENCE_MS);
+    const { silenceMs = SILENCE_MS } = this.#options;
+    let watchdog = setTimeout(abort, silenceMs);
     const frames: EventSourceMessage[] = [];
     const parser = createParser({
       onEvent: (frame) => frames.push(frame),
@@ -123,7 +126,7 @@ export class Follower {
         yield* this.#take(frames.splice(0));
         if (this.#startsOver) return false;
         // Only while we wait: what the reader of our output takes its time for is nobody's silence.
-        watchdog = setTimeout(abort, SILENCE_MS);
+        watchdog = setTimeout(abort, silenceMs);
       }
       if (this.#options.once && !this.#isOpening) return true;
       throw new LostError('the server ended the stream');

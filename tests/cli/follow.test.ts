@@ -22,6 +22,8 @@ function serve(...answers: (() => Response)[]) {
   const server = Bun.serve({
     port: 0,
     hostname: '127.0.0.1',
+    // One that says nothing keeps its connections.
+    idleTimeout: 0,
     fetch({ url, headers }) {
       asked.push({ cursor: headers.get('last-event-id'), since: new URL(url).searchParams.get('since') });
       return (answers.length > 1 ? answers.shift() : answers[0])?.() ?? new Response(null, { status: 500 });
@@ -76,6 +78,19 @@ test('an answer to once that says nothing is no answer: the server was about to 
     () => stream(ready(0)),
   );
   expect((await follow(api, 9, { once: true })).ids).toEqual([]);
+  expect(asked).toHaveLength(2);
+});
+
+test('takes a server that says nothing for gone', async () => {
+  const silent = () => {
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode(ready(0) + frame(1))),
+    });
+    return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+  };
+  const { api, asked } = serve(silent, () => stream(resumed(1), frame(2)));
+  const { ids } = await follow(api, 2, { silenceMs: 50 });
+  expect(ids).toEqual([place(1), place(2)]);
   expect(asked).toHaveLength(2);
 });
 

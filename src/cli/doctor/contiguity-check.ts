@@ -9,7 +9,7 @@ import portionSource from './portion.lua' with { type: 'text' };
 const portionScript = script(portionSource);
 
 /** What one call looks at: a millisecond or two of Redis. */
-const PORTION = { entries: 300, bytes: 256 * 1024 } as const;
+const PORTION = { entries: 150, bytes: 256 * 1024 } as const;
 /** Findings that are told of one channel; it needs no more to be looked at. */
 const MOST_FINDINGS = 5;
 
