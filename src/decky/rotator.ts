@@ -1,5 +1,5 @@
 import type { Entry } from '../bus/entry.ts';
-import { isJsonObject } from '../bus/event.ts';
+import { payloadText } from '../bus/logged-event.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
 import { WakeableSleep } from '../bus/wake.ts';
@@ -105,10 +105,10 @@ export class Rotator {
     await Promise.all(this.#underWay);
   }
 
-  #hear({ id, topic, data }: Entry): void {
-    const name = topic.split('.')[1] || nameIn(data);
-    if (name === undefined) return;
-    this.#heard.push({ eventId: id, name });
+  #hear(entry: Entry): void {
+    const name = entry.topic.split('.')[1] || payloadText(entry, 'name');
+    if (!name) return;
+    this.#heard.push({ eventId: entry.id, name });
     this.wake();
   }
 
@@ -244,10 +244,4 @@ export class Rotator {
 function onSubstrate(decky: FleetDeckyRow, services: readonly string[]): SubstrateDecky {
   const { name } = decky;
   return { topologyId: FLEET, uuid: substrateId(decky), name, services, addresses: [], forwardsL3: false };
-}
-
-function nameIn(data: string): string | undefined {
-  const event: unknown = JSON.parse(data);
-  const name = isJsonObject(event) && isJsonObject(event.payload) ? event.payload.name : undefined;
-  return typeof name === 'string' && name !== '' ? name : undefined;
 }
