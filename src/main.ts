@@ -1,8 +1,10 @@
 import { Elysia } from 'elysia';
+import { accountRoutes } from './auth/account-routes.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { peerAddress } from './auth/peer-address.ts';
 import { createRateLimits } from './auth/rate-limit.ts';
 import { authRoutes } from './auth/routes.ts';
+import { ServiceAccounts } from './auth/service-accounts.ts';
 import { StreamAuthenticator } from './auth/stream-auth.ts';
 import { Tickets } from './auth/tickets.ts';
 import { Tokens } from './auth/tokens.ts';
@@ -146,7 +148,8 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   const users = new Users(db, onCommitted);
   if (config.auth.adminPassword !== undefined) await users.seedAdmin(config.auth.adminUser, config.auth.adminPassword);
   const tokens = new Tokens({ secret: config.auth.jwtSecret, ttlSeconds: config.auth.tokenTtlSeconds });
-  const authenticator = new Authenticator(tokens, users);
+  const accounts = new ServiceAccounts(db, onCommitted, log);
+  const authenticator = new Authenticator(tokens, users, accounts);
   const tickets = new Tickets(redis.commands, log);
   const limits = createRateLimits(redis.commands, config.auth.limiter);
 
@@ -211,6 +214,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   const api = new Elysia({ prefix: '/api/v1' })
     .use(authRoutes(authParts))
     .use(userRoutes({ authenticator, users, settings, log }))
+    .use(accountRoutes({ authenticator, accounts, logger: log }))
     .use(topologyRoutes({ db, authenticator, onCommitted, onLifecycle: () => lifecycle.wake() }))
     .use(serviceRoutes({ db, authenticator, substrate, onCommitted, log }))
     .use(fleetRoutes({ db, authenticator, onRequested: () => rotator.wake() }))
