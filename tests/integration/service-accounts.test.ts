@@ -201,6 +201,20 @@ describe('what takes something away', () => {
     LIMIT_MS,
   );
 
+  test('an account’s end comes by itself, for what is open too', async () => {
+    const expires_at = Math.floor(Date.now() / 1000) + 2;
+    const { secret } = await account({ expires_at });
+    const stream = await clients.open(one, '/events', { token: secret });
+    await stream.untilEvent('ready');
+    const socket = await open(other, { token: secret });
+    expect(socket.answers).toContainEqual(expect.objectContaining({ op: 'auth', expires_at: expires_at * 1000 }));
+    await stream.untilEnded();
+    expect(stream.end).toBe('finished');
+    expect(await socket.untilClosed()).toMatchObject({ code: 4410 });
+    expect((await call(one.url, secret, 'POST', '/events', event('attacker.a'))).status).toBe(401);
+    expect((await clients.open(one, '/events', { token: secret })).status).toBe(401);
+  });
+
   test(
     'with Redis away bites all the same: nothing is remembered of an account',
     async () => {
@@ -224,6 +238,11 @@ describe('what takes something away', () => {
           name: 'unauthenticated',
         });
         expect(await socket.ask({ op: 'auth', token: revoked.secret })).toMatchObject({ name: 'unauthenticated' });
+        // Nobody has told the node; whoever says again who it is goes on with what it may do now.
+        expect(await renewed.ask({ op: 'auth', token: narrowed.secret })).toMatchObject({ op: 'auth' });
+        await renewed.untilEvent('a', 'end');
+        const refused = await renewed.ask({ op: 'publish', event: event('attacker.a') });
+        expect(refused.results).toEqual([{ error: expect.objectContaining({ name: 'forbidden' }) }]);
       } finally {
         await plane.redis.up();
       }
