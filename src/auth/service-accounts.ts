@@ -49,14 +49,14 @@ const SESSION_FORM = /^dls-(\d+)-(\d+)$/;
  */
 export class ServiceAccounts {
   readonly #db: Db;
-  readonly #onCommitted: () => void;
+  readonly #onCommitted: (uuid: string) => void;
   readonly #logger: Log;
   readonly #byUuid: CompiledQuery;
   /** Whose use is being written down. */
   readonly #noting = new Set<string>();
 
-  /** @param onCommitted called after each commit that left an event in the outbox: it wakes the relay */
-  constructor(db: Db, onCommitted: () => void, logger: Log) {
+  /** @param onCommitted called after each commit that took something away, with the account: it wakes the relay */
+  constructor(db: Db, onCommitted: (uuid: string) => void, logger: Log) {
     this.#db = db;
     this.#onCommitted = onCommitted;
     this.#logger = logger;
@@ -242,7 +242,7 @@ export class ServiceAccounts {
       await this.get(uuid);
       throw new AppError('conflict', 'The service account is revoked or has expired; create another one');
     }
-    this.#onCommitted();
+    this.#onCommitted(uuid);
     return changed;
   }
 

@@ -172,8 +172,8 @@ describe('what takes something away', () => {
     '%s bites in the middle of pipelined publishing: nothing that was sent after it is published',
     async (_, take) => {
       const { uuid, secret } = await account({ publish: ['attacker.>'] });
-      const socket = await open(other, { token: secret });
-      const watcher = await clients.open(one, '/events?topics=attacker.>', { token: admin });
+      const socket = await open(one, { token: secret });
+      const watcher = await clients.open(other, '/events?topics=attacker.>', { token: admin });
       await watcher.untilEvent('ready');
       const send = (from: number) => {
         for (let n = from; n < from + PIPELINED; n += 1)
