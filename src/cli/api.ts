@@ -86,11 +86,7 @@ export function refusal(response: Response, text: string): CliError {
   const exit = EXITS[response.status] ?? 'failed';
   const detail = detailOf(text);
   const hint = exit === 'unauthenticated' ? '; sign in by decnet-live login' : '';
-  return new CliError(
-    exit,
-    `${detail ?? 'the server gave no reason'} (HTTP ${response.status})${hint}`,
-    response.status,
-  );
+  return new CliError(exit, `${detail ?? 'the server gave no reason'} (HTTP ${response.status})${hint}`);
 }
 
 function detailOf(text: string): string | undefined {

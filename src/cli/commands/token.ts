@@ -1,8 +1,5 @@
-import { isJsonObject, type JsonObject } from '../../bus/event.ts';
-import { type Api, signedIn } from '../api.ts';
-import { CliError } from '../cli-error.ts';
+import { signedIn } from '../api.ts';
 import { command } from '../command.ts';
-import { readLogins } from '../credentials.ts';
 import { writeLines } from '../output.ts';
 import { jsonLine, printable } from '../printable.ts';
 
@@ -14,7 +11,7 @@ export function tokenCommand() {
     .addHelpText('after', ABOUT)
     .action(async (options) => {
       const api = signedIn(options);
-      const owner = await ownerOf(api);
+      const owner = await api.object('GET', '/auth/me');
       if (options.json) return writeLines(jsonLine({ url: api.url, ...owner }));
       const { name, uuid, role, expires_at: seconds, ...rights } = owner;
       const lines = [`${name ?? uuid} at ${api.url}`, `role       ${role}`];
@@ -22,30 +19,6 @@ export function tokenCommand() {
       lines.push(`expires    ${typeof seconds === 'number' ? until(seconds) : 'never'}`);
       await writeLines(...lines.map(printable));
     });
-}
-
-/** Whose token it is, with what it may do, as the server sees it. */
-async function ownerOf(api: Api): Promise<JsonObject> {
-  try {
-    return await api.object('GET', '/auth/me');
-  } catch (error) {
-    if (!(error instanceof CliError && error.status === 404)) throw error;
-  }
-  // A server that does not tell so much: it has only users, and takes their tokens or refuses them.
-  const { role } = await api.object('GET', '/config/');
-  const claims = claimsOf(api.bearer);
-  const login = readLogins().find(({ url, token }) => url === api.url && token === api.bearer);
-  return { uuid: claims?.uuid, name: login?.username, role, expires_at: claims?.exp };
-}
-
-/** What the token says of itself; nobody here can check its signature, the server has. */
-function claimsOf(token: string): JsonObject | undefined {
-  try {
-    const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
-    return isJsonObject(claims) ? claims : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 function until(seconds: number): string {
