@@ -35,6 +35,7 @@ import { identityRoutes } from './identity/routes.ts';
 import { identityStream } from './identity/stream.ts';
 import { ingressRoutes } from './ingress/routes.ts';
 import { outboxRoutes } from './outbox/routes.ts';
+import { startProjections } from './projection/start.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
 import { stopOnSignals } from './signals.ts';
 import { cutRoute } from './stream/cut-route.ts';
@@ -176,7 +177,11 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   const deletions = deletionWatch((channel) => streams.endChannel(channel));
   const busSocket = await startBusSocket({ options: config.busSocket, events: eventLog, logger: log });
   if (busSocket !== undefined) stops.push(() => busSocket.stop());
-  const workers = config.pipeline.workers ? [mutator, rotator, lifecycle, worker] : [];
+  const [replay = redis.commands] = redis.replay;
+  const engine = engineOf(config.db.url);
+  const { maxEvents } = config.bus;
+  const projections = startProjections({ db, engine, eventLog, redis: replay, node, logger: log, maxEvents });
+  const workers = config.pipeline.workers ? [mutator, rotator, lifecycle, worker, projections] : [];
   const listening = [...workers, ...(busSocket === undefined ? [] : [busSocket])].map((part) => part.listener);
   const listener = listeners([watch, hub, deletions, ...listening], log);
   const tail = new Tail(redis.openTail, eventLog, listener, log, options.protections?.tailChecks ?? tailChecks);
@@ -228,7 +233,18 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
   app
     .use(requestRules(config.http.corsOrigins))
     .use(errorHandling(log, { developer: config.developer, methodsOf: (path) => methodsOf(app, path) }))
-    .use(healthRoutes({ db, pingRedis: () => redis.commands.ping(), tail, relay, streams, busSocket, logger: log }))
+    .use(
+      healthRoutes({
+        db,
+        pingRedis: () => redis.commands.ping(),
+        tail,
+        relay,
+        streams,
+        busSocket,
+        projections,
+        logger: log,
+      }),
+    )
     .use(await pageRoutes())
     .use(api);
 

@@ -5,6 +5,7 @@ import type { Tail } from '../bus/tail.ts';
 import type { BusSocket } from '../bus-socket/server.ts';
 import type { Db } from '../db/database.ts';
 import { describeError } from '../errors.ts';
+import type { StartedProjections } from '../projection/start.ts';
 import type { Streams } from '../stream/streams.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -17,6 +18,8 @@ export interface HealthParts {
   readonly streams: Pick<Streams, 'size' | 'draining'>;
   /** Where DECNET's workers are connected; without it they have no socket here. */
   readonly busSocket?: Pick<BusSocket, 'stats'> | undefined;
+  /** How far the read models are; without it there are none. */
+  readonly projections?: Pick<StartedProjections, 'lag'> | undefined;
   readonly logger: Log;
 }
 
@@ -34,12 +37,15 @@ export function healthRoutes(parts: HealthParts) {
   return new Elysia({ name: 'health-routes' })
     .get('/healthz', () => ({ status: 'ok' }))
     .get('/readyz', async ({ set }) => {
-      const [database, redis, relay] = await Promise.all([
+      const [database, redis, relay, projections] = await Promise.all([
         check('database', parts.logger, () => sql`select 1`.execute(parts.db).then(() => ({ ok: true }))),
         check('redis', parts.logger, () => parts.pingRedis().then(() => ({ ok: true }))),
         check('relay', parts.logger, () => relayCheck(parts)),
+        check('projections', parts.logger, () => projectionCheck(parts)),
       ]);
-      const checks = { database, redis, tail: tailCheck(parts), relay, draining: { ok: !parts.streams.draining } };
+      const draining = { ok: !parts.streams.draining };
+      const models = parts.projections === undefined ? {} : { projections };
+      const checks = { database, redis, tail: tailCheck(parts), relay, ...models, draining };
       const ready = Object.values(checks).every(({ ok }) => ok);
       set.status = ready ? 200 : 503;
       set.headers['cache-control'] = 'no-store';
@@ -67,6 +73,12 @@ async function relayCheck({ relay }: HealthParts): Promise<Check> {
     // For people to look at. Another node, or a restart, would do no better: that is no reason to be not ready.
     set_aside: setAside,
   };
+}
+
+/** Always ok: rows that are late make no stream late, and another node would have the same rows. For people to look at. */
+async function projectionCheck({ projections }: HealthParts): Promise<Check> {
+  const lags = (await projections?.lag()) ?? [];
+  return { ok: true, ...Object.fromEntries(lags.map(({ name, ...lag }) => [name, lag])) };
 }
 
 async function check(name: string, logger: Log, run: () => Promise<Check>): Promise<Check> {
