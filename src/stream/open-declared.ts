@@ -31,8 +31,13 @@ export async function openDeclared(
   { declaration, id, query, resumption }: StreamRequest,
 ): Promise<Admission> {
   assertRole(principal, declaration.role);
-  const subscription = { ...subscriptionTo(declaration, id, principal.role, query), request: resumption };
+  // Refuses what cannot be asked for before it looks for anything.
+  subscriptionTo(declaration, id, principal.role, query);
   await declaration.assertExists?.(id);
+  const narrowing = await declaration.narrow?.(id, query);
+  const isNew = resumption.kind === 'malformed' && narrowing?.startsAnew === true;
+  const request: Resumption = isNew ? { kind: 'fresh' } : resumption;
+  const subscription = { ...subscriptionTo(declaration, id, principal.role, query, narrowing), request };
   const stream = `${declaration.name}:${id}`;
   return streams.admit({ principal, gate: declaration.role, heard, stream, subscription });
 }
