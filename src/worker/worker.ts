@@ -1,5 +1,7 @@
-import { createEvent, isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { Entry } from '../bus/entry.ts';
+import { createEvent, type JsonObject } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
+import { payloadText } from '../bus/logged-event.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
 import { topics } from '../bus/topic.ts';
@@ -27,7 +29,7 @@ export class Worker {
   /** For the tail: hears `system.<name>.control`. */
   readonly listener: TailListener;
   readonly #options: WorkerOptions;
-  readonly #nap = new WakeableSleep();
+  readonly #sleep = new WakeableSleep();
   #failing = false;
   #stopped = false;
   #beating: Promise<void> | undefined;
@@ -36,7 +38,7 @@ export class Worker {
     this.#options = options;
     this.listener = subscription(
       [topics.systemControl(options.name)],
-      ({ data }) => this.#onControl(data),
+      (entry) => this.#onControl(entry),
       // A missed stop is given again by whoever sees the heartbeats go on.
       () => {},
     );
@@ -49,7 +51,7 @@ export class Worker {
   /** Ends the heartbeats; the work itself is stopped by its owner. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#nap.wake();
+    this.#sleep.wake();
     await this.#beating;
   }
 
@@ -58,28 +60,22 @@ export class Worker {
     while (!this.#stopped) {
       try {
         const at = now();
-        const told = { worker: name, ts: at / 1000, ...this.#options.extra?.() };
-        await events.publish([{ event: createEvent(topics.systemHealth(name), 'health', told, undefined, at) }]);
+        const payload = { worker: name, ts: at / 1000, ...this.#options.extra?.() };
+        await events.publish([{ event: createEvent(topics.systemHealth(name), 'health', payload, undefined, at) }]);
         this.#failing = false;
       } catch (error) {
         if (!this.#failing) log.warn('a heartbeat was lost', { worker: name, error: describeError(error) });
         this.#failing = true;
       }
-      await this.#nap.sleep(heartbeatMs);
+      await this.#sleep.sleep(heartbeatMs);
     }
   }
 
-  #onControl(data: string): void {
+  #onControl(entry: Entry): void {
     const { name, log } = this.#options;
-    if (actionIn(data) !== 'stop' || this.#stopped) return;
+    if (payloadText(entry, 'action') !== 'stop' || this.#stopped) return;
     log.info('a worker was told to stop', { worker: name });
     const stopping = Promise.all([this.stop(), this.#options.stop()]);
     stopping.catch((error) => log.error('a worker did not stop', { worker: name, error: describeError(error) }));
   }
-}
-
-/** @param data a frame's data: whoever published it may have sent any payload */
-function actionIn(data: string): unknown {
-  const frame: unknown = JSON.parse(data);
-  return isJsonObject(frame) && isJsonObject(frame.payload) ? frame.payload.action : undefined;
 }
