@@ -32,12 +32,17 @@ export async function openDeclared(
   { declaration, id, query, resumption }: StreamRequest,
 ): Promise<Admission> {
   assertRole(principal, 'anyone');
-  const wanted = subscriptionTo(declaration, id, principal, query);
+  // Refuses what cannot be asked for before it looks for anything.
+  subscriptionTo(declaration, id, principal, query);
   const since = sinceOf(declaration, query);
   await declaration.assertExists?.(id);
+  const narrowing = await declaration.narrow?.(id, query);
+  const isNew = resumption.kind === 'malformed' && narrowing?.startsAnew === true;
+  const asked: Resumption = isNew ? { kind: 'fresh' } : resumption;
   // Who has a cursor has what came before it.
-  const isFromTime = since !== undefined && resumption.kind === 'fresh';
-  const subscription = { ...wanted, request: isFromTime ? await streams.resumptionSince(since) : resumption };
+  const isFromTime = since !== undefined && asked.kind === 'fresh';
+  const request = isFromTime ? await streams.resumptionSince(since) : asked;
+  const subscription = { ...subscriptionTo(declaration, id, principal, query, narrowing), request };
   const stream = `${declaration.name}:${id}`;
   return streams.admit({ principal, gate: 'anyone', heard, stream, subscription });
 }
