@@ -34,6 +34,7 @@ import { requestRules } from './http/request-rules.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { identityStream } from './identity/stream.ts';
 import { ingressRoutes } from './ingress/routes.ts';
+import { openapiRoutes } from './openapi/routes.ts';
 import { outboxRoutes } from './outbox/routes.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
 import { stopOnSignals } from './signals.ts';
@@ -230,6 +231,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     .use(errorHandling(log, { developer: config.developer, methodsOf: (path) => methodsOf(app, path) }))
     .use(healthRoutes({ db, pingRedis: () => redis.commands.ping(), tail, relay, streams, busSocket, logger: log }))
     .use(await pageRoutes())
+    .use(openapiRoutes())
     .use(api);
 
   tail.start();

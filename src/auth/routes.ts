@@ -5,6 +5,7 @@ import { guard, type HeaderAuthenticator } from './guard.ts';
 import { assertPasswordBytes, currentPassword, newPassword } from './passwords.ts';
 import { type PeerAddress, peerAddress as peerAddressBehind } from './peer-address.ts';
 import type { RateLimits } from './rate-limit.ts';
+import { authOperations } from './schemas.ts';
 import { TICKET_TTL_SECONDS, type Tickets } from './tickets.ts';
 import type { Tokens } from './tokens.ts';
 import type { Users } from './users.ts';
@@ -43,7 +44,7 @@ function loginRoute({ users, tokens, limits, peerAddress = peerAddressBehind([])
         must_change_password: user.must_change_password,
       };
     },
-    { body: t.Object({ username: t.String(), password: currentPassword }) },
+    { body: t.Object({ username: t.String(), password: currentPassword }), ...authOperations.login },
   );
 }
 
@@ -60,17 +61,28 @@ function sessionRoutes({ authenticator, users, limits, log, peerAddress = peerAd
         log.info('password changed', { user_uuid: principal.userUuid });
         return { message: 'Password updated successfully' };
       },
-      { body: t.Object({ old_password: currentPassword, new_password: newPassword }) },
+      {
+        body: t.Object({ old_password: currentPassword, new_password: newPassword }),
+        ...authOperations.changePassword,
+      },
     )
-    .post('/logout', async ({ principal }) => {
-      await users.endSession(principal);
-      return { message: 'Logged out' };
-    });
+    .post(
+      '/logout',
+      async ({ principal }) => {
+        await users.endSession(principal);
+        return { message: 'Logged out' };
+      },
+      authOperations.logout,
+    );
 }
 
 function ticketRoute({ authenticator, tickets }: AuthParts) {
-  return new Elysia().use(guard(authenticator, 'viewer')).post('/sse-ticket', async ({ principal, set }) => {
-    set.headers['cache-control'] = 'no-store';
-    return { ticket: await tickets.mint(principal), expires_in: TICKET_TTL_SECONDS };
-  });
+  return new Elysia().use(guard(authenticator, 'viewer')).post(
+    '/sse-ticket',
+    async ({ principal, set }) => {
+      set.headers['cache-control'] = 'no-store';
+      return { ticket: await tickets.mint(principal), expires_in: TICKET_TTL_SECONDS };
+    },
+    authOperations.ticket,
+  );
 }

@@ -7,6 +7,7 @@ import type { Db } from '../db/database.ts';
 import { describeError } from '../errors.ts';
 import type { Streams } from '../stream/streams.ts';
 import type { Log } from '../telemetry/log.ts';
+import { healthOperations } from './schemas.ts';
 
 export interface HealthParts {
   readonly db: Db;
@@ -32,20 +33,24 @@ type Check = { readonly ok: boolean; readonly [detail: string]: unknown };
 /** `/healthz`: the process is alive. `/readyz`: it can serve; 503 with the failing check otherwise. */
 export function healthRoutes(parts: HealthParts) {
   return new Elysia({ name: 'health-routes' })
-    .get('/healthz', () => ({ status: 'ok' }))
-    .get('/readyz', async ({ set }) => {
-      const [database, redis, relay] = await Promise.all([
-        check('database', parts.logger, () => sql`select 1`.execute(parts.db).then(() => ({ ok: true }))),
-        check('redis', parts.logger, () => parts.pingRedis().then(() => ({ ok: true }))),
-        check('relay', parts.logger, () => relayCheck(parts)),
-      ]);
-      const checks = { database, redis, tail: tailCheck(parts), relay, draining: { ok: !parts.streams.draining } };
-      const ready = Object.values(checks).every(({ ok }) => ok);
-      set.status = ready ? 200 : 503;
-      set.headers['cache-control'] = 'no-store';
-      const counts = { streams: parts.streams.size, bus_socket: parts.busSocket?.stats };
-      return { status: ready ? 'ready' : 'not ready', checks, ...counts };
-    });
+    .get('/healthz', () => ({ status: 'ok' }), healthOperations.alive)
+    .get(
+      '/readyz',
+      async ({ set }) => {
+        const [database, redis, relay] = await Promise.all([
+          check('database', parts.logger, () => sql`select 1`.execute(parts.db).then(() => ({ ok: true }))),
+          check('redis', parts.logger, () => parts.pingRedis().then(() => ({ ok: true }))),
+          check('relay', parts.logger, () => relayCheck(parts)),
+        ]);
+        const checks = { database, redis, tail: tailCheck(parts), relay, draining: { ok: !parts.streams.draining } };
+        const ready = Object.values(checks).every(({ ok }) => ok);
+        set.status = ready ? 200 : 503;
+        set.headers['cache-control'] = 'no-store';
+        const counts = { streams: parts.streams.size, bus_socket: parts.busSocket?.stats };
+        return { status: ready ? 'ready' : 'not ready', checks, ...counts };
+      },
+      healthOperations.ready,
+    );
 }
 
 function tailCheck({ tail }: HealthParts): Check {

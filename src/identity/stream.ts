@@ -1,5 +1,6 @@
 import type { Db } from '../db/database.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
+import { identitySnapshotSchema } from './schemas.ts';
 import { identitySnapshot } from './snapshot.ts';
 
 const TOPICS = ['identity.>'];
@@ -13,6 +14,8 @@ export function identityStream(db: Db): StreamDeclaration {
     channel: () => 'identity',
     eventName: (topic) => topic.slice('identity.'.length) || topic,
     topics: { viewer: TOPICS, admin: TOPICS },
+    summary: 'Follow what becomes known of identities',
+    snapshotSchema: identitySnapshotSchema,
     snapshot: () => identitySnapshot(db),
   };
 }

@@ -1,3 +1,4 @@
+import type { TSchema } from 'elysia';
 import type { Role } from '../auth/principal.ts';
 import { assertPattern, matchesAny, TopicError } from '../bus/topic.ts';
 import { AppError } from '../errors.ts';
@@ -21,6 +22,10 @@ export interface StreamDeclaration {
   assertExists?(id: string): Promise<void>;
   /** The state that a fresh client starts from; absent on streams without one. */
   snapshot?(id: string): Promise<Snapshot>;
+  /** One line for the documents: what is streamed. */
+  readonly summary?: string;
+  /** What a snapshot holds, for the documents; a stream with a snapshot has one. */
+  readonly snapshotSchema?: TSchema;
   /** True where clients choose among the events by `?topics=`. */
   readonly takesPatterns?: boolean;
 }

@@ -26,5 +26,6 @@ export const patternStream: StreamDeclaration = {
   // the data.
   eventName: () => undefined,
   topics: { viewer: EVERYONE, admin: [...EVERYONE, ...ADMIN_ONLY] },
+  summary: 'Follow any topics, as far as the role may see them',
   takesPatterns: true,
 };

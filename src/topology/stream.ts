@@ -3,6 +3,7 @@ import type { Db } from '../db/database.ts';
 import { AppError } from '../errors.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { topologyExists } from './repository.ts';
+import { topologySnapshotSchema } from './schemas.ts';
 import { topologySnapshot } from './snapshot.ts';
 
 const TOPICS = ['topology.>', 'decky.>'];
@@ -16,6 +17,8 @@ export function topologyStream(db: Db): StreamDeclaration {
     channel: topologyChannel,
     eventName: topologyEventName,
     topics: { viewer: TOPICS, admin: TOPICS },
+    summary: 'Follow a topology: its mutations, its status, its deckies',
+    snapshotSchema: topologySnapshotSchema,
     async assertExists(id) {
       if (!(await topologyExists(db, id))) throw notFound();
     },

@@ -3,6 +3,7 @@ import { guard } from '../../auth/guard.ts';
 import { summaryOf } from '../model.ts';
 import { redirectToSlash } from '../redirect-to-slash.ts';
 import type { TopologyRouteParts } from '../route-parts.ts';
+import { creationOperations } from '../schemas.ts';
 import { BLANK_DRAFT } from './blank.ts';
 import { createTopology } from './create.ts';
 import { parseBlankRequest, parseGeneratorRequest } from './create-request.ts';
@@ -12,12 +13,16 @@ import { generateDraft } from './generate.ts';
 export function createRoutes({ db, authenticator, onCommitted }: TopologyRouteParts) {
   return new Elysia()
     .use(guard(authenticator, 'admin'))
-    .post('/topologies/blank', async ({ body, set }) => {
-      const row = await createTopology(db, parseBlankRequest(body), BLANK_DRAFT);
-      onCommitted();
-      set.status = 201;
-      return summaryOf(row);
-    })
+    .post(
+      '/topologies/blank',
+      async ({ body, set }) => {
+        const row = await createTopology(db, parseBlankRequest(body), BLANK_DRAFT);
+        onCommitted();
+        set.status = 201;
+        return summaryOf(row);
+      },
+      creationOperations.blank,
+    )
     .post(
       '/topologies/',
       async ({ body, set }) => {
@@ -27,7 +32,7 @@ export function createRoutes({ db, authenticator, onCommitted }: TopologyRoutePa
         set.status = 201;
         return summaryOf(row);
       },
-      { beforeHandle: redirectToSlash },
+      { beforeHandle: redirectToSlash, ...creationOperations.generate },
     );
 }
 
