@@ -78,6 +78,8 @@ export interface StartOptions {
 export interface App {
   readonly url: string;
   readonly db: Db;
+  /** What is served. */
+  readonly routes: readonly { readonly method: string; readonly path: string }[];
   /** Drains the streams, then stops everything that was started; safe to call twice. */
   stop(): Promise<void>;
 }
@@ -231,7 +233,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     .use(errorHandling(log, { developer: config.developer, methodsOf: (path) => methodsOf(app, path) }))
     .use(healthRoutes({ db, pingRedis: () => redis.commands.ping(), tail, relay, streams, busSocket, logger: log }))
     .use(await pageRoutes())
-    .use(openapiRoutes())
+    .use(openapiRoutes(() => app.routes))
     .use(api);
 
   tail.start();
@@ -263,7 +265,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     database: engineOf(config.db.url),
     redis: config.bus.redisUrl ? 'external' : 'embedded',
   });
-  return { url, db };
+  return { url, db, routes: app.routes };
 }
 
 async function substrateOf({ pipeline }: Config, db: Db): Promise<Substrate> {

@@ -49,11 +49,6 @@ export interface Description {
   readonly parameters?: readonly Parameter[];
 }
 
-/** Where parameters are kept that the generator would replace by those of the path. */
-export const OWN_PARAMETERS = 'x-own-parameters';
-
-type Detail = DocumentDecoration & { readonly [OWN_PARAMETERS]: readonly Parameter[] };
-
 const REFUSALS = {
   400: 'Something that belongs to the request is missing or has a wrong type',
   401: 'Nobody has signed in, or the session has ended',
@@ -79,7 +74,7 @@ const SECURITY: Readonly<Record<Access, Record<string, string[]>[]>> = {
  * The description of a route, to be spread into its third argument. Nothing of it is looked at while requests are served.
  * @param id unique; clients that are generated from the document call the operation so
  */
-export function operation(id: string, description: Description): { detail: Detail } {
+export function operation(id: string, description: Description): { detail: DocumentDecoration } {
   const { tag, summary, access, answers, body, parameters = [] } = description;
   const refusals = refusalsOf(description).map((status) => [status, refusal(status)]);
   const role = access === 'admin' ? 'Admins only.' : '';
@@ -95,10 +90,12 @@ export function operation(id: string, description: Description): { detail: Detai
         ...Object.fromEntries(Object.entries(answers).map(([status, answer]) => [status, response(status, answer)])),
       },
       ...(body === undefined ? {} : { requestBody: { required: true, content: jsonContent(body) } }),
-      [OWN_PARAMETERS]: parameters.map(({ schema = t.String(), ...rest }) => ({ ...rest, schema })),
+      ...(parameters.length === 0 ? {} : { parameters: parameters.map(parameterOf) }),
     },
   };
 }
+
+const parameterOf = ({ schema = t.String(), ...rest }: Parameter) => ({ ...rest, schema });
 
 function textOf(...texts: readonly (string | undefined)[]) {
   const text = texts.filter(Boolean).join(' ');

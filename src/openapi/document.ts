@@ -1,5 +1,5 @@
 import type { ElysiaOpenAPIConfig } from '@elysiajs/openapi';
-import { OWN_PARAMETERS, TAGS } from '../http/operation.ts';
+import { TAGS } from '../http/operation.ts';
 import { models } from './models.ts';
 
 type OpenAPIDocumentation = ElysiaOpenAPIConfig['documentation'];
@@ -32,60 +32,89 @@ export const documentation = {
 } satisfies OpenAPIDocumentation;
 
 /** Of what the generator makes, the part that is put right here. */
-interface GeneratedDocument {
+export interface GeneratedDocument {
   readonly paths: Readonly<Record<string, Readonly<Record<string, GeneratedOperation>>>>;
   readonly components: object;
 }
 
 interface GeneratedOperation {
   readonly parameters?: readonly GeneratedParameter[];
-  readonly requestBody?: { readonly content: Readonly<Record<string, unknown>> };
-  readonly [OWN_PARAMETERS]?: readonly GeneratedParameter[];
+  readonly requestBody?: object;
 }
 
 interface GeneratedParameter {
+  readonly name: string;
+  readonly in: string;
+  readonly required?: boolean;
   readonly schema?: GeneratedSchema;
 }
 
 interface GeneratedSchema {
   readonly type?: string;
   readonly format?: string;
+  readonly default?: unknown;
   readonly anyOf?: readonly GeneratedSchema[];
 }
 
+/** What of a route is asked for here: Elysia's own type of its hooks says `any`. */
+export interface Route {
+  readonly method: string;
+  readonly path: string;
+  readonly hooks?: {
+    readonly body?: unknown;
+    readonly detail?: { readonly parameters?: readonly GeneratedParameter[] };
+  };
+}
+
 /**
- * Puts right what the generator cannot know: bodies are JSON and nothing else here, a number in the query is a number and
- * not also a text that looks like one, and what a route reads of the query by hand belongs to its parameters. Adds the shared
- * schemas.
+ * Puts right what the generator does not know: bodies are JSON (our own parser makes it leave their schemas out), a number in the
+ * query is a number and not also a text that looks like one, and what a route reads of the query by hand belongs to its
+ * parameters. Adds the shared schemas.
  */
-export function corrected<Document extends GeneratedDocument>(document: Document): Document {
-  const paths = mapValues(document.paths, (operations) => mapValues(operations, correctedOperation));
+export function corrected<Document extends GeneratedDocument>(document: Document, routes: readonly Route[]): Document {
+  const byPlace = new Map(routes.map((route) => [placeOf(route.method, templated(route.path)), route]));
+  const paths = mapValues(document.paths, (operations, path) =>
+    mapValues(operations, (operation, method) => correctedOperation(operation, byPlace.get(placeOf(method, path)))),
+  );
   return { ...document, paths, components: { ...document.components, schemas: models } };
 }
 
-function correctedOperation({ [OWN_PARAMETERS]: own = [], ...operation }: GeneratedOperation): GeneratedOperation {
-  const parameters = [...(operation.parameters ?? []).map(correctedParameter), ...own];
-  const { requestBody } = operation;
-  const json = requestBody?.content['application/json'];
+const placeOf = (method: string, path: string) => `${method.toUpperCase()} ${path}`;
+
+const templated = (path: string) => path.replace(/:([^/]+)/g, '{$1}');
+
+function correctedOperation(operation: GeneratedOperation, route: Route | undefined): GeneratedOperation {
+  const { body, detail } = route?.hooks ?? {};
+  // The generator replaces what the description says by what it finds in the path and the schema of the query.
+  const own = detail?.parameters ?? [];
+  const found = (operation.parameters ?? []).filter(({ name }) => own.every((parameter) => parameter.name !== name));
+  const parameters = [...found.map(correctedParameter), ...own];
   return {
     ...operation,
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(requestBody === undefined || json === undefined
+    ...(body === undefined
       ? {}
-      : { requestBody: { ...requestBody, content: { 'application/json': json } } }),
+      : { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
   };
 }
 
 /** Elysia's numbers of a query are a union of text and number; whoever writes a client wants the number. */
 function correctedParameter({ schema, ...parameter }: GeneratedParameter): GeneratedParameter {
-  const plain = schema?.anyOf?.filter(({ type, format }) => type !== 'string' || format === undefined);
-  const [only] = plain ?? [];
-  if (schema === undefined || only === undefined || plain?.length !== 1)
+  const plain = schema?.anyOf?.filter(({ type, format }) => type !== 'string' || format === undefined) ?? [];
+  const [only] = plain;
+  if (schema === undefined || only === undefined || plain.length > 1)
     return { ...parameter, ...(schema && { schema }) };
   const { anyOf: _, ...rest } = schema;
-  return { ...parameter, schema: { ...rest, ...only } };
+  return {
+    ...parameter,
+    required: only.default === undefined && parameter.required === true,
+    schema: { ...rest, ...only },
+  };
 }
 
-function mapValues<From, To>(record: Readonly<Record<string, From>>, map: (value: From) => To): Record<string, To> {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]));
+function mapValues<From, To>(
+  record: Readonly<Record<string, From>>,
+  map: (value: From, key: string) => To,
+): Record<string, To> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value, key)]));
 }

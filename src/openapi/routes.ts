@@ -1,33 +1,35 @@
 import { openapi } from '@elysiajs/openapi';
 import { Elysia } from 'elysia';
-import { corrected, documentation } from './document.ts';
+import { corrected, documentation, type GeneratedDocument, type Route } from './document.ts';
 import { DOCUMENT_PATH, documentPage, PAGE_PATH } from './page.ts';
 
-/** Paths that are no part of the API: pages, and what they are made of. The document leaves them out. */
-const STATIC = ['/', '/assets/*', `${PAGE_PATH}/assets/*`, PAGE_PATH, '/asyncapi'];
+/** Pages, what they are made of, and the other document: no part of the API. */
+const NOT_OF_THE_API = ['/', '/assets/*', `${PAGE_PATH}/assets/*`, PAGE_PATH, '/asyncapi'];
 
 /**
- * `/openapi`, a page to read and try the API on, and `/openapi/json`, the document: made from the routes of the whole app when
- * it is first asked for, whatever is added to it before or after.
+ * `/openapi`, a page to read and try the API on, and `/openapi/json`, the document. It is made from the routes of the whole app
+ * when it is first asked for; requests of other routes know nothing of it.
+ * @param routesOf the app's routes, when everything has been added to it
  */
-export function openapiRoutes() {
+export function openapiRoutes(routesOf: () => readonly Route[]) {
+  let text: string | undefined;
   return new Elysia({ name: 'openapi-routes' })
-    .onAfterHandle({ as: 'local' }, ({ path, responseValue }) =>
-      path === DOCUMENT_PATH && isDocument(responseValue) ? Response.json(corrected(responseValue)) : undefined,
-    )
+    .onAfterHandle({ as: 'local' }, ({ path, responseValue }) => {
+      if (path !== DOCUMENT_PATH || !isDocument(responseValue)) return undefined;
+      text ??= JSON.stringify(corrected(responseValue, routesOf()));
+      return new Response(text, { headers: { 'content-type': 'application/json', 'cache-control': 'no-cache' } });
+    })
     .use(
       openapi({
         provider: null,
         specPath: DOCUMENT_PATH,
         documentation,
-        exclude: { methods: ['options', 'ws'], paths: STATIC },
+        exclude: { methods: ['options', 'ws'], paths: NOT_OF_THE_API },
       }),
     )
     .use(documentPage());
 }
 
-type Document = Parameters<typeof corrected>[0];
-
-function isDocument(value: unknown): value is Document {
+function isDocument(value: unknown): value is GeneratedDocument {
   return typeof value === 'object' && value !== null && 'paths' in value;
 }

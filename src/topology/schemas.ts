@@ -129,7 +129,7 @@ export const topologyOperations = {
     summary: 'List the mutations of a topology, the newest first',
     access: 'viewer',
     answers: { 200: t.Array(ref('Mutation')) },
-    refuses: [404, 422],
+    refuses: [404],
   }),
   enqueue: operation('enqueueMutation', {
     tag: 'topologies',
@@ -318,7 +318,7 @@ export const editOperations = {
     access: 'admin',
     parameters: [ofVersion],
     answers: { 204: null },
-    refuses: [400, 404, 409, 422],
+    refuses: [404, 409, 422],
   }),
 };
 
@@ -328,7 +328,7 @@ export const lifecycleOperations = {
     summary: 'Have a topology built, in the background',
     access: 'admin',
     answers: { 202: ref('Topology') },
-    refuses: [404, 409, 422],
+    refuses: [404, 409],
   }),
   teardown: operation('tearDownTopology', {
     tag: 'design',
