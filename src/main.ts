@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia';
+import { asyncapiRoutes } from './asyncapi/routes.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { peerAddress } from './auth/peer-address.ts';
 import { createRateLimits } from './auth/rate-limit.ts';
@@ -234,6 +235,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     .use(healthRoutes({ db, pingRedis: () => redis.commands.ping(), tail, relay, streams, busSocket, logger: log }))
     .use(await pageRoutes())
     .use(openapiRoutes(() => app.routes))
+    .use(asyncapiRoutes(declarations))
     .use(api);
 
   tail.start();

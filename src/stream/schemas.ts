@@ -1,4 +1,4 @@
-import { type TSchema, t } from 'elysia';
+import { t } from 'elysia';
 import { operation, type Parameter } from '../http/operation.ts';
 import { integer, jsonObject, oneOf } from '../http/schemas.ts';
 import type { StreamDeclaration } from './declaration.ts';
@@ -82,7 +82,3 @@ export const streamOperations = {
     answers: { 200: t.Object({ cut: integer }) },
   }),
 };
-
-/** A frame as lines of JSON and WebSocket messages carry it. @param data of the frame @param event its name, if it has one */
-export const frameMessage = (data: TSchema, event?: TSchema, extra: Readonly<Record<string, TSchema>> = {}) =>
-  t.Object({ ...extra, ...(event === undefined ? {} : { event }), id: t.Optional(cursor), data });
