@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia';
+import { createApi } from './api.ts';
 import { asyncapiRoutes } from './asyncapi/routes.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { peerAddress } from './auth/peer-address.ts';
@@ -212,18 +213,19 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     limits: { maxMessageBytes: MAX_BODY_BYTES, maxInFlightBytes: 2 * MAX_BODY_BYTES, authMs: config.ws.authMs },
     retryMs: config.stream.retryMs,
   });
-  const api = new Elysia({ prefix: '/api/v1' })
-    .use(authRoutes(authParts))
-    .use(userRoutes({ authenticator, users, settings, log }))
-    .use(topologyRoutes({ db, authenticator, onCommitted, onLifecycle: () => lifecycle.wake() }))
-    .use(serviceRoutes({ db, authenticator, substrate, onCommitted, log }))
-    .use(fleetRoutes({ db, authenticator, onRequested: () => rotator.wake() }))
-    .use(identityRoutes({ db, authenticator }))
-    .use(ingressRoutes({ authenticator, log: eventLog, logger: log }))
-    .use(outboxRoutes({ db, authenticator, onCommitted, logger: log }))
-    .use(cutRoute(streams, authenticator))
-    .use(sseRoutes(declarations, { streams, authenticator: streamAuthenticator, retryMs: config.stream.retryMs }))
-    .use(wsRoutes(sockets, config.http.corsOrigins));
+  const api = createApi({
+    auth: authRoutes(authParts),
+    users: userRoutes({ authenticator, users, settings, log }),
+    topologies: topologyRoutes({ db, authenticator, onCommitted, onLifecycle: () => lifecycle.wake() }),
+    services: serviceRoutes({ db, authenticator, substrate, onCommitted, log }),
+    fleet: fleetRoutes({ db, authenticator, onRequested: () => rotator.wake() }),
+    identities: identityRoutes({ db, authenticator }),
+    ingress: ingressRoutes({ authenticator, log: eventLog, logger: log }),
+    outbox: outboxRoutes({ db, authenticator, onCommitted, logger: log }),
+    cut: cutRoute(streams, authenticator),
+    sse: sseRoutes(declarations, { streams, authenticator: streamAuthenticator, retryMs: config.stream.retryMs }),
+    ws: wsRoutes(sockets, config.http.corsOrigins),
+  });
   const app = new Elysia({
     // Two processes on one port would share it silently.
     serve: { reusePort: false, maxRequestBodySize: MAX_BODY_BYTES, development: false },
