@@ -36,6 +36,7 @@ import { requestRules } from './http/request-rules.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { identityStream } from './identity/stream.ts';
 import { ingressRoutes } from './ingress/routes.ts';
+import type { Route } from './openapi/document.ts';
 import { openapiRoutes } from './openapi/routes.ts';
 import { outboxRoutes } from './outbox/routes.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
@@ -81,7 +82,7 @@ export interface App {
   readonly url: string;
   readonly db: Db;
   /** What is served. */
-  readonly routes: readonly { readonly method: string; readonly path: string }[];
+  readonly routes: readonly Route[];
   /** Drains the streams, then stops everything that was started; safe to call twice. */
   stop(): Promise<void>;
 }

@@ -40,7 +40,7 @@ export const healthOperations = {
     access: 'public',
     answers: {
       200: readiness,
-      503: { description: 'It cannot; a check says why', content: { 'application/json': readiness } },
+      503: { note: 'It cannot; a check says why', content: { 'application/json': readiness } },
     },
   }),
 };

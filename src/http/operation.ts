@@ -18,11 +18,14 @@ export const TAGS = {
 /** Who may call a route: a role, whoever may open streams, or anybody. */
 export type Access = 'viewer' | 'admin' | 'stream' | 'public';
 
-/** What an answer holds: a JSON schema, nothing, or more than JSON. */
-export type Answer =
-  | TSchema
-  | null
-  | { readonly description: string; readonly content?: Readonly<Record<string, TSchema>> };
+/** An answer that is told in words, with its schemas by content type where it has a body. */
+export interface OtherAnswer {
+  readonly note: string;
+  readonly content?: Readonly<Record<string, TSchema>>;
+}
+
+/** What an answer holds: JSON of a schema, nothing, or something else. */
+export type Answer = TSchema | null | OtherAnswer;
 
 export interface Parameter {
   readonly name: string;
@@ -134,14 +137,13 @@ function response(status: string, answer: Answer) {
   const description = ANSWERS[status] ?? 'As described';
   if (answer === null) return { description };
   if (!isOther(answer)) return { description, content: jsonContent(answer) };
-  const { content } = answer;
-  if (content === undefined) return { description: answer.description };
+  const { note, content = {} } = answer;
   const types = Object.entries(content).map(([type, schema]) => [type, { schema }]);
-  return { description: answer.description, content: Object.fromEntries(types) };
+  return { description: note, ...(types.length === 0 ? {} : { content: Object.fromEntries(types) }) };
 }
 
-function isOther(answer: NonNullable<Answer>): answer is Exclude<Answer, TSchema | null> {
-  return !('$ref' in answer || 'type' in answer || 'anyOf' in answer) && 'description' in answer;
+function isOther(answer: TSchema | OtherAnswer): answer is OtherAnswer {
+  return 'note' in answer;
 }
 
 const jsonContent = (schema: TSchema) => ({ 'application/json': { schema } });

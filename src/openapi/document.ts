@@ -62,6 +62,8 @@ export interface Route {
   readonly path: string;
   readonly hooks?: {
     readonly body?: unknown;
+    /** A schema that Elysia would hold answers to; no route has one. */
+    readonly response?: unknown;
     readonly detail?: { readonly parameters?: readonly GeneratedParameter[] };
   };
 }

@@ -66,7 +66,7 @@ export function streamOperation({ name, summary, path, takesPatterns = false }: 
     parameters: [...(takesPatterns ? [TOPICS] : []), ...RESUMING],
     answers: {
       200: {
-        description: 'The stream, until the client or the session ends it',
+        note: 'The stream, until the client or the session ends it',
         content: { 'text/event-stream': t.String() },
       },
     },

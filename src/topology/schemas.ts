@@ -92,7 +92,7 @@ export const topologySnapshotSchema = t.Object({
   in_flight: t.Array(ref('MutationInFlight'), { description: 'Pending before applying, the newest first in each' }),
 });
 
-const REDIRECT = { description: 'To the path with a slash at its end' };
+const REDIRECT = { note: 'To the path with a slash at its end' };
 
 export const topologyOperations = {
   list: operation('listTopologies', {

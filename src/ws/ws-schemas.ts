@@ -12,8 +12,8 @@ export const wsOperations = {
     description: 'Who it is may also be said in the first message. A request that is no handshake is told 426.',
     access: 'public',
     answers: {
-      101: { description: 'The socket is open' },
-      426: { description: 'This is a WebSocket', content: { 'application/json': ref('Error') } },
+      101: { note: 'The socket is open' },
+      426: { note: 'This is a WebSocket', content: { 'application/json': ref('Error') } },
     },
     refuses: [403],
   }),
