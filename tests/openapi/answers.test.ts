@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { ENGINES } from '../support/database.ts';
 import { CALLS, type Call } from './calls.ts';
 import { type Located, operationsOf, readDocument, validatorOf } from './support.ts';
 import { createWorld, type World } from './world.ts';
@@ -8,48 +9,52 @@ const NOTHING = 'no-such-thing';
 /** Documented, and shown elsewhere: the limits and the failures of the whole, and what only a handshake gets. */
 const ELSEWHERE = ['101', '413', '429', '500', '503'];
 
-let world: World;
-let operations: readonly Located[];
-let validator: ReturnType<typeof validatorOf>;
+for (const engine of ENGINES) {
+  describe(`answers (${engine})`, () => {
+    let world: World;
+    let operations: readonly Located[];
+    let validator: ReturnType<typeof validatorOf>;
 
-beforeAll(async () => {
-  world = await createWorld();
-  const document = await readDocument(world.node.url);
-  operations = operationsOf(document);
-  validator = validatorOf(document);
-});
-afterAll(() => world.plane.stop());
+    beforeAll(async () => {
+      world = await createWorld(engine);
+      const document = await readDocument(world.node.url);
+      operations = operationsOf(document);
+      validator = validatorOf(document);
+    });
+    afterAll(() => world.plane.stop());
 
-test('every operation of the document is called here, and nothing that is none', () => {
-  const described = operations.map(({ operationId }) => operationId).sort();
-  expect(described).toEqual([...new Set(described)]);
-  expect(Object.keys(CALLS).sort()).toEqual(described);
-});
+    test('every operation of the document is called here, and nothing that is none', () => {
+      const described = operations.map(({ operationId }) => operationId).sort();
+      expect(described).toEqual([...new Set(described)]);
+      expect(Object.keys(CALLS).sort()).toEqual(described);
+    });
 
-describe.each(Object.entries(CALLS))('%s', (id, calls) => {
-  test('answers as the document says, and refuses what it says it refuses', async () => {
-    const operation = operations.find(({ operationId }) => operationId === id);
-    if (operation === undefined) throw new Error(`the document has no operation ${id}`);
-    const seen = new Set<string>();
-    for (const call of [...generalRefusals(operation), ...(await calls(world))]) {
-      const response = await send(operation, call);
-      const problems = await problemsOf(operation, response);
-      const what = { call: { ...call, token: undefined }, status: response.status, problems };
-      expect(what).toEqual({ ...what, status: call.expect, problems: [] });
-      seen.add(String(response.status));
-    }
-    const unseen = Object.keys(operation.responses).filter(
-      (status) => !seen.has(status) && !ELSEWHERE.includes(status),
-    );
-    // A viewer's route refuses only who has yet to change the password.
-    expect(unseen.filter((status) => status !== '403' || isForAdmins(operation))).toEqual([]);
+    describe.each(Object.entries(CALLS))('%s', (id, calls) => {
+      test('answers as the document says, and refuses what it says it refuses', async () => {
+        const operation = operations.find(({ operationId }) => operationId === id);
+        if (operation === undefined) throw new Error(`the document has no operation ${id}`);
+        const seen = new Set<string>();
+        for (const call of [...generalRefusals(operation, world), ...(await calls(world))]) {
+          const response = await send(operation, call, world);
+          const problems = await problemsOf(operation, response, validator);
+          const what = { call: { ...call, token: undefined }, status: response.status, problems };
+          expect(what).toEqual({ ...what, status: call.expect, problems: [] });
+          seen.add(String(response.status));
+        }
+        const unseen = Object.keys(operation.responses).filter(
+          (status) => !seen.has(status) && !ELSEWHERE.includes(status),
+        );
+        // A viewer's route refuses only who has yet to change the password.
+        expect(unseen.filter((status) => status !== '403' || isForAdmins(operation))).toEqual([]);
+      });
+    });
   });
-});
+}
 
 const isForAdmins = ({ description = '' }: Located) => description.includes('Admins only');
 
 /** What follows from who may call it, and from its having a body. */
-function generalRefusals(operation: Located): Call[] {
+function generalRefusals(operation: Located, world: World): Call[] {
   const { security = [], requestBody } = operation;
   const body = requestBody === undefined ? {} : { body: {} };
   return [
@@ -65,7 +70,7 @@ function generalRefusals(operation: Located): Call[] {
   ];
 }
 
-function send({ method, path }: Located, call: Call): Promise<Response> {
+function send({ method, path }: Located, call: Call, world: World): Promise<Response> {
   const { params = {}, query, headers, body, token = world.admin, isWithoutSlash = false } = call;
   const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(params[name] ?? NOTHING));
   const address = `${world.node.url}${isWithoutSlash ? filled.slice(0, -1) : filled}`;
@@ -82,7 +87,11 @@ function send({ method, path }: Located, call: Call): Promise<Response> {
 }
 
 /** How an answer differs from what the document says of it. */
-async function problemsOf({ path, method, responses }: Located, response: Response): Promise<string[]> {
+async function problemsOf(
+  { path, method, responses }: Located,
+  response: Response,
+  validator: ReturnType<typeof validatorOf>,
+): Promise<string[]> {
   const text = await response.text();
   const { status } = response;
   const described = responses[status];

@@ -1,5 +1,6 @@
 import { createEvent } from '../../src/bus/event.ts';
 import { appendToOutbox } from '../../src/bus/outbox.ts';
+import type { Engine } from '../../src/db/database.ts';
 import { seedDemo } from '../../src/demo/seed.ts';
 import { seedFleet } from '../../src/demo/seed-fleet.ts';
 import type { App } from '../../src/main.ts';
@@ -18,8 +19,8 @@ export interface World {
 // biome-ignore lint/suspicious/noExplicitAny: answers are validated elsewhere; here their ids are taken
 export type Answer = any;
 
-export async function createWorld(): Promise<World> {
-  const plane = await createPlane();
+export async function createWorld(engine: Engine): Promise<World> {
+  const plane = await createPlane(engine);
   const node = await plane.node();
   await seedDemo(plane.database.db, Date.now());
   await plane.database.db.transaction().execute((trx) => seedFleet(trx, Date.now()));
