@@ -56,12 +56,17 @@ interface GeneratedSchema {
   readonly anyOf?: readonly GeneratedSchema[];
 }
 
+interface BodySchema {
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, { readonly default?: unknown }>>;
+}
+
 /** What of a route is asked for here: Elysia's own type of its hooks says `any`. */
 export interface Route {
   readonly method: string;
   readonly path: string;
   readonly hooks?: {
-    readonly body?: unknown;
+    readonly body?: BodySchema;
     /** A schema that Elysia would hold answers to; no route has one. */
     readonly response?: unknown;
     readonly detail?: { readonly parameters?: readonly GeneratedParameter[] };
@@ -96,8 +101,14 @@ function correctedOperation(operation: GeneratedOperation, route: Route | undefi
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined
       ? {}
-      : { requestBody: { required: true, content: { 'application/json': { schema: body } } } }),
+      : { requestBody: { required: true, content: { 'application/json': { schema: asSent(body) } } } }),
   };
+}
+
+/** What has a default need not be sent: Elysia fills it in, and asks for it only then. */
+function asSent({ required = [], ...schema }: BodySchema): BodySchema {
+  const asked = required.filter((name) => schema.properties?.[name]?.default === undefined);
+  return asked.length === 0 ? schema : { ...schema, required: asked };
 }
 
 /** Elysia's numbers of a query are a union of text and number; whoever writes a client wants the number. */

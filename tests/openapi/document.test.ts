@@ -62,6 +62,13 @@ test('says of every operation what it does, where it belongs and who may call it
   }
 });
 
+test('asks for nothing that has a default', () => {
+  const publish = operationsOf(document).find(({ operationId }) => operationId === 'publishEvent');
+  expect(publish?.requestBody?.content['application/json']).toMatchObject({
+    schema: { required: ['topic', 'payload'], properties: { type: { default: '' } } },
+  });
+});
+
 test('takes JSON only, and numbers of a query as numbers', () => {
   for (const { requestBody, operationId } of operationsOf(document)) {
     if (requestBody === undefined) continue;
