@@ -1,10 +1,10 @@
 import { t } from 'elysia';
-import { operation, type Parameter } from '../http/operation.ts';
+import { operation } from '../http/operation.ts';
 import { expectedVersion, integer, json, jsonObject, oneOf, orNull, pageOf, ref, time } from '../http/schemas.ts';
 import { MUTATION_OPS, MUTATION_STATES } from './model.ts';
 import { STATUSES } from './status.ts';
 
-const coordinate = orNull(t.Number({ description: 'On the canvas' }));
+export const coordinate = orNull(t.Number({ description: 'On the canvas' }));
 const id = t.String();
 
 const mutation = {
@@ -92,7 +92,8 @@ export const topologySnapshotSchema = t.Object({
   in_flight: t.Array(ref('MutationInFlight'), { description: 'Pending before applying, the newest first in each' }),
 });
 
-const REDIRECT = { note: 'To the path with a slash at its end' };
+/** Contract §5.3 rule 7. */
+export const REDIRECT = { note: 'To the path with a slash at its end' };
 
 export const topologyOperations = {
   list: operation('listTopologies', {
@@ -185,163 +186,6 @@ export const catalogOperations = {
     summary: 'Find a free address in a LAN',
     access: 'viewer',
     answers: { 200: t.Object({ subnet: t.String(), ip: t.String() }) },
-    refuses: [404, 409],
-  }),
-};
-
-const newTopology = {
-  name: t.String({ minLength: 1, maxLength: 64 }),
-  mode: t.Optional(oneOf(['unihost', 'agent'])),
-  target_host_uuid: t.Optional(orNull(t.String({ description: 'For mode agent, and only there' }))),
-};
-const between = (minimum: number, maximum: number) => t.Unsafe<number>({ type: 'integer', minimum, maximum });
-const probability = t.Optional(t.Number({ minimum: 0, maximum: 1 }));
-
-export const creationOperations = {
-  blank: operation('createBlankTopology', {
-    tag: 'design',
-    summary: 'Make a topology with nothing but a DMZ and its gateway',
-    access: 'admin',
-    body: t.Object(newTopology),
-    answers: { 201: ref('Topology') },
-    refuses: [409],
-  }),
-  generate: operation('generateTopology', {
-    tag: 'design',
-    summary: 'Have a topology grown by the generator',
-    description: 'Without the last slash: 307 to the path with it.',
-    access: 'admin',
-    body: t.Object({
-      ...newTopology,
-      depth: between(1, 16),
-      branching_factor: between(1, 8),
-      deckies_per_lan_min: t.Optional(between(0, 32)),
-      deckies_per_lan_max: t.Optional(between(1, 32)),
-      bridge_forward_probability: probability,
-      cross_edge_probability: probability,
-      services_explicit: t.Optional(orNull(t.Array(t.String()))),
-      randomize_services: t.Optional(t.Boolean()),
-      seed: t.Optional(orNull(integer)),
-    }),
-    answers: { 201: ref('Topology'), 307: REDIRECT },
-    refuses: [409],
-  }),
-};
-
-const versioned = { expected_version: t.Optional(expectedVersion) };
-const place = { x: t.Optional(coordinate), y: t.Optional(coordinate) };
-const lanFields = { subnet: t.Optional(t.String({ description: 'CIDR' })), is_dmz: t.Optional(t.Boolean()) };
-const deckyFields = { services: t.Optional(t.Array(t.String())), decky_config: t.Optional(jsonObject) };
-const name = t.String({ minLength: 1, maxLength: 64 });
-const ofVersion: Parameter = {
-  name: 'expected_version',
-  in: 'query',
-  description: 'The version that the topology must still have, or 409',
-  schema: integer,
-};
-const PENDING = 'Only while the topology is pending.';
-
-export const editOperations = {
-  addLan: operation('addLan', {
-    tag: 'design',
-    summary: 'Add a LAN',
-    description: `Without a subnet it gets a free one. ${PENDING}`,
-    access: 'admin',
-    body: t.Object({ name, ...lanFields, ...place, ...versioned }),
-    answers: { 201: ref('Lan') },
-    refuses: [404, 409],
-  }),
-  patchLan: operation('changeLan', {
-    tag: 'design',
-    summary: 'Change a LAN; its deckies follow it into another network',
-    description: PENDING,
-    access: 'admin',
-    body: t.Object({ name: t.Optional(name), ...lanFields, ...place, ...versioned }),
-    answers: { 200: ref('Lan') },
-    refuses: [404, 409],
-  }),
-  removeLan: operation('removeLan', {
-    tag: 'design',
-    summary: 'Remove a LAN that is nobody’s only one',
-    description: PENDING,
-    access: 'admin',
-    parameters: [ofVersion],
-    answers: { 204: null },
-    refuses: [400, 404, 409, 422],
-  }),
-  addDecky: operation('addDecky', {
-    tag: 'design',
-    summary: 'Add a decky; edges put it into LANs',
-    description: PENDING,
-    access: 'admin',
-    body: t.Object({ name, ...deckyFields, ...place, ...versioned }),
-    answers: { 201: ref('Decky') },
-    refuses: [404, 409],
-  }),
-  patchDecky: operation('changeDecky', {
-    tag: 'design',
-    summary: 'Change a decky',
-    description: PENDING,
-    access: 'admin',
-    body: t.Object({ name: t.Optional(name), ...deckyFields, ...place, ...versioned }),
-    answers: { 200: ref('Decky') },
-    refuses: [404, 409],
-  }),
-  removeDecky: operation('removeDecky', {
-    tag: 'design',
-    summary: 'Remove a decky with its edges',
-    description: PENDING,
-    access: 'admin',
-    parameters: [ofVersion],
-    answers: { 204: null },
-    refuses: [404, 409, 422],
-  }),
-  addEdge: operation('addEdge', {
-    tag: 'design',
-    summary: 'Put a decky into a LAN',
-    description: `Its first LAN is its home. ${PENDING}`,
-    access: 'admin',
-    body: t.Object({
-      decky_uuid: t.String(),
-      lan_id: t.String(),
-      is_bridge: t.Optional(t.Boolean()),
-      forwards_l3: t.Optional(t.Boolean()),
-      ...versioned,
-    }),
-    answers: { 201: ref('Edge') },
-    refuses: [404, 409],
-  }),
-  removeEdge: operation('removeEdge', {
-    tag: 'design',
-    summary: 'Take a decky out of a LAN',
-    description: PENDING,
-    access: 'admin',
-    parameters: [ofVersion],
-    answers: { 204: null },
-    refuses: [404, 409, 422],
-  }),
-};
-
-export const lifecycleOperations = {
-  deploy: operation('deployTopology', {
-    tag: 'design',
-    summary: 'Have a topology built, in the background',
-    access: 'admin',
-    answers: { 202: ref('Topology') },
-    refuses: [404, 409],
-  }),
-  teardown: operation('tearDownTopology', {
-    tag: 'design',
-    summary: 'Have a topology taken down, in the background',
-    access: 'admin',
-    answers: { 202: ref('Topology') },
-    refuses: [404, 409],
-  }),
-  remove: operation('deleteTopology', {
-    tag: 'design',
-    summary: 'Delete a topology that does not run; its streams end',
-    access: 'admin',
-    answers: { 204: null },
     refuses: [404, 409],
   }),
 };

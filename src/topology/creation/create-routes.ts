@@ -3,11 +3,11 @@ import { guard } from '../../auth/guard.ts';
 import { summaryOf } from '../model.ts';
 import { redirectToSlash } from '../redirect-to-slash.ts';
 import type { TopologyRouteParts } from '../route-parts.ts';
-import { creationOperations } from '../schemas.ts';
 import { BLANK_DRAFT } from './blank.ts';
 import { createTopology } from './create.ts';
 import { parseBlankRequest, parseGeneratorRequest } from './create-request.ts';
 import { generateDraft } from './generate.ts';
+import { creationOperations } from './schemas.ts';
 
 /** New topologies: blank, or grown by the generator (contract §5.9). */
 export function createRoutes({ db, authenticator, onCommitted }: TopologyRouteParts) {

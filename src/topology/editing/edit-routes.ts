@@ -3,11 +3,11 @@ import { guard } from '../../auth/guard.ts';
 import { deckyOf, edgeOf, lanOf } from '../model.ts';
 import { expectedVersionOf } from '../mutation-request.ts';
 import type { TopologyRouteParts } from '../route-parts.ts';
-import { editOperations } from '../schemas.ts';
 import { addDecky, parseDeckyPatch, parseDeckyRequest, patchDecky, removeDecky } from './decky-edits.ts';
 import { addEdge, parseEdgeRequest, removeEdge } from './edge-edits.ts';
 import { editTopology } from './edit.ts';
 import { addLan, parseLanPatch, parseLanRequest, patchLan, removeLan } from './lan-edits.ts';
+import { editOperations } from './schemas.ts';
 
 /** Edits of a pending topology (contract §5.9). A deletion takes `expected_version` from the query: it has no body. */
 export function editRoutes({ db, authenticator }: Pick<TopologyRouteParts, 'db' | 'authenticator'>) {

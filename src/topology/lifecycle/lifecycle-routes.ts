@@ -3,8 +3,8 @@ import { guard } from '../../auth/guard.ts';
 import type { TopologyRow } from '../../db/schema.ts';
 import { summaryOf } from '../model.ts';
 import type { TopologyRouteParts } from '../route-parts.ts';
-import { lifecycleOperations } from '../schemas.ts';
 import { deleteTopology, requestDeploy, requestTeardown } from './lifecycle.ts';
+import { lifecycleOperations } from './schemas.ts';
 
 /** From a plan to something that runs, and back (contract §5.9): the work itself is done in the background. */
 export function lifecycleRoutes({ db, authenticator, onCommitted, onLifecycle }: TopologyRouteParts) {
