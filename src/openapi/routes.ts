@@ -9,17 +9,18 @@ const NOT_OF_THE_API = ['/', '/assets/*', `${PAGE_PATH}/assets/*`, PAGE_PATH, '/
 /**
  * `/openapi`, a page to read and try the API on, and `/openapi/json`, the document. It is made from the routes of the whole app
  * when the server starts, so that nobody waits for it; requests of other routes know nothing of it.
- * @param routesOf the app's routes, when everything has been added to it
  */
-export function openapiRoutes(routesOf: () => readonly Route[]) {
+export function openapiRoutes() {
+  let routes: readonly Route[] = [];
   let text: string | undefined;
   return new Elysia({ name: 'openapi-routes' })
     .onStart((app) => {
+      routes = app.routes;
       void app.handle(new Request(`http://localhost${DOCUMENT_PATH}`));
     })
     .onAfterHandle({ as: 'local' }, ({ path, responseValue }) => {
       if (path !== DOCUMENT_PATH || !isDocument(responseValue)) return undefined;
-      text ??= JSON.stringify(corrected(responseValue, routesOf()));
+      text ??= JSON.stringify(corrected(responseValue, routes));
       return new Response(text, { headers: { 'content-type': 'application/json', 'cache-control': 'no-cache' } });
     })
     .use(
