@@ -1,5 +1,7 @@
 import type { TSchema } from 'elysia';
 import { t } from 'elysia';
+import { ROLES } from '../auth/principal.ts';
+import { mayUse } from '../auth/rights.ts';
 import { LOG_CHANNEL } from '../bus/channel.ts';
 import { matchesAny } from '../bus/topic.ts';
 import { models } from '../openapi/models.ts';
@@ -178,9 +180,10 @@ function topicChannel(family: TopicFamily, declarations: readonly StreamDeclarat
   };
 }
 
-/** The roles to which a stream shows a topic. */
+/** The roles to which a stream shows a topic. Service accounts see what they were given of it. */
 function rolesShown(topics: StreamDeclaration['topics'], topic: string): string[] {
-  return Object.entries(topics).flatMap(([role, patterns]) => (matchesAny(patterns, topic) ? [role] : []));
+  if (!matchesAny(topics, topic)) return [];
+  return ROLES.filter((role) => mayUse({ role }, 'subscribe')(topic));
 }
 
 // --- parts -------------------------------------------------------------------------------------------------------------

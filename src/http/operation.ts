@@ -15,8 +15,8 @@ export const TAGS = {
   health: 'Whether this process lives and can serve',
 } as const;
 
-/** Who may call a route: a role, whoever may open streams, or anybody. */
-export type Access = 'viewer' | 'admin' | 'stream' | 'public';
+/** Who may call a route: a gate of the table of rights, whoever is signed in by whatever streams take, or anybody. */
+export type Access = 'admin' | 'viewer' | 'publish' | 'anyone' | 'stream' | 'public';
 
 /** An answer that is told in words, with its schemas by content type where it has a body. */
 export interface OtherAnswer {
@@ -70,7 +70,14 @@ const SECURITY: Readonly<Record<Access, Record<string, string[]>[]>> = {
   public: [],
   viewer: [{ bearer: [] }],
   admin: [{ bearer: [] }],
+  publish: [{ bearer: [] }],
+  anyone: [{ bearer: [] }],
   stream: [{ bearer: [] }, { ticket: [] }, { token: [] }],
+};
+
+const WHO: Partial<Readonly<Record<Access, string>>> = {
+  admin: 'Admins only.',
+  publish: 'Admins only, and service accounts that may publish the topic.',
 };
 
 /**
@@ -80,13 +87,12 @@ const SECURITY: Readonly<Record<Access, Record<string, string[]>[]>> = {
 export function operation(id: string, description: Description): { detail: DocumentDecoration } {
   const { tag, summary, access, answers, body, parameters = [] } = description;
   const refusals = refusalsOf(description).map((status) => [status, refusal(status)]);
-  const role = access === 'admin' ? 'Admins only.' : '';
   return {
     detail: {
       operationId: id,
       tags: [tag],
       summary,
-      ...textOf(description.description, role),
+      ...textOf(description.description, WHO[access]),
       security: SECURITY[access],
       responses: {
         ...Object.fromEntries(refusals),

@@ -17,7 +17,7 @@ export const ingressOperations = {
     summary: 'Publish an event',
     description:
       'Answered once Redis has it. With an id of your own it may be sent again after a lost answer: it is published once.',
-    access: 'admin',
+    access: 'publish',
     answers: { 202: ref('Published') },
     refuses: [409, ...BODY_REFUSALS],
   }),

@@ -86,6 +86,9 @@ export function corrected<Document extends GeneratedDocument>(document: Document
   return { ...document, paths, components: { ...document.components, schemas: models } };
 }
 
+/** How a schema of Elysia's says that its value may be left out; no name of JSON Schema says so. */
+const OPTIONAL = Symbol.for('TypeBox.Optional');
+
 const placeOf = (method: string, path: string) => `${method.toUpperCase()} ${path}`;
 
 const templated = (path: string) => path.replace(/:([^/]+)/g, '{$1}');
@@ -101,7 +104,7 @@ function correctedOperation(operation: GeneratedOperation, route: Route | undefi
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined
       ? {}
-      : { requestBody: { required: true, content: { 'application/json': { schema: asSent(body) } } } }),
+      : { requestBody: { required: !(OPTIONAL in body), content: { 'application/json': { schema: asSent(body) } } } }),
   };
 }
 

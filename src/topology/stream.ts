@@ -6,17 +6,14 @@ import { topologyExists } from './repository.ts';
 import { topologySnapshotSchema } from './schemas.ts';
 import { topologySnapshot } from './snapshot.ts';
 
-const TOPICS = ['topology.>', 'decky.>'];
-
 /** `GET /topologies/:id/events` (contract §3.1). */
 export function topologyStream(db: Db): StreamDeclaration {
   return {
     name: 'topology',
     path: '/topologies/:id/events',
-    role: 'viewer',
     channel: topologyChannel,
     eventName: topologyEventName,
-    topics: { viewer: TOPICS, admin: TOPICS },
+    topics: ['topology.>', 'decky.>'],
     summary: 'Follow a topology: its mutations, its status, its deckies',
     snapshotSchema: topologySnapshotSchema,
     async assertExists(id) {

@@ -78,8 +78,8 @@ export const SERVER_MESSAGES = {
   }),
   signedIn: asked('auth', 'Somebody has signed in', {
     user: t.String(),
-    role: oneOf(['viewer', 'admin']),
-    expires_at: t.Number({ description: 'Milliseconds since the epoch' }),
+    role: oneOf(['viewer', 'admin', 'account']),
+    expires_at: orNull(t.Number({ description: 'Milliseconds since the epoch' })),
   }),
   subscribed: asked('subscribed', 'The stream is open; its frames follow', { sid }),
   unsubscribed: asked('unsubscribed', 'Nothing more comes of the stream', { sid }),

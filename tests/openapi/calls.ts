@@ -1,4 +1,13 @@
-import { liveTopology, newName, newUser, PASSWORD, pendingTopology, setAsideEvent, type World } from './world.ts';
+import {
+  liveTopology,
+  newAccount,
+  newName,
+  newUser,
+  PASSWORD,
+  pendingTopology,
+  setAsideEvent,
+  type World,
+} from './world.ts';
 
 /** One call of an operation, and the status that it is answered with. */
 export interface Call {
@@ -81,6 +90,10 @@ export const CALLS: Readonly<Record<string, Calls>> = {
   },
   logout: async (world) => [{ token: (await newUser(world)).token, expect: 200 }],
   createStreamTicket: only(200),
+  readMe: async (world) => {
+    const account = await newAccount(world);
+    return [{ expect: 200 }, { token: world.viewer, expect: 200 }, { token: account.secret, expect: 200 }];
+  },
   readConfig: ({ viewer }) => [{ expect: 200 }, { token: viewer, expect: 200 }],
   createUser: () => {
     const body = { username: newName(), password: 'a-long-enough-word', role: 'viewer' };
@@ -114,6 +127,39 @@ export const CALLS: Readonly<Record<string, Calls>> = {
       { body, expect: 404 },
     ];
   },
+
+  listServiceAccounts: async (world) => {
+    const { uuid } = await newAccount(world);
+    await world.api('DELETE', `/service-accounts/${uuid}`);
+    return [{ expect: 200 }];
+  },
+  readServiceAccount: async (world) => [{ params: { uuid: (await newAccount(world)).uuid }, expect: 200 }, nothing],
+  createServiceAccount: () => {
+    const body = { name: newName(), publish: ['attacker.>'], subscribe: [], expires_at: null };
+    return [
+      { body, expect: 201 },
+      { body, expect: 409 },
+      { body: { name: newName() }, expect: 422 },
+      { body: { ...body, name: newName(), publish: ['a..b'] }, expect: 422 },
+    ];
+  },
+  rotateServiceAccount: async (world) => {
+    const params = { uuid: (await newAccount(world)).uuid };
+    return [
+      { params, body: { grace_seconds: 60 }, expect: 200 },
+      { params, body: { grace_seconds: -1 }, expect: 422 },
+      { body: {}, expect: 404 },
+    ];
+  },
+  changeServiceAccount: async (world) => {
+    const params = { uuid: (await newAccount(world)).uuid };
+    return [
+      { params, body: { publish: ['decky.>'] }, expect: 200 },
+      { params, body: { publish: ['a..b'] }, expect: 422 },
+      { body: {}, expect: 404 },
+    ];
+  },
+  revokeServiceAccount: async (world) => [{ params: { uuid: (await newAccount(world)).uuid }, expect: 204 }, nothing],
 
   listTopologies: () => [{ expect: 200 }, { isWithoutSlash: true, expect: 307 }, badPage],
   readTopology: onPending(async (id) => [{ params: { id }, expect: 200 }, nothing]),

@@ -69,6 +69,11 @@ export async function newUser(world: World): Promise<{ readonly uuid: string; re
   return { uuid, token };
 }
 
+/** A service account, with its secret. */
+export function newAccount({ api }: World): Promise<Answer> {
+  return api('POST', '/service-accounts', { name: newName(), publish: ['attacker.>'], subscribe: ['decky.>'] });
+}
+
 /** An event that could not be published; its id. */
 export async function setAsideEvent({ plane }: World): Promise<string> {
   const { db } = plane.database;
