@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia';
+import { asyncapiRoutes } from './asyncapi/routes.ts';
 import { startAuth } from './auth/start.ts';
 import type { EventLog } from './bus/event-log.ts';
 import { startBus } from './bus/start.ts';
@@ -16,6 +17,8 @@ import { databaseCheck, tailCheck } from './health/checks.ts';
 import { startHttpServer } from './http-server.ts';
 import { startIdentity } from './identity/start.ts';
 import { startIngress } from './ingress/start.ts';
+import type { Route } from './openapi/document.ts';
+import { openapiRoutes } from './openapi/routes.ts';
 import { startOutbox } from './outbox/start.ts';
 import { startProjection } from './projection/start.ts';
 import { startReconciler } from './reconciler/start.ts';
@@ -49,6 +52,8 @@ export interface StartOptions {
 export interface App {
   readonly url: string;
   readonly db: Db;
+  /** What is served. */
+  readonly routes: readonly Route[];
   /** Drains the streams, then stops everything that was started; safe to call twice. */
   stop(): Promise<void>;
 }
@@ -68,8 +73,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const stop = () => stops.stopAll();
   try {
     const house = await open(config, options, logger, stops);
-    const url = await run(house, options, await furnish(house, options));
-    return { url, db: house.db, stop };
+    const served = await run(house, options, await furnish(house, options));
+    return { ...served, db: house.db, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -118,13 +123,13 @@ async function furnish(house: House, options: StartOptions) {
   const api = new Elysia({ prefix: '/api/v1' }).use(routesOf([...domains, ...doors]));
   return {
     api,
-    routes: roles.has('api') ? [await pageRoutes(), api] : [],
+    routes: roles.has('api') ? [await pageRoutes(), openapiRoutes(), asyncapiRoutes(declarations), api] : [],
     running: runningOf([...domains, ...doors, reporting], roles),
   };
 }
 
-/** Starts what was made, the tail first and the server last. @returns the server's URL */
-async function run(house: House, options: StartOptions, { routes, running }: Furnished): Promise<string> {
+/** Starts what was made, the tail first and the server last. */
+async function run(house: House, options: StartOptions, { routes, running }: Furnished) {
   const { config, logger, stops, db, redis, eventLog } = house;
   const tail = new Tail(
     redis.openTail,
@@ -159,7 +164,7 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     database: engineOf(config.db.url),
     redis: config.bus.redisUrl ? 'external' : 'embedded',
   });
-  return server.url;
+  return { url: server.url, routes: server.routes };
 }
 
 /** `bun run start`: production, everything from the environment. */
