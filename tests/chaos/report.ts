@@ -21,7 +21,7 @@ export function progress({ seconds, rounds, faults, events, tally, violations }:
   return [
     `${Math.round(seconds)} s, ${rounds} rounds: ${timesOf(faults)} faults`,
     `${events.acknowledged} events acknowledged, ${events.mutations} mutations`,
-    `${tally.frames} frames, ${tally.resumes} resumes, ${sumOf(tally.resets.values())} resets`,
+    `${tally.frames} frames, ${tally.resumes} resumes (${tally.moves} by another way), ${sumOf(tally.resets.values())} resets`,
     `${violations.length} violations`,
   ].join('; ');
 }
@@ -42,7 +42,7 @@ export function summary(report: Report): string {
     `| **all** | ${recoveries.length} | ${seconds(median(recoveries))} | ${seconds(Math.max(0, ...recoveries))} |`,
     '',
     `${Math.round(report.seconds)} s in ${report.rounds} rounds. ${events.published} events published, ${events.acknowledged} acknowledged;`,
-    `${events.mutations} mutations and ${events.identities} changes of identities. ${tally.frames} frames delivered, ${tally.resumes} resumes,`,
+    `${events.mutations} mutations and ${events.identities} changes of identities. ${tally.frames} frames delivered, ${tally.resumes} resumes (${tally.moves} by another way),`,
     `${sumOf(tally.resets.values())} resets (${resets || 'none'}). ${violations.length} violations.`,
     ...violations.map((violation) => `- ${violation}`),
   ].join('\n');

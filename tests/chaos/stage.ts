@@ -8,9 +8,11 @@ import { testEnv } from '../support/app.ts';
 import { createTestDatabase, quiet } from '../support/database.ts';
 import type { Random } from '../support/random.ts';
 import { Archive } from './archive.ts';
+import { Carrier } from './carrier.ts';
 import { StormClient } from './client.ts';
 import { Crowd } from './crowd.ts';
 import { Fleet } from './fleet.ts';
+import { bySse, type Way } from './line.ts';
 import { Load } from './load.ts';
 import { type PostgresServer, startPostgres } from './postgres-server.ts';
 import { RedisServer } from './redis-server.ts';
@@ -47,6 +49,7 @@ export interface Stage {
 type Stop = () => Promise<unknown> | unknown;
 
 const TOPOLOGIES = 3;
+const CLIENTS_PER_SOCKET = 5;
 /** Small, so that falling behind means reading history from Redis. */
 const WINDOW_BYTES = '65536';
 /** Small enough to be reached in minutes, so that history is trimmed without anybody's doing. */
@@ -84,9 +87,10 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
   await fleet.start();
   await archive.copy();
   const watched = watches(topologies);
+  const ways = waysOf(token, options.clients);
   const clients = Array.from({ length: options.clients }, (_, index) => {
     const { watch, screen } = watched[index % watched.length]?.() ?? fail();
-    return new StormClient(`client ${index} on ${watch.path}`, watch, screen, token, archive.past);
+    return new StormClient(`client ${index} on ${watch.path}`, watch, screen, ways(index), archive.past);
   });
   stops.push(() => {
     for (const client of clients) client.vanish();
@@ -94,6 +98,20 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
   const load = new Load({ random, db, token, topologies: [first, ...others], urls: () => fleet.urls });
   const crowd = new Crowd({ clients, fleet, archive, load, random });
   return { db, redis, postgres, fleet, archive, channels, clients, crowd, load, log, topologies: [first, ...others] };
+}
+
+/** A third comes by EventSource, a third by a socket that several share, and a third by both in turn. */
+function waysOf(token: string, clients: number): (index: number) => readonly [Way, ...Way[]] {
+  const sse = bySse(token);
+  const sockets = Array.from(
+    { length: Math.ceil(clients / CLIENTS_PER_SOCKET) },
+    (_, index) => new Carrier(`socket ${index}`, token),
+  );
+  return (index) => {
+    const socket = sockets[Math.floor(index / CLIENTS_PER_SOCKET)] ?? sse;
+    const all = [[sse], [socket], [socket, sse]] as const;
+    return all[index % all.length] ?? all[0];
+  };
 }
 
 function watches(topologies: readonly string[]): readonly (() => { watch: Watch; screen: Screen })[] {

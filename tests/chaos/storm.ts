@@ -74,7 +74,7 @@ export class Storm {
         mutations: load?.mutations ?? 0,
         identities: load?.identities ?? 0,
       },
-      tally: this.#stage?.crowd.tally ?? { frames: 0, resumes: 0, resets: new Map() },
+      tally: this.#stage?.crowd.tally ?? { frames: 0, resumes: 0, moves: 0, resets: new Map() },
       violations: this.#violations,
     };
   }

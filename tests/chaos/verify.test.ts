@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
+import type { RawFrame } from './line.ts';
 import { type Kept, Past } from './past.ts';
-import type { RawFrame } from './raw-client.ts';
 import { Reader, type Watch } from './verify.ts';
 
 const CHANNEL = 'topology.t';
