@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Tokens } from '../../src/auth/tokens.ts';
 import { topologyChannel } from '../../src/bus/channel.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
@@ -8,6 +11,7 @@ import { testEnv } from '../support/app.ts';
 import { createTestDatabase, quiet } from '../support/database.ts';
 import type { Random } from '../support/random.ts';
 import { Archive } from './archive.ts';
+import { BusProducers } from './bus-producers.ts';
 import { Carrier } from './carrier.ts';
 import { StormClient } from './client.ts';
 import { Crowd } from './crowd.ts';
@@ -41,6 +45,7 @@ export interface Stage {
   readonly clients: readonly StormClient[];
   readonly crowd: Crowd;
   readonly load: Load;
+  readonly bus: BusProducers;
   /** Publishes beside the nodes, as any other producer. */
   readonly log: EventLog;
   readonly topologies: readonly [string, ...string[]];
@@ -73,11 +78,15 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
   const channels = [...topologies.map(topologyChannel), 'identity'];
   const archive = new Archive(redis.client, channels);
   const log = new EventLog(redis.client, { maxEvents: Number(LOG_MAX_EVENTS), idempotencyMs: 600_000 });
+  const folder = await mkdtemp(join(tmpdir(), 'storm-bus-'));
+  stops.push(() => rm(folder, { recursive: true, force: true }));
   const fleet = new Fleet({
-    ...{ nodes, without, redis: redis.socket, onLog: onNodeLog },
-    env: (redisUrl) => ({
+    ...{ nodes, without, folder, redis: redis.socket, onLog: onNodeLog },
+    env: (redisUrl, busSocket) => ({
       ...env,
       REDIS_URL: redisUrl,
+      DECNET_BUS_SOCKET: busSocket,
+      DECNET_BUS_GROUP: String(process.getgid?.() ?? 0),
       DECNET_WORKERS: 'true',
       DECNET_SSE_WINDOW_BYTES: WINDOW_BYTES,
       DECNET_LOG_MAX_EVENTS: LOG_MAX_EVENTS,
@@ -96,8 +105,11 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
     for (const client of clients) client.vanish();
   });
   const load = new Load({ random, db, token, topologies: [first, ...others], urls: () => fleet.urls });
+  const bus = new BusProducers({ random, topologies: [first, ...others], fleet, past: archive.past });
+  stops.push(() => bus.abandon());
   const crowd = new Crowd({ clients, fleet, archive, load, random });
-  return { db, redis, postgres, fleet, archive, channels, clients, crowd, load, log, topologies: [first, ...others] };
+  const parts = { db, redis, postgres, fleet, archive, channels, clients, crowd, load, bus, log };
+  return { ...parts, topologies: [first, ...others] };
 }
 
 /** A third comes by EventSource, a third by a socket that several share, and a third by both in turn. */
