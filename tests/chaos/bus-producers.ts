@@ -23,8 +23,8 @@ interface Stint {
 }
 
 const PRODUCERS = 3;
-const PAUSE_MS = 40;
-const AT_ONCE = 5;
+const PAUSE_MS = 150;
+const AT_ONCE = 4;
 /** That a worker goes, one time with a goodbye, the other without. */
 const LEAVE_CHANCE = 0.02;
 

@@ -42,7 +42,7 @@ export const DRILLS = {
         await stage.archive.copy();
         return stage.channels.every((channel) => stage.archive.newest(channel) > (before.get(channel) ?? 0));
       };
-      await until('a longer log', isLonger);
+      await until('a longer log', isLonger, 60_000);
     }),
 
   /** The log comes back without what all have seen, to nodes that never saw it, and goes on past where they stood. */
