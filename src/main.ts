@@ -3,6 +3,7 @@ import { Authenticator } from './auth/authenticator.ts';
 import { peerAddress } from './auth/peer-address.ts';
 import { createRateLimits } from './auth/rate-limit.ts';
 import { authRoutes } from './auth/routes.ts';
+import { SessionMemo } from './auth/session-memo.ts';
 import { StreamAuthenticator } from './auth/stream-auth.ts';
 import { Tickets } from './auth/tickets.ts';
 import { Tokens } from './auth/tokens.ts';
@@ -143,10 +144,15 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     stop: () => Promise.all([mutator.stop(), rotator.stop()]),
   });
 
-  const users = new Users(db, onCommitted);
+  // What this node has revoked it has no need to hear of.
+  const users = new Users(db, (userUuid) => {
+    sessions.forget(userUuid);
+    onCommitted();
+  });
   if (config.auth.adminPassword !== undefined) await users.seedAdmin(config.auth.adminUser, config.auth.adminPassword);
   const tokens = new Tokens({ secret: config.auth.jwtSecret, ttlSeconds: config.auth.tokenTtlSeconds });
   const authenticator = new Authenticator(tokens, users);
+  const sessions = new SessionMemo(authenticator, { isCurrent: () => tail.isCurrent });
   const tickets = new Tickets(redis.commands, log);
   const limits = createRateLimits(redis.commands, config.auth.limiter);
 
@@ -172,7 +178,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     stallMs: config.stream.stallMs,
     leaseMs: config.bus.leaseMs,
   });
-  const watch = sessionWatch((userUuid) => streams.recheck(userUuid));
+  const watch = sessionWatch((userUuid) => streams.recheck(userUuid), sessions);
   const deletions = deletionWatch((channel) => streams.endChannel(channel));
   const busSocket = await startBusSocket({ options: config.busSocket, events: eventLog, logger: log });
   if (busSocket !== undefined) stops.push(() => busSocket.stop());
@@ -201,7 +207,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     authenticator: {
       authenticateStream: (request) => streamAuthenticator.authenticateStream(request),
       authenticateToken: (token) => authenticator.authenticateToken(token),
-      stillValid: (principal, gate) => authenticator.stillValid(principal, gate),
+      stillValid: (principal, gate) => sessions.stillValid(principal, gate),
     },
     log: eventLog,
     logger: log,
@@ -215,7 +221,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     .use(serviceRoutes({ db, authenticator, substrate, onCommitted, log }))
     .use(fleetRoutes({ db, authenticator, onRequested: () => rotator.wake() }))
     .use(identityRoutes({ db, authenticator }))
-    .use(ingressRoutes({ authenticator, log: eventLog, logger: log }))
+    .use(ingressRoutes({ authenticator: sessions, log: eventLog, logger: log }))
     .use(outboxRoutes({ db, authenticator, onCommitted, logger: log }))
     .use(cutRoute(streams, authenticator))
     .use(sseRoutes(declarations, { streams, authenticator: streamAuthenticator, retryMs: config.stream.retryMs }))
