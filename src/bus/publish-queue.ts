@@ -15,12 +15,14 @@ interface Waiting<Item, Result> {
  * in which they came, and each gets an answer of his own.
  */
 export class PublishQueue<Item, Result> {
-  readonly #send: (items: readonly Item[]) => Promise<Result[]>;
+  readonly #send: (items: readonly Item[], again: boolean) => Promise<Result[]>;
   #waiting: Waiting<Item, Result>[] = [];
   #isUnderWay = false;
 
-  /** @param send publishes in order and answers for each; what it published before it failed it knows when it is sent again */
-  constructor(send: (items: readonly Item[]) => Promise<Result[]>) {
+  /**
+   * @param send publishes in order and answers for each; what it published before it failed it knows when it is sent `again`
+   */
+  constructor(send: (items: readonly Item[], again: boolean) => Promise<Result[]>) {
     this.#send = send;
   }
 
@@ -45,7 +47,10 @@ export class PublishQueue<Item, Result> {
 
   async #sendTogether(together: readonly Waiting<Item, Result>[]): Promise<void> {
     try {
-      const results = await this.#send(together.flatMap(({ items }) => items));
+      const results = await this.#send(
+        together.flatMap(({ items }) => items),
+        false,
+      );
       let at = 0;
       for (const { items, outcome } of together) {
         outcome.resolve(results.slice(at, at + items.length));
@@ -54,7 +59,7 @@ export class PublishQueue<Item, Result> {
     } catch (error) {
       // Redis refuses what one of them has: apart, each learns whether it is his.
       if (error instanceof ReplyError && together.length > 1) {
-        for (const { items, outcome } of together) await this.#send(items).then(outcome.resolve, outcome.reject);
+        for (const { items, outcome } of together) await this.#send(items, true).then(outcome.resolve, outcome.reject);
         return;
       }
       // Where Redis cannot be reached, those behind need not find that out one after the other.

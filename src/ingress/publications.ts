@@ -22,7 +22,7 @@ export function publicationOf(body: unknown): Publication {
   if (typeof topic !== 'string') throw new AppError('invalid', 'topic must be a string');
   if (typeof type !== 'string') throw new AppError('invalid', 'type must be a string');
   if (!isJsonObject(payload)) throw new AppError('invalid', 'payload must be a JSON object');
-  if (id === undefined) return { event: createEvent(topic, type, payload) };
+  if (id === undefined) return { event: createEvent(topic, type, payload), once: true };
   if (typeof id !== 'string' || !OWN_ID.test(id)) {
     throw new AppError('invalid', 'id must have 1 to 64 characters of A-Z, a-z, 0-9, _ and -');
   }
