@@ -157,7 +157,7 @@ export class EventLog {
       args.push(digest ?? '', forget ?? '', channels.length);
       for (const channel of channels) args.push(channel, revisions?.[channel] ?? '');
     }
-    return asList(await fenced(publishScript.run(this.#redis, names, args)));
+    return asList(await fenced(publishScript.runNow(this.#redis, names, args)));
   }
 
   /** Shortens how long these event ids are remembered to the log's default: their producer will not repeat them. */

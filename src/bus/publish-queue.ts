@@ -9,6 +9,13 @@ interface Waiting<Item, Result> {
   readonly outcome: PromiseWithResolvers<Result[]>;
 }
 
+/** What one turn of the event loop brings, from however many sockets, travels together. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
 /**
  * Lets the publishers of a process travel to Redis together: who comes while others are on their way goes with the next
  * call, so that a call, and the sync of the append-only file behind it, is shared by as many as there are. In the order
@@ -41,7 +48,10 @@ export class PublishQueue<Item, Result> {
   async #run(): Promise<void> {
     if (this.#isUnderWay) return;
     this.#isUnderWay = true;
-    while (this.#waiting.length > 0) await this.#sendTogether(this.#take());
+    while (this.#waiting.length > 0) {
+      await nextTurn();
+      await this.#sendTogether(this.#take());
+    }
     this.#isUnderWay = false;
   }
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
-import type { Redis } from 'ioredis';
+import { Command, type Redis } from 'ioredis';
 import { parseEntry, parseLogEntry } from '../../src/bus/entry.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
 import { keys } from '../../src/bus/keys.ts';
@@ -15,13 +15,15 @@ afterAll(() => bus.stop());
 const once = (all: ReturnType<typeof publications>) => all.map((each) => ({ ...each, once: true }));
 
 /** A connection that loses the first answer to a script, and sends it again as it was. */
-function stuttering(redis: Redis): Redis {
+function stuttering(redis: Redis, meanwhile: () => Promise<unknown> = async () => {}): Redis {
   return new Proxy(redis, {
     get(target, name) {
-      if (name !== 'evalsha') return Reflect.get(target, name, target);
-      return async (...args: Parameters<Redis['evalsha']>) => {
-        await target.evalsha(...args);
-        return target.evalsha(...args);
+      if (name !== 'sendCommand') return Reflect.get(target, name, target);
+      return async ({ args }: Command) => {
+        const send = () => target.sendCommand(new Command('evalsha', [...args], { replyEncoding: 'utf8' }));
+        await send();
+        await meanwhile();
+        return send();
       };
     },
   });
@@ -46,16 +48,7 @@ describe('events that nobody sends again but the connection', () => {
   });
 
   test('are published anew after a flush in between', async () => {
-    const redis = new Proxy(bus.redis, {
-      get(target, name) {
-        if (name !== 'evalsha') return Reflect.get(target, name, target);
-        return async (...args: Parameters<Redis['evalsha']>) => {
-          await target.evalsha(...args);
-          await target.flushall();
-          return target.evalsha(...args);
-        };
-      },
-    });
+    const redis = stuttering(bus.redis, () => bus.redis.flushall());
     await bus.log.publish(publications(1));
     const [answer] = await new EventLog(redis, DEFAULTS).publish(once(publications(1)));
     expect(answer).toMatchObject({ duplicate: false, offsets: { log: 1, identity: 1 } });
