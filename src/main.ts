@@ -207,7 +207,7 @@ async function wire(config: Config, options: StartOptions, log: Log, stops: Stop
     authenticator: {
       authenticateStream: (request) => streamAuthenticator.authenticateStream(request),
       authenticateToken: (token) => authenticator.authenticateToken(token),
-      stillValid: (principal, gate) => sessions.stillValid(principal, gate),
+      stillValid: (principal, gate) => authenticator.stillValid(principal, gate),
     },
     log: eventLog,
     logger: log,

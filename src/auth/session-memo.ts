@@ -1,7 +1,5 @@
-import { AppError } from '../errors.ts';
-import type { Authenticator } from './authenticator.ts';
-import { assertRole, type HeaderAuthenticator } from './guard.ts';
-import type { Principal, Role } from './principal.ts';
+import type { HeaderAuthenticator } from './guard.ts';
+import type { Principal } from './principal.ts';
 
 export interface SessionMemoOptions {
   /** Whether revocations are heard of at this moment: the tail has read all that there is. */
@@ -34,7 +32,7 @@ const ENTRY_BYTES = 512;
  * crossed on its way is not remembered. Should the relay itself hang, an answer is worth no more than a few seconds.
  */
 export class SessionMemo implements HeaderAuthenticator {
-  readonly #authenticator: Pick<Authenticator, 'authenticateHeader' | 'authenticateSession'>;
+  readonly #authenticator: HeaderAuthenticator;
   readonly #isCurrent: () => boolean;
   readonly #most: number;
   readonly #mostBytes: number;
@@ -46,7 +44,7 @@ export class SessionMemo implements HeaderAuthenticator {
   #turn = 0;
 
   constructor(
-    authenticator: Pick<Authenticator, 'authenticateHeader' | 'authenticateSession'>,
+    authenticator: HeaderAuthenticator,
     { isCurrent, most = MOST, mostBytes = MOST_BYTES, maxAgeMs = MAX_AGE_MS }: SessionMemoOptions,
   ) {
     this.#authenticator = authenticator;
@@ -58,26 +56,16 @@ export class SessionMemo implements HeaderAuthenticator {
 
   /**
    * Whom an `Authorization` header stands for.
-   * @throws {AppError} as {@link Authenticator.authenticateHeader}
+   * @throws {AppError} as {@link HeaderAuthenticator.authenticateHeader}
    */
-  authenticateHeader(authorization: string | undefined): Promise<Principal> {
-    return this.#of(`header ${authorization}`, () => this.#authenticator.authenticateHeader(authorization));
-  }
-
-  /**
-   * Whether somebody who signed in may still do what this gate lets through.
-   * @throws when the database cannot be asked; that says nothing about the session
-   */
-  async stillValid(session: Principal, gate: Role): Promise<boolean> {
-    const { userUuid, jti, issuedAt, generation } = session;
-    const key = `session ${userUuid} ${jti} ${issuedAt} ${generation}`;
-    try {
-      assertRole(await this.#of(key, () => this.#authenticator.authenticateSession(session)), gate);
-      return true;
-    } catch (error) {
-      if (error instanceof AppError) return false;
-      throw error;
-    }
+  async authenticateHeader(authorization: string | undefined): Promise<Principal> {
+    const key = authorization ?? '';
+    const known = this.#known.get(key);
+    if (known !== undefined && this.#isGood(known)) return known.principal;
+    const [turn, since] = [this.#turn, performance.now()];
+    const principal = await this.#authenticator.authenticateHeader(authorization);
+    if (turn === this.#turn && this.#isCurrent()) this.#remember(key, principal, since);
+    return principal;
   }
 
   /** @param userUuid whose sessions may have ended; anybody's without it */
@@ -88,15 +76,6 @@ export class SessionMemo implements HeaderAuthenticator {
     }
   }
 
-  async #of(key: string, ask: () => Promise<Principal>): Promise<Principal> {
-    const known = this.#known.get(key);
-    if (known !== undefined && this.#isGood(known)) return known.principal;
-    const [turn, since] = [this.#turn, performance.now()];
-    const principal = await ask();
-    if (turn === this.#turn && this.#isCurrent()) this.#remember(key, principal, since);
-    return principal;
-  }
-
   #isGood({ principal, since }: Known): boolean {
     return this.#isCurrent() && performance.now() - since < this.#maxAgeMs && principal.expiresAt > Date.now();
   }
@@ -104,11 +83,11 @@ export class SessionMemo implements HeaderAuthenticator {
   #remember(key: string, principal: Principal, since: number): void {
     this.#drop(key);
     const bytes = 2 * (key.length + principal.username.length) + ENTRY_BYTES;
+    if (bytes > this.#mostBytes) return;
     for (const oldest of this.#known.keys()) {
       if (this.#known.size < this.#most && this.#bytes + bytes <= this.#mostBytes) break;
       this.#drop(oldest);
     }
-    if (bytes > this.#mostBytes) return;
     this.#known.set(key, { principal, bytes, since });
     this.#bytes += bytes;
   }
