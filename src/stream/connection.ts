@@ -474,16 +474,15 @@ export class Connection implements Member {
   /** Nothing is missing before what the window will bring: no history needs to be asked for it. */
   #isFollowed(): boolean {
     if (this.#parts.hub.epoch !== this.#epoch) return false;
-    if (this.#isInWindow()) return true;
-    return this.#window?.range === undefined && this.#at.offset >= this.#followedFrom;
+    // A window that holds nothing proves nothing.
+    return this.#window?.range === undefined ? this.#at.offset >= this.#followedFrom : this.#isInWindow();
   }
 
   /** The window holds the place where the client stands. */
   #isInWindow(): boolean {
     const window = this.#window;
     if (window === undefined || window.epoch !== this.#epoch) return false;
-    const proof = window.proofOf(this.#at.offset);
-    return proof !== undefined && this.#parts.recovery.proves(this.#at.proof, proof);
+    return this.#parts.recovery.proves(this.#at.proof, window.proofOf(this.#at.offset) ?? '');
   }
 
   #drained(): void {
