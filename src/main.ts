@@ -30,6 +30,7 @@ import { startDemoTraffic } from './demo/traffic.ts';
 import { describeError } from './errors.ts';
 import { healthRoutes } from './health/routes.ts';
 import { errorHandling } from './http/errors.ts';
+import { methodsOf } from './http/methods.ts';
 import { requestRules } from './http/request-rules.ts';
 import { identityRoutes } from './identity/routes.ts';
 import { identityStream } from './identity/stream.ts';
@@ -287,12 +288,6 @@ async function stopServer(app: Elysia, streams: Streams, sockets: WsSockets): Pr
   void sockets.drain();
   await Promise.race([stopped, Bun.sleep(STOP_GRACE_MS)]);
   await server?.stop(true);
-}
-
-const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
-
-function methodsOf(app: Elysia, path: string): string[] {
-  return METHODS.filter((method) => app.router.http.find(method, path) !== null);
 }
 
 /** One part that waits for a service which has vanished must not keep the others from stopping. */

@@ -56,6 +56,7 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
     .put(
       '/:uuid/role',
       async ({ params, body, principal }) => {
+        if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot change your own role');
         await users.setRole(params.uuid, body.role);
         log.info('user role changed', { user_uuid: params.uuid, role: body.role, by: principal.userUuid });
         return { message: 'User role updated' };

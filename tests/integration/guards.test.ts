@@ -77,4 +77,15 @@ describe('as the whole is put together', () => {
     expect(answer.status).toBe(403);
     expect(await answer.json()).toEqual({ detail: 'Insufficient permissions' });
   });
+
+  test.each([
+    ['PUT', '/topologies/', 'GET, POST'],
+    ['GET', '/auth/login', 'POST'],
+    ['DELETE', '/config', 'GET'],
+    ['DELETE', `/topologies/${ID}/mutations/`, 'GET, POST'],
+    ['PUT', '/topologies/services', 'GET, DELETE'],
+  ])('%s %s is answered with the methods that the path has', async (method, path, allowed) => {
+    const answer = await call(node.url, viewer, method, path, method === 'GET' ? undefined : {});
+    expect([answer.status, answer.headers.get('allow')]).toEqual([405, allowed]);
+  });
 });
