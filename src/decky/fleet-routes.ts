@@ -4,6 +4,7 @@ import type { Db } from '../db/database.ts';
 import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
 import { BodyFields } from '../http/body-fields.ts';
+import { deckyNameIn as nameIn } from './decky-name.ts';
 import { fleetDeckyOf, lifecycleOf, listFleet, listLifecycle, requestRotation, setMutateInterval } from './fleet.ts';
 import { intervalMs } from './rotation.ts';
 
@@ -14,7 +15,6 @@ export interface FleetRouteParts {
   onRequested(): void;
 }
 
-const NAME = /^[a-z0-9-]{1,64}$/;
 const MAX_IDS = 200;
 /** Longer than any interval. */
 const MAX_INTERVAL_LENGTH = 16;
@@ -49,11 +49,6 @@ function writes({ db, authenticator, onRequested }: FleetRouteParts) {
       onRequested();
       return { message: 'Mutation interval updated' };
     });
-}
-
-function nameIn(name: string | null): string {
-  if (name !== null && NAME.test(name)) return name;
-  throw new AppError('invalid', 'a decky name is 1 to 64 of a-z, 0-9 and -');
 }
 
 function idsIn(ids: readonly string[]): string[] {

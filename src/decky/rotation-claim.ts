@@ -3,8 +3,9 @@ import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
 import type { DeckyLifecycleRow, FleetDeckyRow, LifecycleStatus } from '../db/schema.ts';
-import { isoTime, substrateId, textsOf } from './fleet.ts';
+import { configsIn, isoTime, substrateId, textsOf } from './fleet.ts';
 import { intervalOf, pickServices } from './rotation.ts';
+import { configsOfServices } from './service-edit.ts';
 
 /** A rotation that this node carries out: under one claim, for every request that waited when it began. */
 export interface Rotation {
@@ -161,6 +162,7 @@ function renewed(rotation: Rotation, fresh: FleetDeckyRow, now: number, fleetInt
   const interval = intervalOf(fresh.mutate_interval, fleetIntervalMs);
   return {
     services: JSON.stringify(rotation.newServices),
+    service_config: JSON.stringify(configsOfServices(configsIn(fresh), rotation.newServices)),
     last_mutated_at: isoTime(now),
     next_due_at: interval === null ? null : isoTime(now + interval),
   };
@@ -175,14 +177,19 @@ async function forgetOld(trx: Trx, name: string, now: number): Promise<void> {
     .execute();
 }
 
-/** Whoever takes or gives back the requests of a decky holds its row: no two do so at once. */
-function lockDecky(trx: Trx, name: string): Promise<FleetDeckyRow | undefined> {
+/** Whoever takes or gives back the requests of a decky, or changes it, holds its row: no two do so at once. */
+export function lockDecky(trx: Trx, name: string): Promise<FleetDeckyRow | undefined> {
   return trx
     .updateTable('fleet_deckies')
     .set((eb) => ({ name: eb.ref('name') }))
     .where('name', '=', name)
     .returningAll()
     .executeTakeFirst();
+}
+
+/** Whether some node is at it, or has yet to write what it did. */
+export async function isBeingRotated(trx: Trx, name: string, now: number): Promise<boolean> {
+  return (await openRequests(trx, name)).some(({ claim_expires_at }) => (claim_expires_at ?? 0) > now);
 }
 
 function openRequests(trx: Trx, name: string): Promise<DeckyLifecycleRow[]> {

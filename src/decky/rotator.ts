@@ -4,19 +4,11 @@ import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
 import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
-import type { FleetDeckyRow } from '../db/schema.ts';
 import { describeError } from '../errors.ts';
 import { claimThing, fencedBy, WAIT_MS } from '../substrate/claim.ts';
-import {
-  ClaimLost,
-  type Fence,
-  FLEET,
-  fleetThing,
-  type Substrate,
-  type SubstrateDecky,
-} from '../substrate/substrate.ts';
+import { ClaimLost, type Fence, fleetThing, type Substrate } from '../substrate/substrate.ts';
 import type { Log } from '../telemetry/log.ts';
-import { substrateId } from './fleet.ts';
+import { onSubstrate, substrateId } from './fleet.ts';
 import {
   claimableDeckies,
   claimRotation,
@@ -238,12 +230,6 @@ export class Rotator {
       return renewal;
     };
   }
-}
-
-/** Deckies of the fleet have no LANs: the substrate's default network is theirs. */
-function onSubstrate(decky: FleetDeckyRow, services: readonly string[]): SubstrateDecky {
-  const { name } = decky;
-  return { topologyId: FLEET, uuid: substrateId(decky), name, services, addresses: [], forwardsL3: false };
 }
 
 function nameIn(data: string): string | undefined {

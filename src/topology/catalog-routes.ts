@@ -1,8 +1,9 @@
 import { Elysia, t } from 'elysia';
 import { guard } from '../auth/guard.ts';
+import { ARCHETYPES } from '../catalog/archetypes.ts';
+import { FLEET_SINGLETONS, KNOWN_SERVICES, serviceNamed } from '../catalog/services.ts';
 import { AppError } from '../errors.ts';
 import { nextAddress, nextSubnet, parseCidr } from './addresses.ts';
-import { ARCHETYPES, FLEET_SINGLETONS, KNOWN_SERVICES, serviceSchema } from './catalog.ts';
 import { takenAddresses } from './decky-config.ts';
 import { found } from './editing/edit.ts';
 import { findTopology } from './repository.ts';
@@ -16,7 +17,7 @@ export function catalogRoutes({ db, authenticator }: Pick<TopologyRouteParts, 'd
   return new Elysia()
     .use(guard(authenticator, 'viewer'))
     .get('/topologies/services', () => ({ services: KNOWN_SERVICES, fleet_singletons: FLEET_SINGLETONS }))
-    .get('/topologies/services/:name/schema', ({ params }) => found('Service', serviceSchema(params.name)))
+    .get('/topologies/services/:name/schema', ({ params }) => found('Service', serviceNamed(params.name)))
     .get('/topologies/archetypes', () => ({ archetypes: ARCHETYPES }))
     .get(
       '/topologies/next-subnet',

@@ -156,6 +156,25 @@ for (const engine of ENGINES) {
       });
     });
 
+    test('GET /deckies: a row without more than a name, one that follows the fleet, one of another host', async () => {
+      await insertFleetDecky(database.db, 'bare', { host_uuid: null, archetype: '' });
+      await insertFleetDecky(database.db, 'set', {
+        mutate_interval: '1M',
+        last_mutated_at: '2026-11-21T12:00:00.250Z',
+        service_config: '{"ssh":{"user":"a"}}',
+      });
+      const { body } = await ask(get('/deckies'));
+      expect(body).toMatchObject([
+        { uuid: 'local:bare', archetype: null, mutate_interval: null, last_mutated: 0, ip: '' },
+        {
+          uuid: 'host-1:set',
+          mutate_interval: 43_200,
+          last_mutated: NOON / 1000 + 0.25,
+          service_config: { ssh: { user: 'a' } },
+        },
+      ]);
+    });
+
     test('GET /deckies lists the fleet by name', async () => {
       await database.db.transaction().execute(async (trx) => {
         await seedFleet(trx, NOON);
@@ -165,16 +184,22 @@ for (const engine of ENGINES) {
       expect(status).toBe(200);
       expect(body.map(({ name }: { name: string }) => name)).toEqual(['edge-cache', 'edge-dns', 'edge-mqtt']);
       expect(body[0]).toEqual({
+        uuid: expect.stringMatching(/^[0-9a-f-]{36}:edge-cache$/),
         name: 'edge-cache',
-        host_uuid: expect.stringMatching(UUID),
-        archetype: 'web-server',
+        ip: '192.168.60.2',
         services: ['http', 'https'],
-        service_pool: ['http', 'https', 'redis', 'ssh'],
-        mutate_interval: '5m',
+        distro: 'debian',
+        base_image: 'debian:bookworm-slim',
+        build_base: 'debian:bookworm-slim',
+        hostname: 'edge-cache',
+        archetype: 'web-server',
+        service_config: {},
+        nmap_os: 'linux',
+        mutate_interval: 5,
+        last_mutated: 0,
+        last_login_attempt: 0,
+        host_uuid: expect.stringMatching(UUID),
         state: 'running',
-        last_mutated_at: null,
-        next_due_at: null,
-        updated_at: '2026-11-21T12:00:00.000Z',
       });
       expect((await ask(get('/deckies', {}))).status).toBe(401);
     });

@@ -10,6 +10,9 @@ import { setAside } from './007-set-aside.ts';
 import { leaseTerms } from './008-lease-terms.ts';
 import { logWitness } from './009-log-witness.ts';
 import { substrateFences } from './010-substrate-fences.ts';
+import { fleetRows } from './016-fleet-rows.ts';
+import { settings } from './017-settings.ts';
+import { tarpits } from './018-tarpits.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -24,5 +27,8 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '008-lease-terms': leaseTerms,
     '009-log-witness': logWitness(engine),
     '010-substrate-fences': substrateFences,
+    '016-fleet-rows': fleetRows,
+    '017-settings': settings,
+    '018-tarpits': tarpits,
   };
 }

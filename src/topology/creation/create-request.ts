@@ -1,6 +1,6 @@
+import { KNOWN_SERVICES } from '../../catalog/services.ts';
 import { AppError } from '../../errors.ts';
 import { BodyFields } from '../../http/body-fields.ts';
-import { KNOWN_SERVICES } from '../catalog.ts';
 import type { NewTopology } from './create.ts';
 import { type GeneratorRequest, lanCount, MAX_LANS } from './generate.ts';
 

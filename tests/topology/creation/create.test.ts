@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { KNOWN_SERVICES } from '../../../src/catalog/services.ts';
 import { AppError, type ErrorCode } from '../../../src/errors.ts';
-import { KNOWN_SERVICES } from '../../../src/topology/catalog.ts';
 import { parseGeneratorRequest } from '../../../src/topology/creation/create-request.ts';
 import { type GeneratorRequest, generateDraft, lanCount } from '../../../src/topology/creation/generate.ts';
 import { checkInvariants } from '../../../src/topology/invariants.ts';
