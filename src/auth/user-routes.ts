@@ -1,22 +1,16 @@
 import { Elysia, t } from 'elysia';
 import { AppError } from '../errors.ts';
+import type { Settings } from '../settings/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
 import { assertPasswordBytes, newPassword } from './passwords.ts';
 import type { Users } from './users.ts';
 
-/** What DECNET's settings page shows beside the users; this project deploys nothing and only tells them. */
-export interface PlaneSettings {
-  /** How many deckies one deployment may have. */
-  readonly deployment_limit: number;
-  /** How often deckies change by themselves, as DECNET writes durations (`30m`). */
-  readonly global_mutation_interval: string;
-}
-
 export interface UserRoutesParts {
   readonly authenticator: HeaderAuthenticator;
   readonly users: Users;
-  readonly settings: PlaneSettings;
+  /** Shown beside the users. */
+  readonly settings: Pick<Settings, 'read'>;
   readonly log: Log;
 }
 
@@ -29,7 +23,7 @@ export function userRoutes(parts: UserRoutesParts) {
 
 function configRoute({ authenticator, users, settings }: UserRoutesParts) {
   return new Elysia().use(guard(authenticator, 'viewer')).get('/', async ({ principal }) => {
-    const config = { role: principal.role, ...settings };
+    const config = { role: principal.role, ...(await settings.read()) };
     return principal.role === 'admin' ? { ...config, users: await users.list() } : config;
   });
 }

@@ -3,10 +3,10 @@ import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import type { Db } from '../db/database.ts';
 import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
-import { BodyFields } from '../http/body-fields.ts';
+import { bodyObject } from '../http/body-fields.ts';
 import { deckyNameIn as nameIn } from './decky-name.ts';
 import { fleetDeckyOf, lifecycleOf, listFleet, listLifecycle, requestRotation, setMutateInterval } from './fleet.ts';
-import { intervalMs } from './rotation.ts';
+import { checkedInterval } from './interval-field.ts';
 
 export interface FleetRouteParts {
   readonly db: Db;
@@ -16,8 +16,6 @@ export interface FleetRouteParts {
 }
 
 const MAX_IDS = 200;
-/** Longer than any interval. */
-const MAX_INTERVAL_LENGTH = 16;
 
 /** The flat fleet of deckies and their rotation (contract §5.8). */
 export function fleetRoutes(parts: FleetRouteParts) {
@@ -45,7 +43,7 @@ function writes({ db, authenticator, onRequested }: FleetRouteParts) {
     })
     .put('/deckies/:name/mutate-interval', async ({ params, body }) => {
       const name = nameIn(params.name);
-      await setMutateInterval(db, name, intervalIn(body), Date.now());
+      await setMutateInterval(db, name, ownInterval(body), Date.now());
       onRequested();
       return { message: 'Mutation interval updated' };
     });
@@ -57,16 +55,16 @@ function idsIn(ids: readonly string[]): string[] {
   return ids.map((id) => (isStorable(id) ? id : ''));
 }
 
-function intervalIn(body: unknown): string | null {
-  const fields = new BodyFields(body);
-  if (!fields.has('mutate_interval')) throw new AppError('bad_request', 'mutate_interval is required');
-  const interval = fields.textOrNull('mutate_interval', { min: 0, max: MAX_INTERVAL_LENGTH });
-  fields.check();
-  if (interval !== null && intervalMs(interval) === undefined) {
-    throw new AppError(
-      'invalid',
-      'mutate_interval must be a number and a unit of m, h, d, w, M or y, such as 30m or 5d',
-    );
+/**
+ * DECNET's own page sends a number of minutes where DECNET asks for text: both are taken. Null and nothing take it away.
+ * @throws {AppError} `bad_request` for what is neither, `invalid` for another interval
+ */
+function ownInterval(body: unknown): string | null {
+  const interval = bodyObject(body).mutate_interval;
+  if (interval === undefined || interval === null) return null;
+  if (typeof interval === 'string') return checkedInterval(interval, 'mutate_interval');
+  if (typeof interval === 'number' && Number.isInteger(interval)) {
+    return checkedInterval(`${interval}m`, 'mutate_interval');
   }
-  return interval;
+  throw new AppError('bad_request', 'mutate_interval must be a whole number of minutes, or text such as 30m or 5d');
 }

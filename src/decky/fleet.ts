@@ -1,4 +1,5 @@
-import { isJsonObject, type Json, type JsonObject } from '../bus/event.ts';
+import { createEvent, type Event, isJsonObject, type Json, type JsonObject } from '../bus/event.ts';
+import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
 import type { DeckyLifecycleRow, DeckyLifecycleTable, FleetDeckyRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
@@ -93,7 +94,7 @@ export function requestRotation(db: Db, name: string, actor: string, now: number
     if (textsOf(decky.service_pool).length === 0) {
       throw new AppError('not_found', `No services available to mutate ${name}`);
     }
-    const row = newRotation(decky, crypto.randomUUID(), 'operator', now, actor);
+    const row = newRequest(decky, 'mutate', crypto.randomUUID(), 'operator', now, actor);
     await trx.insertInto('decky_lifecycle').values(row).execute();
     return row.id;
   });
@@ -115,9 +116,10 @@ export function setMutateInterval(db: Db, name: string, interval: string | null,
   });
 }
 
-/** A row that asks for a rotation. */
-export function newRotation(
+/** A row that asks for something to be done to a decky. */
+export function newRequest(
   decky: Pick<FleetDeckyRow, 'name' | 'host_uuid'>,
+  operation: DeckyLifecycleTable['operation'],
   id: string,
   trigger: DeckyLifecycleTable['trigger'],
   now: number,
@@ -128,7 +130,7 @@ export function newRotation(
     id,
     decky_name: decky.name,
     host_uuid: decky.host_uuid,
-    operation: 'mutate',
+    operation,
     status: 'pending',
     error: null,
     started_at: at,
@@ -140,6 +142,19 @@ export function newRotation(
     claimed_by: null,
     claim_expires_at: null,
   };
+}
+
+/** What is told when a decky comes, changes or goes (contract §1.3). */
+export function fleetStateEvent(
+  decky: Pick<FleetDeckyRow, 'name' | 'host_uuid' | 'state'>,
+  state: string,
+  transition: 'inserted' | 'state_changed' | 'deleted',
+  now: number,
+): Event {
+  const { name, host_uuid, state: previous } = decky;
+  const change = { host_uuid, name, state, transition, source: 'fleet' };
+  const told = transition === 'inserted' ? change : { ...change, previous_state: previous };
+  return createEvent(topics.decky(substrateId(decky), 'state'), 'state', told, undefined, now);
 }
 
 export const isoTime = (milliseconds: number): string => new Date(milliseconds).toISOString();
