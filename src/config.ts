@@ -3,6 +3,7 @@ import { assertPattern } from './bus/topic.ts';
 import { describeError } from './errors.ts';
 import { PROCESS_ROLES, type ProcessRoles } from './roles.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
+import { parseCidr } from './topology/addresses.ts';
 
 /** All settings of a process. Durations are milliseconds unless the name says otherwise. */
 export interface Config {
@@ -69,6 +70,8 @@ export interface Config {
     readonly dockerImage: string;
     /** `DECNET_GLOBAL_MUTATION_INTERVAL`, default 30m: how often fleet deckies without an interval of their own change. */
     readonly mutationInterval: string;
+    /** `DECNET_FLEET_NETWORK`, default 192.168.60.0/24: where deckies of the fleet get their addresses. */
+    readonly fleetNetwork: string;
   };
   readonly auth: {
     /** `DECNET_JWT_SECRET`: the HS256 key, at least 32 characters. Required, except under `bun run dev`. */
@@ -159,6 +162,7 @@ export function loadConfig(env: Env): Config {
       dockerSocket: text(env, 'DECNET_DOCKER_SOCKET', '/var/run/docker.sock'),
       dockerImage: text(env, 'DECNET_DOCKER_IMAGE', 'decnet/decky:latest'),
       mutationInterval: interval(env, 'DECNET_GLOBAL_MUTATION_INTERVAL', '30m'),
+      fleetNetwork: network(env, 'DECNET_FLEET_NETWORK', '192.168.60.0/24'),
     },
     auth: {
       jwtSecret: jwtSecret(env),
@@ -225,6 +229,12 @@ function interval(env: Env, name: string, fallback: string): string {
   const value = text(env, name, fallback);
   if (!/^[1-9]\d{0,4}[mhdwMy]$/.test(value))
     throw new ConfigError(name, 'must be a number with m, h, d, w, M or y, such as 30m');
+  return value;
+}
+
+function network(env: Env, name: string, fallback: string): string {
+  const value = text(env, name, fallback);
+  if (parseCidr(value) === undefined) throw new ConfigError(name, 'must be an IPv4 network such as 192.168.60.0/24');
   return value;
 }
 

@@ -25,6 +25,7 @@ import type { Recovery } from './stream/recovery.ts';
 import { startSse, startStreams } from './stream/start.ts';
 import { configuredSubstrate } from './substrate/configured.ts';
 import type { Substrate } from './substrate/substrate.ts';
+import { startTarpit } from './tarpit/start.ts';
 import { createLog, type Log } from './telemetry/log.ts';
 import { startTopology } from './topology/start.ts';
 import { pageRoutes } from './web/page.ts';
@@ -104,6 +105,7 @@ async function furnish(house: House, options: StartOptions) {
     startTopology(house),
     startDecky(house),
     startSettings(house),
+    startTarpit(house),
     startIdentity(house),
     startIngress(house),
     startOutbox(house),

@@ -39,6 +39,7 @@ describe('defaults', () => {
       dockerSocket: '/var/run/docker.sock',
       dockerImage: 'decnet/decky:latest',
       mutationInterval: '30m',
+      fleetNetwork: '192.168.60.0/24',
     },
     auth: {
       jwtSecret: SECRET,
@@ -150,6 +151,7 @@ describe('a value that cannot be used stops the start and names its variable', (
     ['DECNET_GLOBAL_MUTATION_INTERVAL', 'soon'],
     // What the rotator could not use would silently mean: never.
     ['DECNET_GLOBAL_MUTATION_INTERVAL', '30s'],
+    ['DECNET_FLEET_NETWORK', '192.168.60.7/24'],
     ['DECNET_API_PORT', '65536'],
     ['DECNET_API_PORT', '-1'],
     ['DECNET_API_PORT', '80.5'],

@@ -307,10 +307,9 @@ export interface SettingsTable {
 /** Ports of a decky that keep whoever connects waiting. */
 export interface TarpitsTable {
   id: string;
-  thing: string;
-  /** `null` for a decky of the fleet. */
-  topology_id: string | null;
-  decky_name: string;
+  /** The decky of a topology; `null` for one of the fleet, which {@link fleet_decky} names. */
+  decky_uuid: string | null;
+  fleet_decky: string | null;
   /** JSON list. */
   ports: string;
   delay_ms: number;

@@ -3,14 +3,25 @@ import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import type { Db } from '../db/database.ts';
 import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
-import { bodyObject } from '../http/body-fields.ts';
+import { BodyFields, bodyObject } from '../http/body-fields.ts';
+import type { Settings } from '../settings/settings.ts';
+import type { Substrate } from '../substrate/substrate.ts';
 import { deckyNameIn as nameIn } from './decky-name.ts';
+import { type Deployment, deployFleet } from './deploy/deploy.ts';
+import { wantedFleet } from './deploy/wanted.ts';
 import { fleetDeckyOf, lifecycleOf, listFleet, listLifecycle, requestRotation, setMutateInterval } from './fleet.ts';
 import { checkedInterval } from './interval-field.ts';
+import { removeFleetDecky } from './remove.ts';
 
 export interface FleetRouteParts {
   readonly db: Db;
+  readonly settings: Pick<Settings, 'read'>;
+  readonly substrate: Substrate;
+  /** CIDR: where deckies get their addresses for which nobody names a network. */
+  readonly network: string;
   readonly authenticator: HeaderAuthenticator;
+  /** Called after each commit that wrote to the outbox. */
+  onCommitted(): void;
   /** Called when there may be something to rotate: wakes the rotator of this node. */
   onRequested(): void;
 }
@@ -23,16 +34,21 @@ export function fleetRoutes(parts: FleetRouteParts) {
 }
 
 function reads({ db, authenticator }: FleetRouteParts) {
-  return new Elysia()
-    .use(guard(authenticator, 'viewer'))
-    .get('/deckies', async () => (await listFleet(db)).map(fleetDeckyOf))
-    .get('/deckies/lifecycle', async ({ request }) => {
-      const ids = idsIn(new URL(request.url).searchParams.getAll('ids'));
-      return { rows: (await listLifecycle(db, ids)).map(lifecycleOf) };
-    });
+  return (
+    new Elysia()
+      .use(guard(authenticator, 'viewer'))
+      .get('/deckies', async () => (await listFleet(db)).map(fleetDeckyOf))
+      // Swarms are outside of what this server does.
+      .get('/system/deployment-mode', () => ({ mode: 'unihost', role: 'master', swarm_host_count: 0 }))
+      .get('/deckies/lifecycle', async ({ request }) => {
+        const ids = idsIn(new URL(request.url).searchParams.getAll('ids'));
+        return { rows: (await listLifecycle(db, ids)).map(lifecycleOf) };
+      })
+  );
 }
 
-function writes({ db, authenticator, onRequested }: FleetRouteParts) {
+function writes(parts: FleetRouteParts) {
+  const { db, settings, substrate, network, authenticator, onCommitted, onRequested } = parts;
   return new Elysia()
     .use(guard(authenticator, 'admin'))
     .post('/deckies/:name/mutate', async ({ params, principal, set }) => {
@@ -40,6 +56,19 @@ function writes({ db, authenticator, onRequested }: FleetRouteParts) {
       onRequested();
       set.status = 202;
       return { lifecycle_ids: [id] };
+    })
+    .post('/deckies/deploy', async ({ body, principal, set }) => {
+      const deployment = { ...deploymentIn(body), actor: principal.username };
+      const ids = await deployFleet(db, settings, deployment, network, Date.now());
+      onCommitted();
+      onRequested();
+      set.status = 202;
+      const count = deployment.fleet.deckies.length;
+      return { message: `${count} deckies are being deployed`, mode: 'unihost', lifecycle_ids: ids };
+    })
+    .delete('/deckies/:name', async ({ params }) => {
+      await removeFleetDecky({ db, substrate, onCommitted }, nameIn(params.name));
+      return new Response(null, { status: 204 });
     })
     .put('/deckies/:name/mutate-interval', async ({ params, body }) => {
       const name = nameIn(params.name);
@@ -53,6 +82,22 @@ function idsIn(ids: readonly string[]): string[] {
   if (ids.length === 0) throw new AppError('bad_request', 'ids is required');
   if (ids.length > MAX_IDS) throw new AppError('invalid', `ids takes at most ${MAX_IDS}`);
   return ids.map((id) => (isStorable(id) ? id : ''));
+}
+
+const DEPLOYMENT_KEYS: readonly string[] = ['ini_content', 'replace_fleet'];
+/** In UTF-8 bytes (contract P2.4). */
+const MAX_INI_BYTES = 512 * 1024;
+
+/** @throws {AppError} `bad_request`, `invalid`, and `conflict` for an INI that asks for what cannot be */
+function deploymentIn(body: unknown): Omit<Deployment, 'actor'> {
+  const fields = new BodyFields(body);
+  const strange = Object.keys(bodyObject(body)).find((key) => !DEPLOYMENT_KEYS.includes(key));
+  if (strange !== undefined) throw new AppError('bad_request', `${strange} is not known here`);
+  const ini = fields.text('ini_content', { min: 0, max: MAX_INI_BYTES });
+  if (Buffer.byteLength(ini) > MAX_INI_BYTES) fields.refuse(`ini_content has at most ${MAX_INI_BYTES} bytes`);
+  const replaces = fields.booleanOr('replace_fleet', false);
+  fields.check();
+  return { fleet: wantedFleet(ini, Math.random), replaces };
 }
 
 /**

@@ -219,6 +219,8 @@ export async function closeRequests(
   now: number,
   problem: string | null,
 ): Promise<Event[]> {
+  // PostgreSQL knows no empty list.
+  if (requests.length === 0) return [];
   const status = problem === null ? 'succeeded' : 'failed';
   // PostgreSQL's text holds no NUL, and the cut must not leave half a character.
   const error = problem?.replaceAll('\0', '').slice(0, MAX_ERROR).toWellFormed() ?? null;

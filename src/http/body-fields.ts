@@ -99,6 +99,16 @@ export class BodyFields {
     return version ?? this.#wrong('expected_version must be an integer', undefined);
   }
 
+  /** A list of integers. */
+  integers(name: string, { min, max }: Bounds): readonly number[] {
+    const value = this.#fields[name];
+    if (value === undefined) return this.#malformed(`${name} is required`, []);
+    if (!Array.isArray(value)) return this.#wrong(`${name} must be a list`, []);
+    const numbers = value.map(laxInteger).filter((number) => number !== undefined && min <= number && number <= max);
+    if (numbers.length < value.length) return this.#wrong(`${name} must hold integers from ${min} to ${max}`, []);
+    return numbers.filter((number) => number !== undefined);
+  }
+
   numberOr(name: string, fallback: number, { min, max }: Bounds): number {
     if (!this.has(name)) return fallback;
     const value = this.#number(name);

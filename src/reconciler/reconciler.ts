@@ -1,3 +1,6 @@
+import { isJsonObject } from '../bus/event.ts';
+import { subscription } from '../bus/subscription.ts';
+import type { TailListener } from '../bus/tail.ts';
 import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
 import { releaseLease, takeLease } from '../db/leases.ts';
@@ -32,6 +35,8 @@ const MAX_MISSING = 10_000;
  * it again is for people to say, since something may have gone wrong with it.
  */
 export class Reconciler {
+  /** A decky that has gone may have left something behind: hears of it, from any node. */
+  readonly listener: TailListener;
   readonly #options: ReconcilerOptions;
   readonly #holder = crypto.randomUUID();
   readonly #now: () => number;
@@ -44,6 +49,14 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.listener = subscription(
+      ['decky.*.state'],
+      ({ data }) => {
+        if (isOfDeparture(data)) this.wake();
+      },
+      // The next pass finds it.
+      () => {},
+    );
   }
 
   /** Where nothing runs there is nothing to compare. */
@@ -146,6 +159,12 @@ export class Reconciler {
     const ttlMs = LEASE_IN_PASSES * this.#intervalMs;
     return (await takeLease(this.#options.db, LEASE, this.#holder, ttlMs, this.#now())) !== undefined;
   }
+}
+
+/** @param data a frame's data: whoever published it may have sent any payload */
+function isOfDeparture(data: string): boolean {
+  const frame: unknown = JSON.parse(data);
+  return isJsonObject(frame) && isJsonObject(frame.payload) && frame.payload.transition === 'deleted';
 }
 
 const thingOf = ({ topologyId, of }: SubstrateObject): string => (topologyId === FLEET ? fleetThing(of) : topologyId);

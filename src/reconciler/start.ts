@@ -14,6 +14,13 @@ export interface ReconcilerStartParts {
 export function startReconciler({ db, substrate, logger }: ReconcilerStartParts) {
   const reconciler = new Reconciler({ db, substrate, log: logger });
   return {
-    workers: [{ role: 'reconciler', start: () => reconciler.start(), stop: () => reconciler.stop() }],
+    workers: [
+      {
+        role: 'reconciler',
+        listener: reconciler.listener,
+        start: () => reconciler.start(),
+        stop: () => reconciler.stop(),
+      },
+    ],
   } satisfies Domain;
 }

@@ -1,20 +1,36 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { fleetRoutes } from '../../src/decky/fleet-routes.ts';
 import { seedFleet } from '../../src/demo/seed-fleet.ts';
+import { Settings } from '../../src/settings/settings.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 import { asViewer, authenticator, get, shell } from '../topology/support.ts';
-import { insertFleetDecky, NOON, send, UUID } from './support.ts';
+import { insertFleetDecky, NOON, type SpySubstrate, send, spySubstrate, UUID } from './support.ts';
 
 for (const engine of ENGINES) {
   describe(`fleet routes (${engine})`, () => {
     let database: TestDatabase;
     let handle: (request: Request) => Promise<Response>;
     let wakes: number;
+    let substrate: SpySubstrate;
+    let settings: Settings;
 
     beforeEach(async () => {
       database = await createTestDatabase(engine);
       wakes = 0;
-      const app = shell().use(fleetRoutes({ db: database.db, authenticator, onRequested: () => (wakes += 1) }));
+      const { db } = database;
+      substrate = spySubstrate();
+      settings = new Settings(db, { deployment_limit: 10, global_mutation_interval: '30m' }, () => {});
+      const app = shell().use(
+        fleetRoutes({
+          db,
+          settings,
+          substrate,
+          network: '192.168.60.0/24',
+          authenticator,
+          onCommitted: () => {},
+          onRequested: () => (wakes += 1),
+        }),
+      );
       handle = (request) => app.handle(request);
     });
     afterEach(() => database.dispose());
@@ -137,8 +153,10 @@ for (const engine of ENGINES) {
         ['zero', 'edge-1', { mutate_interval: '0d' }, 422],
         ['empty', 'edge-1', { mutate_interval: '' }, 422],
         ['long', 'edge-1', { mutate_interval: '9'.repeat(17) }, 422],
-        ['a number', 'edge-1', { mutate_interval: 5 }, 400],
-        ['nothing', 'edge-1', {}, 400],
+        ['a unit that DECNET has not', 'edge-1', { mutate_interval: '1h' }, 422],
+        ['no minutes', 'edge-1', { mutate_interval: 0 }, 422],
+        ['half a minute', 'edge-1', { mutate_interval: 0.5 }, 400],
+        ['yes', 'edge-1', { mutate_interval: true }, 400],
         ['no body', 'edge-1', undefined, 400],
         ['a list', 'edge-1', [], 422],
         ['a strange name', 'Edge', { mutate_interval: '5d' }, 422],

@@ -1,20 +1,22 @@
 import type { Migration } from 'kysely/migration';
 
-/** Deckies whose ports keep whoever connects waiting. */
+/** Deckies whose ports keep whoever connects waiting: one rule for each, which goes with its decky. */
 export const tarpits: Migration = {
   async up(db) {
     await db.schema
       .createTable('tarpits')
       .addColumn('id', 'text', (column) => column.primaryKey())
-      // The topology and the decky, or only the decky of the fleet: one rule for each.
-      .addColumn('thing', 'text', (column) => column.notNull().unique())
-      .addColumn('topology_id', 'text', (column) => column.references('topologies.id').onDelete('cascade'))
-      .addColumn('decky_name', 'text', (column) => column.notNull())
+      // One of the two.
+      .addColumn('decky_uuid', 'text', (column) =>
+        column.unique().references('topology_deckies.uuid').onDelete('cascade'),
+      )
+      .addColumn('fleet_decky', 'text', (column) =>
+        column.unique().references('fleet_deckies.name').onDelete('cascade'),
+      )
       .addColumn('ports', 'text', (column) => column.notNull())
       .addColumn('delay_ms', 'integer', (column) => column.notNull())
       .addColumn('created_at', 'text', (column) => column.notNull())
       .addColumn('created_by', 'text', (column) => column.notNull())
       .execute();
-    await db.schema.createIndex('tarpits_topology').on('tarpits').column('topology_id').execute();
   },
 };
