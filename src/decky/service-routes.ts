@@ -20,7 +20,7 @@ export interface ServiceRouteParts extends LiveServiceParts {
 }
 
 const OF_TOPOLOGY = '/topologies/:id/deckies/:decky/services';
-const OF_FLEET = '/deckies/:decky/services';
+const OF_FLEET = '/deckies/:name/services';
 const SERVICE = /^[a-z0-9_-]{1,64}$/;
 const MAX_SERVICE_NAME = 64;
 
@@ -33,7 +33,7 @@ export function serviceRoutes({ authenticator, ...parts }: ServiceRouteParts) {
       ),
     )
     .use(
-      editRoutes(OF_FLEET, authenticator, ({ decky = '' }, edit) => editFleetServices(parts, deckyNameIn(decky), edit)),
+      editRoutes(OF_FLEET, authenticator, ({ name = '' }, edit) => editFleetServices(parts, deckyNameIn(name), edit)),
     );
 }
 

@@ -15,7 +15,7 @@ export interface TarpitStartParts {
 }
 
 const OF_FLEET = '/deckies/:name/tarpit';
-const OF_TOPOLOGY = '/topologies/:id/deckies/:name/tarpit';
+const OF_TOPOLOGY = '/topologies/:id/deckies/:decky/tarpit';
 const TOPOLOGY_ID = /^[a-zA-Z0-9-]{1,64}$/;
 const DELAY = { min: 100, max: 300_000 };
 const MAX_PORT = 65_535;
@@ -23,9 +23,9 @@ const MAX_PORT = 65_535;
 /** Ports of deckies that keep callers waiting (contract P2.4, P3). */
 export function startTarpit(parts: TarpitStartParts) {
   const ofFleet = ({ name = '' }: Params): TarpitKey => ({ topologyId: null, decky: deckyNameIn(name) });
-  const ofTopology = ({ id = '', name = '' }: Params): TarpitKey => {
+  const ofTopology = ({ id = '', decky = '' }: Params): TarpitKey => {
     if (!TOPOLOGY_ID.test(id)) throw new AppError('invalid', 'the id of a topology is 1 to 64 letters, digits and -');
-    return { topologyId: id, decky: deckyNameIn(name) };
+    return { topologyId: id, decky: deckyNameIn(decky) };
   };
   return {
     routes: new Elysia({ name: 'tarpits' })
