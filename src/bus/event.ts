@@ -132,14 +132,6 @@ export function wireData(event: Event): string {
   return JSON.stringify({ topic: event.topic, type: event.type, ts: event.ts, payload: event.payload });
 }
 
-/** A text in the payload of an event on the wire; `undefined` when there is none of this name. */
-export function payloadText(data: string, name: string): string | undefined {
-  const event: unknown = JSON.parse(data);
-  if (!isJsonObject(event) || !isJsonObject(event.payload)) return undefined;
-  const value = event.payload[name];
-  return typeof value === 'string' ? value : undefined;
-}
-
 /** True for a JSON object: not an array, not null. For values that came out of `JSON.parse`. */
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

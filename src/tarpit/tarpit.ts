@@ -3,6 +3,7 @@ import { createEvent, type Event } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
+import { lockRow } from '../db/row-lock.ts';
 import type { Database, TarpitRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
 
@@ -106,26 +107,15 @@ const isAt =
     decky_uuid === null ? eb('fleet_decky', '=', fleet_decky) : eb('decky_uuid', '=', decky_uuid);
 
 /**
- * Takes the decky's row until the transaction ends, by an UPDATE that changes nothing: it stays there.
+ * Locks the decky's row until the transaction ends: it stays there.
  * @throws {AppError} `not_found`
  */
 async function placeOf(trx: Trx, { topologyId, decky }: TarpitKey): Promise<Place> {
   if (topologyId === null) {
-    const row = await trx
-      .updateTable('fleet_deckies')
-      .set((eb) => ({ name: eb.ref('name') }))
-      .where('name', '=', decky)
-      .returning('name')
-      .executeTakeFirst();
+    const row = await lockRow(trx, 'fleet_deckies', { name: decky });
     if (row !== undefined) return { decky_uuid: null, fleet_decky: row.name };
   } else {
-    const row = await trx
-      .updateTable('topology_deckies')
-      .set((eb) => ({ name: eb.ref('name') }))
-      .where('topology_id', '=', topologyId)
-      .where('name', '=', decky)
-      .returning('uuid')
-      .executeTakeFirst();
+    const row = await lockRow(trx, 'topology_deckies', { topology_id: topologyId, name: decky });
     if (row !== undefined) return { decky_uuid: row.uuid, fleet_decky: null };
   }
   throw new AppError('not_found', `Decky ${decky} not found`);
