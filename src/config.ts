@@ -4,6 +4,9 @@ import { describeError } from './errors.ts';
 import { PROCESS_ROLES, type ProcessRoles } from './roles.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
 import { parseCidr } from './topology/addresses.ts';
+import { KNOWN_WORKERS } from './worker/heartbeat-projection.ts';
+import { type WorkerName, workerNamed } from './workers/registry.ts';
+import { PLACEHOLDER } from './workers/supervisor.ts';
 
 /** All settings of a process. Durations are milliseconds unless the name says otherwise. */
 export interface Config {
@@ -72,6 +75,12 @@ export interface Config {
     readonly mutationInterval: string;
     /** `DECNET_FLEET_NETWORK`, default 192.168.60.0/24: where deckies of the fleet get their addresses. */
     readonly fleetNetwork: string;
+  };
+  readonly supervisor: {
+    /** `DECNET_SUPERVISOR_COMMAND`: starts a worker, by words without a shell; `{worker}` is its name. Unset: nobody does. */
+    readonly command: readonly string[] | undefined;
+    /** `DECNET_SUPERVISOR_WORKERS`, comma list: whom it can start; unset: all that DECNET knows. */
+    readonly workers: readonly WorkerName[];
   };
   readonly auth: {
     /** `DECNET_JWT_SECRET`: the HS256 key, at least 32 characters. Required, except under `bun run dev`. */
@@ -163,6 +172,10 @@ export function loadConfig(env: Env): Config {
       dockerImage: text(env, 'DECNET_DOCKER_IMAGE', 'decnet/decky:latest'),
       mutationInterval: interval(env, 'DECNET_GLOBAL_MUTATION_INTERVAL', '30m'),
       fleetNetwork: network(env, 'DECNET_FLEET_NETWORK', '192.168.60.0/24'),
+    },
+    supervisor: {
+      command: supervisorCommand(env),
+      workers: supervisedWorkers(env),
     },
     auth: {
       jwtSecret: jwtSecret(env),
@@ -266,6 +279,21 @@ function patterns(env: Env, name: string): string[] {
     }
   }
   return list;
+}
+
+function supervisorCommand(env: Env): string[] | undefined {
+  const command = raw(env, 'DECNET_SUPERVISOR_COMMAND')?.split(/\s+/);
+  if (command === undefined || command.some((word) => word.includes(PLACEHOLDER))) return command;
+  throw new ConfigError('DECNET_SUPERVISOR_COMMAND', `must say where the name of the worker goes: ${PLACEHOLDER}`);
+}
+
+function supervisedWorkers(env: Env): WorkerName[] {
+  const name = 'DECNET_SUPERVISOR_WORKERS';
+  return words(env, name, KNOWN_WORKERS.join(',')).map((word) => {
+    const worker = workerNamed(word);
+    if (worker === undefined) throw new ConfigError(name, `must list workers of ${KNOWN_WORKERS.join(', ')}`);
+    return worker;
+  });
 }
 
 /** A comma list. */

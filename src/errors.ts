@@ -14,6 +14,8 @@ export type ErrorCode =
   | 'rate_limited'
   | 'too_many_attempts'
   | 'unavailable'
+  /** Something that this server runs for the caller has failed. */
+  | 'bad_gateway'
   /** What a dashboard may ask for and this server does not do. */
   | 'unsupported';
 

@@ -30,6 +30,7 @@ import { createLog, type Log } from './telemetry/log.ts';
 import { startTopology } from './topology/start.ts';
 import { pageRoutes } from './web/page.ts';
 import { startReporting } from './worker/start.ts';
+import { startWorkers } from './workers/start.ts';
 import { startWs } from './ws/start.ts';
 
 export interface StartOptions {
@@ -106,6 +107,7 @@ async function furnish(house: House, options: StartOptions) {
     startDecky(house),
     startSettings(house),
     startTarpit(house),
+    startWorkers(house),
     startIdentity(house),
     startIngress(house),
     startOutbox(house),

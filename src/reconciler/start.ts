@@ -17,6 +17,7 @@ export function startReconciler({ db, substrate, logger }: ReconcilerStartParts)
     workers: [
       {
         role: 'reconciler',
+        reportsAs: 'reconciler',
         listener: reconciler.listener,
         start: () => reconciler.start(),
         stop: () => reconciler.stop(),
