@@ -17,6 +17,7 @@ import { startHttpServer } from './http-server.ts';
 import { startIdentity } from './identity/start.ts';
 import { startIngress } from './ingress/start.ts';
 import { startOutbox } from './outbox/start.ts';
+import { startOutside } from './outside/start.ts';
 import { startReconciler } from './reconciler/start.ts';
 import { configuredSettings, startSettings } from './settings/start.ts';
 import { stopOnSignals } from './signals.ts';
@@ -108,6 +109,7 @@ async function furnish(house: House, options: StartOptions) {
     startSettings(house),
     startTarpit(house),
     startWorkers(house),
+    startOutside(house),
     startIdentity(house),
     startIngress(house),
     startOutbox(house),

@@ -90,3 +90,8 @@ const textOf = (value: Json): string => (typeof value === 'string' ? value : JSO
 
 /** The value is not repeated: it may be a password. */
 const refused = ({ key }: ServiceField, problem: string) => new AppError('bad_request', `${key} ${problem}`);
+
+/** The configurations of those services only that are still there: others must not be configured (contract §5.6). */
+export function configsOfServices(configs: JsonObject, services: readonly string[]): JsonObject {
+  return Object.fromEntries(Object.entries(configs).filter(([service]) => services.includes(service)));
+}

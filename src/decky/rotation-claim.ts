@@ -1,12 +1,12 @@
 import { createEvent, type Event } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
+import { configsOfServices } from '../catalog/service-config.ts';
 import type { Db, Trx } from '../db/database.ts';
 import { lockRow } from '../db/row-lock.ts';
 import type { DeckyLifecycleRow, FleetDeckyRow, LifecycleStatus } from '../db/schema.ts';
 import { configsIn, fleetStateEvent, isoTime, textsOf } from './fleet.ts';
 import { intervalOf, pickServices } from './rotation.ts';
-import { configsOfServices } from './service-edit.ts';
 
 /** A rotation, or a first start, that this node carries out: under one claim, for every request that waited when it began. */
 export interface Rotation {

@@ -93,11 +93,6 @@ export function configureService({ service, config }: ServiceSetting, recreates:
   };
 }
 
-/** The configurations of those services only that are still there. */
-export function configsOfServices(configs: JsonObject, services: readonly string[]): JsonObject {
-  return Object.fromEntries(Object.entries(configs).filter(([service]) => services.includes(service)));
-}
-
 function assertHas({ name, services }: Configured, service: string): void {
   if (!services.includes(service)) throw new AppError('conflict', `Decky ${name} has no service ${service}`);
 }

@@ -2,6 +2,8 @@ import { Elysia } from 'elysia';
 import { readJsonBody } from './json-body.ts';
 
 const JSON_TYPE = 'application/json';
+/** Where forms with files are sent (contract §5.3 rule 1). */
+const FILES = ['/api/v1/deckies/files', '/api/v1/canary/blobs'];
 const UNSUPPORTED = 'Unsupported Media Type — Content-Type must be application/json';
 
 /**
@@ -53,5 +55,7 @@ function hasForeignBody(request: Request): boolean {
   const length = request.headers.get('content-length');
   const hasBody = request.headers.has('transfer-encoding') || (length !== null && length !== '0');
   const type = request.headers.get('content-type') ?? '';
-  return hasBody && !type.toLowerCase().startsWith(JSON_TYPE);
+  if (!hasBody || type.toLowerCase().startsWith(JSON_TYPE)) return false;
+  const { pathname } = new URL(request.url);
+  return !FILES.some((path) => pathname.startsWith(path));
 }

@@ -22,6 +22,15 @@ export interface ReconcilerOptions {
   readonly now?: () => number;
 }
 
+/** What no row explained, what of it has gone, and why the rest has not. */
+export interface Reaped {
+  readonly orphans: SubstrateObject[];
+  readonly removed: SubstrateObject[];
+  readonly errors: string[];
+}
+
+/** Somebody waits for it. */
+const REAP_MS = 30_000;
 /** The pass of a node that died is taken over so long after, in passes. */
 const LEASE_IN_PASSES = 3;
 const LEASE = 'reconciler';
@@ -90,28 +99,47 @@ export class Reconciler {
     await releaseLease(db, LEASE, this.#holder).catch(() => {});
   }
 
+  /**
+   * Removes now what no row explains, on whichever node somebody asks for it.
+   * @throws what the substrate throws when it cannot be asked
+   */
+  async reap(): Promise<Reaped> {
+    const givenUpAt = performance.now() + REAP_MS;
+    const objects = await this.#options.substrate.owned();
+    return this.#removeStrangers(objects, async () => performance.now() < givenUpAt);
+  }
+
   /** One pass. */
   async reconcile(): Promise<void> {
     const objects = await this.#options.substrate.owned();
-    await this.#removeStrangers(objects);
+    await this.#removeStrangers(objects, () => this.#isMine());
     await this.#tellMissing(objects);
   }
 
-  async #removeStrangers(objects: readonly SubstrateObject[]): Promise<void> {
+  /** @param mayGoOn asked before each thing */
+  async #removeStrangers(objects: readonly SubstrateObject[], mayGoOn: () => Promise<boolean>): Promise<Reaped> {
     const { db, graceMs = 120_000 } = this.#options;
     const youngest = this.#now() - graceMs;
     const old = objects.filter(({ createdAt }) => createdAt <= youngest);
     const strangers = Map.groupBy(await unexplained(db, old), thingOf);
+    const reaped: Reaped = { orphans: [...strangers.values()].flat(), removed: [], errors: [] };
     for (const [thing, found] of strangers) {
-      if (this.#stopped || !(await this.#isMine())) return;
+      if (this.#stopped || !(await mayGoOn())) {
+        reaped.errors.push('there was no time for all of it; the next pass goes on');
+        break;
+      }
       const claim = await SubstrateClaim.take(db, thing, { now: this.#now });
       // Whoever has it may be about to write the row.
-      if (claim === undefined) continue;
-      await this.#remove(found, claim).finally(() => claim.release());
+      if (claim === undefined) {
+        reaped.errors.push(`${thing} is being changed by somebody`);
+        continue;
+      }
+      await this.#remove(found, claim, reaped).finally(() => claim.release());
     }
+    return reaped;
   }
 
-  async #remove(found: readonly SubstrateObject[], claim: SubstrateClaim): Promise<void> {
+  async #remove(found: readonly SubstrateObject[], claim: SubstrateClaim, reaped: Reaped): Promise<void> {
     const { db, substrate, log } = this.#options;
     // Only now nobody else can change either side.
     const strangers = await unexplained(db, found);
@@ -121,8 +149,10 @@ export class Reconciler {
       const fields = { kind, id, topology: topologyId, name, fence };
       try {
         await substrate.removeOwned(object, claim);
+        reaped.removed.push(object);
         log.warn('removed what no row explains', fields);
       } catch (error) {
+        reaped.errors.push(`${kind} ${name}: ${describeError(error)}`);
         log.warn('what no row explains could not be removed', { ...fields, error: describeError(error) });
         if (error instanceof ClaimLost) return;
       }

@@ -165,6 +165,15 @@ for (const engine of ENGINES) {
       expect((await look()).edges).toHaveLength(1);
     });
 
+    test('takes the configuration of services along that it takes away', async () => {
+      const service_config = { ssh: { user: 'a' }, ftp: { banner: 'x' } };
+      const decky = await add('deckies', { name: 'd', services: ['ssh', 'ftp'], decky_config: { service_config } });
+      const { body } = await send('PATCH', `deckies/${decky}`, { services: ['ssh', 'http'] });
+      expect(body.decky_config).toMatchObject({ service_config: { ssh: { user: 'a' } } });
+      const after = (await deckyNamed('d'))?.decky_config.service_config;
+      expect(after).toEqual({ ssh: { user: 'a' } });
+    });
+
     test('takes a decky out of a LAN, and its address is free again', async () => {
       const office = await add('lans', { name: 'office' });
       const [home, bridge] = (await look()).edges;
