@@ -115,7 +115,10 @@ function propose(world: DemoWorld, { topology, lans, deckies }: TopologyParts, i
     proposals.push(
       isUp
         ? { op: 'remove_decky', payload: { decky: POP_UP } }
-        : { op: 'add_decky', payload: { name: POP_UP, lan: lan.name, services: pickServices(world), ...placeInHome(world) } },
+        : {
+            op: 'add_decky',
+            payload: { name: POP_UP, lan: lan.name, services: pickServices(world), ...placeInHome(world) },
+          },
     );
   }
   if (topology.status === 'degraded') {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { App } from '../../src/main.ts';
+import { OUTSIDE_READS, OUTSIDE_WRITES } from '../../src/outside/table.ts';
 import { call, createPlane, type Plane } from '../support/app.ts';
 
 const ID = '00000000-0000-4000-8000-000000000000';
@@ -47,6 +48,31 @@ const GUARDED = [
   ['GET', '/deckies/lifecycle', 'viewer'],
   ['POST', '/deckies/d1/mutate', 'admin'],
   ['PUT', '/deckies/d1/mutate-interval', 'admin'],
+  ['POST', '/deckies/deploy', 'admin'],
+  ['DELETE', '/deckies/d1', 'admin'],
+  ['POST', '/deckies/d1/services', 'admin'],
+  ['DELETE', '/deckies/d1/services/ssh', 'admin'],
+  ['PUT', '/deckies/d1/services/ssh/config', 'admin'],
+  ['POST', '/deckies/d1/services/ssh/apply', 'admin'],
+  ['GET', '/deckies/d1/tarpit', 'viewer'],
+  ['POST', '/deckies/d1/tarpit', 'admin'],
+  ['DELETE', '/deckies/d1/tarpit', 'admin'],
+  ['GET', `/topologies/${ID}/deckies/d1/tarpit`, 'viewer'],
+  ['POST', `/topologies/${ID}/deckies/d1/tarpit`, 'admin'],
+  ['DELETE', `/topologies/${ID}/deckies/d1/tarpit`, 'admin'],
+  ['GET', `/topologies/${ID}/personas`, 'viewer'],
+  ['PUT', `/topologies/${ID}/personas`, 'admin'],
+  ['POST', '/topologies/reap-orphans', 'admin'],
+  ['GET', '/system/deployment-mode', 'viewer'],
+  ['PUT', '/config/deployment-limit', 'admin'],
+  ['PUT', '/config/global-mutation-interval', 'admin'],
+  ['DELETE', '/config/reinit', 'admin'],
+  ['GET', '/workers', 'viewer'],
+  ['POST', '/workers/start-all', 'admin'],
+  ['POST', '/workers/mutator/stop', 'admin'],
+  ['POST', '/workers/mutator/start', 'admin'],
+  ...OUTSIDE_READS.map(({ path, role }) => ['GET', path.replaceAll(/:\w+/g, 'x'), role] as const),
+  ...OUTSIDE_WRITES.map(({ method, path }) => [method, path.replaceAll(/:\w+/g, 'x'), 'admin'] as const),
   ['POST', '/streams/cut', 'viewer'],
   ['GET', '/events', 'viewer'],
   ['GET', `/topologies/${ID}/events`, 'viewer'],
@@ -73,7 +99,7 @@ describe('as the whole is put together', () => {
   });
 
   test.each(GUARDED.filter(([, , role]) => role === 'admin'))('%s %s is not for viewers', async (method, path) => {
-    const answer = await call(node.url, viewer, method, path, {});
+    const answer = await call(node.url, viewer, method, path, method === 'GET' ? undefined : {});
     expect(answer.status).toBe(403);
     expect(await answer.json()).toEqual({ detail: 'Insufficient permissions' });
   });
