@@ -288,23 +288,25 @@ for (const engine of ENGINES) {
       expect((await ask(send('DELETE', '/deckies/edge-1'))).status).toBe(204);
     });
 
-    test('a rotation under way does not bring back what was removed', async () => {
+    test('a rotation that waits behind a removal does not bring back what was removed', async () => {
       await insertFleetDecky(database.db, 'edge-1');
-      const removal = Promise.withResolvers<void>();
-      const reached = Promise.withResolvers<void>();
-      substrate.beforeEnsure = () => {
-        reached.resolve();
-        return removal.promise;
+      const rotationWaits = Promise.withResolvers<void>();
+      const { removeDecky } = substrate;
+      substrate.removeDecky = async (decky, fence) => {
+        await ask(send('POST', '/deckies/edge-1/mutate'));
+        rotate();
+        await until('the rotation to be claimed', async () => {
+          const rows = await database.db.selectFrom('decky_lifecycle').select('status').execute();
+          return rows.every(({ status }) => status === 'running');
+        });
+        rotationWaits.resolve();
+        return removeDecky(decky, fence);
       };
-      await ask(send('POST', '/deckies/edge-1/mutate'));
-      rotate();
-      await reached.promise;
       const removing = ask(send('DELETE', '/deckies/edge-1'));
-      removal.resolve();
+      await rotationWaits.promise;
       expect((await removing).status).toBe(204);
       await Promise.all(rotators.map((rotator) => rotator.stop()));
-      expect(substrate.running.has('edge-1')).toBe(false);
-      expect(await fleet()).toEqual([]);
+      expect([substrate.running.has('edge-1'), await fleet()]).toEqual([false, []]);
     });
   });
 }

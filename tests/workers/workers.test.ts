@@ -30,10 +30,10 @@ describe('the supervisor command', () => {
     );
 
   test('is run by words, with the worker`s name in its place and without this process`s secrets', async () => {
-    process.env.DECNET_TEST_SECRET = 'do-not-tell';
-    const made = await supervisor(`printf '%s|' "$@" "$DECNET_TEST_SECRET" > '${folder}/said'`);
+    const made = await supervisor(`printf '%s|' "$@" "$TEST_POSTGRES_URL" > '${folder}/said'`);
     expect(await outcome(made.start('reuse-correlator'))).toBe('started');
-    delete process.env.DECNET_TEST_SECRET;
+    // This process has it, from its beginning.
+    expect(process.env.TEST_POSTGRES_URL).toBeString();
     expect(await readFile(join(folder, 'said'), 'utf8')).toBe('a b|decnet-reuse-correlator.service||');
   });
 
