@@ -1,9 +1,8 @@
+import { isJsonObject, type JsonObject } from './json.ts';
 import { boundsOf } from './json-bounds.ts';
 import { assertTopic } from './topic.ts';
 
-/** JSON as it travels in payloads. */
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
-export type JsonObject = { readonly [key: string]: Json | undefined };
+export { isJsonObject, type Json, type JsonObject } from './json.ts';
 
 /** The envelope of every event (contract §2.1). */
 export interface Event {
@@ -130,9 +129,4 @@ export function digestOf({ topic, type, payload }: Event): string {
 /** The `data` of a live frame (contract §3.0): the envelope without `v` and `id`, encoded once, before it is stored. */
 export function wireData(event: Event): string {
   return JSON.stringify({ topic: event.topic, type: event.type, ts: event.ts, payload: event.payload });
-}
-
-/** True for a JSON object: not an array, not null. For values that came out of `JSON.parse`. */
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
