@@ -157,7 +157,7 @@ export function finishRotation(
       .set({ state, updated_at: isoTime(now), ...services })
       .where('name', '=', decky.name)
       .execute();
-    await forgetOld(trx, decky.name, now);
+    await forgetOld(trx, now);
     await appendToOutbox(trx, [
       ...(fresh.state === state ? [] : [fleetStateEvent(fresh, state, 'state_changed', now)]),
       ...(outcome.kind === 'succeeded' && rotation.operation === 'mutate' ? [mutationEvent(rotation, now)] : []),
@@ -178,10 +178,10 @@ function renewed(rotation: Rotation, fresh: FleetDeckyRow, now: number, fleetInt
   };
 }
 
-async function forgetOld(trx: Trx, name: string, now: number): Promise<void> {
+/** Those of deckies that have gone, too. */
+export async function forgetOld(trx: Trx, now: number): Promise<void> {
   await trx
     .deleteFrom('decky_lifecycle')
-    .where('decky_name', '=', name)
     .where('status', 'in', ['succeeded', 'failed'])
     .where('completed_at', '<', isoTime(now - KEEP_MS))
     .execute();

@@ -34,6 +34,8 @@ describe('an INI file', () => {
   test('is read in one pass, whatever it holds', () => {
     const hostile = `[a]\nk${' '.repeat(400_000)}x\n`;
     expect(() => parseIni(hostile)).toThrow('line 2');
+    // Whoever sends more keeps everybody else waiting.
+    expect(() => parseIni('[a]\n'.repeat(8001))).toThrow('more than 8000 lines');
   });
 });
 
@@ -281,6 +283,17 @@ for (const engine of ENGINES) {
       expect([await fleet(), substrate.calls]).toEqual([[], ['remove edge-1']]);
       expect(await lifecycle(body.lifecycle_ids)).toEqual(['mutate failed']);
       expect((await ask(send('DELETE', '/deckies/edge-1'))).body.detail).toContain('deployment');
+    });
+
+    test('what became of deckies that have gone is forgotten in the end', async () => {
+      await insertFleetDecky(database.db, 'edge-1');
+      await ask(send('POST', '/deckies/edge-1/mutate'));
+      await ask(send('DELETE', '/deckies/edge-1'));
+      const kept = () => database.db.selectFrom('decky_lifecycle').select('decky_name').execute();
+      expect(await kept()).toEqual([{ decky_name: 'edge-1' }]);
+      await database.db.updateTable('decky_lifecycle').set({ completed_at: '2026-01-01T00:00:00.000Z' }).execute();
+      await deploy('[a]\nservices=ssh');
+      expect(await kept()).toEqual([{ decky_name: 'a' }]);
     });
 
     test('removing one for which nothing waits', async () => {

@@ -8,6 +8,7 @@ import type { Settings } from '../../settings/settings.ts';
 import { contains, nextAddress, parseAddress, parseCidr } from '../../topology/addresses.ts';
 import { fleetStateEvent, isoTime, newRequest } from '../fleet.ts';
 import { forgetDeckies } from '../remove.ts';
+import { forgetOld } from '../rotation-claim.ts';
 import { poolOf, profileOf } from './profile.ts';
 import type { WantedDecky, WantedFleet } from './wanted.ts';
 
@@ -50,6 +51,7 @@ export function deployFleet(
     const rows = rowsOf(fleet, kept, defaultNetwork, now);
     const events: Event[] = await forgetDeckies(trx, gone, 'The fleet was replaced', now);
     for (const row of rows) await trx.insertInto('fleet_deckies').values(row).execute();
+    await forgetOld(trx, now);
     const requests = rows.map((row) => newRequest(row, 'deploy', crypto.randomUUID(), 'operator', now, actor));
     for (const request of requests) await trx.insertInto('decky_lifecycle').values(request).execute();
     await appendToOutbox(trx, [...events, ...rows.map((row) => fleetStateEvent(row, row.state, 'inserted', now))]);
