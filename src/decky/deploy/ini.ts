@@ -7,7 +7,7 @@ export class IniError extends Error {
 }
 
 /** Reading more would hold up everybody else: a fleet of 500 deckies with their configurations takes a few thousand. */
-const MAX_LINES = 8000;
+const MAX_LINES = 6000;
 
 /**
  * Reads an INI file as Python's configparser does: `key = value` or `key: value` below `[section]`, comments on lines of
