@@ -416,9 +416,10 @@ export interface LogValuesTable {
   lines: number;
 }
 
-/** How many lines there are of each minute, `YYYY-MM-DDTHH:MM`. */
+/** How many lines there are of each minute. */
 export interface LogMinutesTable {
-  minute: string;
+  /** Minutes since the epoch. */
+  minute: number;
   lines: number;
 }
 

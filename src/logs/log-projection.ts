@@ -8,12 +8,17 @@ import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC, lineId, logRowOf } from './log-line.t
 /** Columns whose values are counted, and are exact filters of a search. */
 export const COUNTED_FIELDS = ['decky', 'service', 'event_type', 'attacker_ip'] as const;
 
+const COLUMNS = [
+  ...['id', 'timestamp', ...COUNTED_FIELDS],
+  ...['raw_line', 'fields', 'msg', 'trace_id', 'span_id'],
+] as const;
+
 /** Names in `counters`. */
 export const LINES = 'log_lines';
 export const ATTACKERS = 'log_attackers';
 
-/** Rows of one statement: SQLite takes 32,766 parameters, and a statement should be short. */
-const CHUNK = 50;
+/** Values of one statement: SQLite takes 32,766 parameters, and a statement should be short. */
+const CHUNK = 200;
 
 /** The lines of the deckies' logs with all that is counted of them, so that nobody has to count rows. */
 export function logProjection(engine: Engine): Projection {
@@ -24,11 +29,7 @@ export function logProjection(engine: Engine): Projection {
     channels: [LOG_LINE_CHANNEL],
     async apply(trx, events) {
       const rows = await rowsOf(trx, events);
-      for (let first = 0; first < rows.length; first += CHUNK) {
-        const chunk = rows.slice(first, first + CHUNK);
-        await trx.insertInto('logs').values(chunk).execute();
-        if (engine === 'sqlite') await addToSearch(trx, chunk);
-      }
+      if (rows.length > 0) await insertLines(trx, engine, rows);
       if (rows.length > 0) await count(trx, rows);
       return events.length - rows.length;
     },
@@ -40,6 +41,11 @@ export function logProjection(engine: Engine): Projection {
       if (engine === 'sqlite') await sql`insert into log_search (log_search) values ('delete-all')`.execute(trx);
     },
   };
+}
+
+/** @param time ISO, UTC */
+export function minuteOf(time: string): number {
+  return Math.floor(Date.parse(time) / 60_000);
 }
 
 async function rowsOf(trx: Trx, events: readonly LoggedEvent[]): Promise<LogRow[]> {
@@ -61,14 +67,28 @@ export function searchText(row: Pick<LogRow, 'raw_line' | 'decky' | 'service' | 
   return [row.raw_line, row.decky, row.service, row.attacker_ip, row.fields].join('\n');
 }
 
-async function addToSearch(trx: Trx, rows: readonly LogRow[]): Promise<void> {
-  const values = rows.map((row) => sql`(${row.id}, ${searchText(row)})`);
-  await sql`insert into log_search (rowid, text) values ${sql.join(values)}`.execute(trx);
+/**
+ * One parameter for all rows: a statement that is the same for any number of them is prepared once, which is half of what
+ * it costs otherwise.
+ */
+async function insertLines(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
+  const columns = sql.join(COLUMNS.map((name) => sql.ref(name)));
+  const json = JSON.stringify(rows);
+  if (engine === 'postgres') {
+    const types = sql.raw(COLUMNS.map((name) => `${name} ${name === 'id' ? 'bigint' : 'text'}`).join(', '));
+    const lines = sql`jsonb_to_recordset(${json}::jsonb) as line (${types})`;
+    await sql`insert into logs (${columns}) select ${columns} from ${lines}`.execute(trx);
+    return;
+  }
+  const members = sql.join(COLUMNS.map((name) => sql`value ->> ${sql.lit(name)}`));
+  await sql`insert into logs (${columns}) select ${members} from json_each(${json})`.execute(trx);
+  const texts = JSON.stringify(rows.map((row) => [row.id, searchText(row)]));
+  await sql`insert into log_search (rowid, text) select value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
 }
 
 async function count(trx: Trx, rows: readonly LogRow[]): Promise<void> {
   const values = new Map<string, { field: string; value: string; lines: number }>();
-  const minutes = new Map<string, number>();
+  const minutes = new Map<number, number>();
   for (const row of rows) {
     for (const field of COUNTED_FIELDS) {
       const key = `${field} ${row[field]}`;
@@ -76,7 +96,7 @@ async function count(trx: Trx, rows: readonly LogRow[]): Promise<void> {
       counted.lines += 1;
       values.set(key, counted);
     }
-    const minute = row.timestamp.slice(0, 16);
+    const minute = minuteOf(row.timestamp);
     minutes.set(minute, (minutes.get(minute) ?? 0) + 1);
   }
   const attackers = await addValues(trx, [...values.values()]);
@@ -106,10 +126,10 @@ async function addValues(
 ): Promise<number> {
   const added = new Map(values.map(({ field, value, lines }) => [`${field} ${value}`, lines]));
   let addresses = 0;
-  for (let first = 0; first < values.length; first += CHUNK * 4) {
+  for (let first = 0; first < values.length; first += CHUNK) {
     const rows = await trx
       .insertInto('log_values')
-      .values(values.slice(first, first + CHUNK * 4))
+      .values(values.slice(first, first + CHUNK))
       .onConflict((conflict) =>
         conflict.columns(['field', 'value']).doUpdateSet({ lines: sql<number>`log_values.lines + excluded.lines` }),
       )

@@ -1,13 +1,13 @@
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Db, Engine, Trx } from '../db/database.ts';
 import type { LogRow } from '../db/schema.ts';
-import { countRange, linesOf, minutesOf } from './counts.ts';
-import { LINES } from './log-projection.ts';
+import { type Bucket, bucketsOf, countRange, linesOf } from './counts.ts';
+import { LINES, minuteOf } from './log-projection.ts';
 import { isEmptySearch, isOpenRange, type LogQuery, onlyColumn } from './search.ts';
 import { matching } from './search-sql.ts';
 
 /** Matches of a search that cannot be told from what is counted are counted up to here. */
-export const COUNT_LIMIT = 10_000;
+export const COUNT_LIMIT = 5000;
 
 /** One page of the lines, the newest first. */
 export async function listLogs(
@@ -67,35 +67,42 @@ export async function histogram(
   query: LogQuery,
   intervalMinutes: number,
 ): Promise<{ time: string; count: number }[]> {
-  const minutes = isEmptySearch(query.search)
-    ? await minutesOf(db, query.range)
-    : await minutesFound(db, engine, query);
+  const found = isEmptySearch(query.search)
+    ? await bucketsOf(db, query.range, intervalMinutes)
+    : await bucketsFound(db, engine, query, intervalMinutes);
   const buckets = new Map<number, number>();
-  const width = intervalMinutes * 60_000;
-  for (const { minute, lines } of minutes) {
-    const start = Math.floor(Date.parse(`${minute}:00Z`) / width) * width;
-    buckets.set(start, (buckets.get(start) ?? 0) + lines);
+  for (const { minute, lines } of found) {
+    const start = Math.floor(minute / intervalMinutes) * intervalMinutes;
+    buckets.set(start, (buckets.get(start) ?? 0) + Number(lines));
   }
   return [...buckets]
     .sort(([a], [b]) => a - b)
-    .map(([start, count]) => ({ time: new Date(start).toISOString().slice(0, 19).replace('T', ' '), count }));
+    .map(([start, count]) => ({ time: new Date(start * 60_000).toISOString().slice(0, 19).replace('T', ' '), count }));
 }
 
-async function minutesFound(db: Db, engine: Engine, query: LogQuery): Promise<{ minute: string; lines: number }[]> {
-  const only = onlyColumn(query.search);
-  const minute = sql<string>`substr(timestamp, 1, 16)`;
-  if (only !== undefined) {
+async function bucketsFound(db: Db, engine: Engine, query: LogQuery, width: number): Promise<Bucket[]> {
+  const time = timeOfBucket(width);
+  const { search, range } = query;
+  const only = onlyColumn(search);
+  let lines: RawBuilder<unknown>;
+  if (only === undefined) {
+    const { from, where, order } = await matching(db, engine, query);
+    lines = sql`(select logs.timestamp from ${from} where ${where} order by ${order} limit ${COUNT_LIMIT}) as found`;
+  } else {
     // The index of the column holds all that is asked for, in order.
-    let select = db.selectFrom('logs').where(only.column, '=', only.value);
-    if (query.range.start !== undefined) select = select.where('timestamp', '>=', query.range.start);
-    if (query.range.end !== undefined) select = select.where('timestamp', '<=', query.range.end);
-    return select
-      .select((eb) => [minute.as('minute'), eb.fn.countAll<number>().as('lines')])
-      .groupBy(minute)
-      .execute();
+    const start = sql`timestamp >= ${range.start ?? ''}`;
+    const end = range.end === undefined ? sql`1 = 1` : sql`timestamp <= ${range.end}`;
+    lines = sql`logs where ${sql.ref(only.column)} = ${only.value} and ${start} and ${end}`;
   }
-  const { from, where, order } = await matching(db, engine, query);
-  const found = sql<{ minute: string; lines: number }>`select ${minute} as minute, count(*) as lines from
-    (select logs.timestamp from ${from} where ${where} order by ${order} limit ${COUNT_LIMIT}) as found group by ${minute}`;
-  return (await found.execute(db)).rows;
+  const counted = sql<{ time: string; lines: number }>`select ${time} as time, count(*) as lines
+    from ${lines} group by ${time}`;
+  return (await counted.execute(db)).rows.map((row) => ({ minute: minuteOf(`${row.time}:00Z`), lines: row.lines }));
+}
+
+/** The time at which a line's bucket begins, or a minute or an hour that is wholly within its bucket. */
+function timeOfBucket(width: number): RawBuilder<string> {
+  if (width % 60 === 0) return sql<string>`substr(timestamp, 1, 13) || ':00'`;
+  if (60 % width !== 0) return sql<string>`substr(timestamp, 1, 16)`;
+  const part = sql`cast(substr(timestamp, 15, 2) as integer) / ${sql.lit(width)} * ${sql.lit(width)}`;
+  return sql<string>`substr(timestamp, 1, 14) || substr(cast(100 + ${part} as text), 2)`;
 }

@@ -31,7 +31,7 @@ export const logs = (engine: Engine): Migration => ({
       .execute();
     await db.schema
       .createTable('log_minutes')
-      .addColumn('minute', 'text', (column) => column.primaryKey())
+      .addColumn('minute', 'integer', (column) => column.primaryKey())
       .addColumn('lines', 'bigint', (column) => column.notNull())
       .execute();
     await db.schema
