@@ -33,6 +33,8 @@ const NO_COUNTS = { counted: 0, skipped: 0, repeated: 0, set_aside: 0, gaps: 0, 
 
 /** The row of a projection; made when it has none. */
 export async function findStanding(db: Db, { name, version }: Projection): Promise<ProjectionRow> {
+  const row = await db.selectFrom('projections').selectAll().where('name', '=', name).executeTakeFirst();
+  if (row !== undefined) return row;
   await db
     .insertInto('projections')
     .values({ name, version, ...NOTHING })

@@ -73,6 +73,7 @@ export class Runner {
   #count: number = EVENTS.first;
   #tries = 0;
   #committedAt = Number.NEGATIVE_INFINITY;
+  #checkedAt = Number.NEGATIVE_INFINITY;
 
   constructor(projection: Projection, parts: RunnerParts) {
     this.projection = projection;
@@ -116,8 +117,9 @@ export class Runner {
       if (part.epoch !== at.epoch) return this.#rename(at, part.epoch);
       this.#ahead = part.entries;
     }
-    if (this.#ahead.length === 0) return this.#writeDown(false);
-    return this.#look();
+    if (this.#ahead.length > 0) return this.#look();
+    await this.#writeDown();
+    return this.#wasMoved();
   }
 
   async #place(): Promise<Standing | undefined> {
@@ -165,7 +167,7 @@ export class Runner {
         looked.some(({ places }) => places.some(({ channel }) => this.#channels.has(channel)))
       ) {
         await this.#commit(looked, [], 0, to);
-      } else await this.#writeDown(true);
+      } else await this.#writeDown();
       return true;
     }
     await this.#tryToCommit(looked, found, unreadable.length, to);
@@ -307,13 +309,23 @@ export class Runner {
     return places;
   }
 
-  /** Writes down how far it has come over events that do not concern it. @returns whether there may be more */
-  async #writeDown(more: boolean): Promise<boolean> {
+  /** Writes down how far it has come over events that do not concern it, now and then. */
+  async #writeDown(): Promise<void> {
     const [stored, at] = [this.#stored, this.#at];
-    if (stored === undefined || at === undefined) return true;
+    if (stored === undefined || at === undefined) return;
     const isSame = stored.offset === at.offset && stored.epoch === at.epoch;
     if (!isSame && performance.now() - this.#committedAt >= QUIET_COMMIT_MS) await this.#commit([], [], 0, at);
-    return more;
+  }
+
+  /** Asks now and then, with nothing to commit, whether somebody has rebuilt it. @returns true: read again */
+  async #wasMoved(): Promise<boolean> {
+    const [stored, now] = [this.#stored, performance.now()];
+    if (stored === undefined || now - this.#checkedAt < QUIET_COMMIT_MS) return false;
+    this.#checkedAt = now;
+    const { epoch, offset, counted } = standingOf(await findStanding(this.#parts.db, this.projection));
+    if (epoch === stored.epoch && offset === stored.offset && counted === stored.counted) return false;
+    this.forget();
+    return true;
   }
 
   /** What comes next was trimmed before it was read: the projection goes on behind it, and says so. */
