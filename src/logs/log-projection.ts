@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Engine, Trx } from '../db/database.ts';
+import { insertRows } from '../db/insert-rows.ts';
 import type { LogRow } from '../db/schema.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
 import { epochOrdinal } from './epoch-ordinals.ts';
@@ -8,17 +9,28 @@ import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC, lineId, logRowOf } from './log-line.t
 /** Columns whose values are counted, and are exact filters of a search. */
 export const COUNTED_FIELDS = ['decky', 'service', 'event_type', 'attacker_ip'] as const;
 
-const COLUMNS = [
-  ...['id', 'timestamp', ...COUNTED_FIELDS],
-  ...['raw_line', 'fields', 'msg', 'trace_id', 'span_id'],
-] as const;
+const LOGS = {
+  table: 'logs',
+  columns: {
+    id: 'bigint',
+    timestamp: 'text',
+    decky: 'text',
+    service: 'text',
+    event_type: 'text',
+    attacker_ip: 'text',
+    raw_line: 'text',
+    fields: 'text',
+    msg: 'text',
+    trace_id: 'text',
+    span_id: 'text',
+  },
+} as const;
+
+const LOG_VALUES = { table: 'log_values', columns: { field: 'text', value: 'text', lines: 'bigint' } } as const;
 
 /** Names in `counters`. */
 export const LINES = 'log_lines';
 export const ATTACKERS = 'log_attackers';
-
-/** Values of one statement: SQLite takes 32,766 parameters, and a statement should be short. */
-const CHUNK = 200;
 
 /** The lines of the deckies' logs with all that is counted of them, so that nobody has to count rows. */
 export function logProjection(engine: Engine): Projection {
@@ -30,7 +42,7 @@ export function logProjection(engine: Engine): Projection {
     async apply(trx, events) {
       const rows = await rowsOf(trx, events);
       if (rows.length > 0) await insertLines(trx, engine, rows);
-      if (rows.length > 0) await count(trx, rows);
+      if (rows.length > 0) await count(trx, engine, rows);
       return events.length - rows.length;
     },
     async clear(trx) {
@@ -67,26 +79,14 @@ export function searchText(row: Pick<LogRow, 'raw_line' | 'decky' | 'service' | 
   return [row.raw_line, row.decky, row.service, row.attacker_ip, row.fields].join('\n');
 }
 
-/**
- * One parameter for all rows: a statement that is the same for any number of them is prepared once, which is half of what
- * it costs otherwise.
- */
 async function insertLines(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
-  const columns = sql.join(COLUMNS.map((name) => sql.ref(name)));
-  const json = JSON.stringify(rows);
-  if (engine === 'postgres') {
-    const types = sql.raw(COLUMNS.map((name) => `${name} ${name === 'id' ? 'bigint' : 'text'}`).join(', '));
-    const lines = sql`jsonb_to_recordset(${json}::jsonb) as line (${types})`;
-    await sql`insert into logs (${columns}) select ${columns} from ${lines}`.execute(trx);
-    return;
-  }
-  const members = sql.join(COLUMNS.map((name) => sql`value ->> ${sql.lit(name)}`));
-  await sql`insert into logs (${columns}) select ${members} from json_each(${json})`.execute(trx);
+  await insertRows(trx, engine, LOGS, rows);
+  if (engine === 'postgres') return;
   const texts = JSON.stringify(rows.map((row) => [row.id, searchText(row)]));
   await sql`insert into log_search (rowid, text) select value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
 }
 
-async function count(trx: Trx, rows: readonly LogRow[]): Promise<void> {
+async function count(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
   const values = new Map<string, { field: string; value: string; lines: number }>();
   const minutes = new Map<number, number>();
   for (const row of rows) {
@@ -99,7 +99,7 @@ async function count(trx: Trx, rows: readonly LogRow[]): Promise<void> {
     const minute = minuteOf(row.timestamp);
     minutes.set(minute, (minutes.get(minute) ?? 0) + 1);
   }
-  const attackers = await addValues(trx, [...values.values()]);
+  const attackers = await addValues(trx, engine, [...values.values()]);
   await trx
     .insertInto('log_minutes')
     .values([...minutes].map(([minute, lines]) => ({ minute, lines })))
@@ -122,23 +122,21 @@ async function count(trx: Trx, rows: readonly LogRow[]): Promise<void> {
 /** @returns how many addresses were not there before */
 async function addValues(
   trx: Trx,
+  engine: Engine,
   values: readonly { field: string; value: string; lines: number }[],
 ): Promise<number> {
   const added = new Map(values.map(({ field, value, lines }) => [`${field} ${value}`, lines]));
   let addresses = 0;
-  for (let first = 0; first < values.length; first += CHUNK) {
-    const rows = await trx
-      .insertInto('log_values')
-      .values(values.slice(first, first + CHUNK))
-      .onConflict((conflict) =>
-        conflict.columns(['field', 'value']).doUpdateSet({ lines: sql<number>`log_values.lines + excluded.lines` }),
-      )
-      .returning(['field', 'value', 'lines'])
-      .execute();
-    // Exactly as many as were added: there were none before.
-    for (const { field, value, lines } of rows) {
-      if (field === 'attacker_ip' && lines === added.get(`${field} ${value}`)) addresses += 1;
-    }
+  const rows = await insertRows<{ field: string; value: string; lines: number }>(
+    trx,
+    engine,
+    LOG_VALUES,
+    values,
+    sql`on conflict (field, value) do update set lines = log_values.lines + excluded.lines returning field, value, lines`,
+  );
+  // Exactly as many as were added: there were none before.
+  for (const { field, value, lines } of rows) {
+    if (field === 'attacker_ip' && Number(lines) === added.get(`${field} ${value}`)) addresses += 1;
   }
   return addresses;
 }

@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import type { LogEntry } from '../bus/entry.ts';
 import type { LogHistory, LogPlace } from '../bus/log-history.ts';
 import { matcher } from '../bus/topic.ts';
-import type { Db, Trx } from '../db/database.ts';
+import type { Db, Engine, Trx } from '../db/database.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import {
@@ -25,6 +25,7 @@ import { type LoggedEvent, loggedEvent, type Projection } from './projection.ts'
 
 export interface RunnerParts {
   readonly db: Db;
+  readonly engine: Engine;
   readonly history: Pick<LogHistory, 'read' | 'range'>;
   readonly logger: Log;
   /** Ids of events that are remembered: more than the log keeps entries, so that what is read twice is known. */
@@ -41,10 +42,10 @@ export interface Protections {
   readonly rememberEvents: typeof rememberEvents;
 }
 
-/** Milliseconds that a transaction aims at: with SQLite everything else of the process waits for it. */
-const AIM_MS = 6;
-/** Events of a transaction: at first, and at most. */
-const EVENTS = { first: 20, most: 500 } as const;
+/** Milliseconds that a transaction aims at: with SQLite other queries of the process wait for it. */
+const AIM_MS = 25;
+/** Events of a transaction. It costs as much as twenty of them to begin and to end one: fewer would be slower, not shorter. */
+const EVENTS = { least: 40, most: 500 } as const;
 /** An event that fails so often by itself is set aside. */
 const MOST_TRIES = 3;
 /** So often progress over events that the projection does not know is written down, in milliseconds. */
@@ -70,7 +71,7 @@ export class Runner {
   #ahead: readonly LogEntry[] = [];
   /** Epoch → offset up to which its events' ids are not remembered any more. */
   readonly #forgotten = new Map<string, number>();
-  #count: number = EVENTS.first;
+  #count: number = EVENTS.least;
   #tries = 0;
   #committedAt = Number.NEGATIVE_INFINITY;
   #checkedAt = Number.NEGATIVE_INFINITY;
@@ -196,7 +197,7 @@ export class Runner {
     const fitting = Math.floor((this.#count * AIM_MS) / Math.max(took, 0.1));
     // Only a full transaction says what one costs; and it grows no faster than twice.
     if (found.length >= this.#count || fitting < this.#count) {
-      this.#count = Math.max(1, Math.min(EVENTS.most, fitting, this.#count * 2));
+      this.#count = Math.min(EVENTS.most, Math.max(EVENTS.least, fitting), this.#count * 2);
     }
   }
 
@@ -245,6 +246,7 @@ export class Runner {
     const unique = [...new Map(candidates.map((one) => [one.event.id, one])).values()];
     const fresh = await this.#protections.rememberEvents(
       trx,
+      this.#parts.engine,
       unique.map(({ entry, event }, index) => ({
         projection: name,
         event_id: event.id,

@@ -43,7 +43,7 @@ const unprotected: RunnerParts['protections'] = {
     const place = { epoch: to.epoch, log_offset: to.offset, proof: to.proof };
     await trx.updateTable('projections').set(place).where('name', '=', name).execute();
   },
-  rememberEvents: async (_trx, events) => new Set(events.map(({ event_id }) => event_id)),
+  rememberEvents: async (_trx, _engine, events) => new Set(events.map(({ event_id }) => event_id)),
 };
 
 for (const engine of ENGINES) {
@@ -71,7 +71,7 @@ for (const engine of ENGINES) {
     }
 
     const runner = (parts: Partial<RunnerParts> = {}, projection = tally) =>
-      new Runner(projection, { db: database.db, history, logger: quiet, memory: 1000, ...parts });
+      new Runner(projection, { db: database.db, engine, history, logger: quiet, memory: 1000, ...parts });
     const drive = async (driven: Runner) => {
       while (await driven.step());
     };

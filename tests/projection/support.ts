@@ -77,6 +77,7 @@ export async function projectingNode(
   const eventLog = new EventLog(redis.commands, { maxEvents: MAX_EVENTS, idempotencyMs: 60_000 });
   const projections = new Projections({
     db,
+    engine,
     redis: redis.commands,
     node: options.node ?? crypto.randomUUID(),
     logger: quiet,
