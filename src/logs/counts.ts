@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Db } from '../db/database.ts';
-import { minuteOf } from './log-projection.ts';
+import { minuteOf, QUARTER, QUARTERLY } from './log-projection.ts';
 import type { ExactColumn, TimeRange } from './search.ts';
 
 /** How many lines have a value. */
@@ -44,6 +44,18 @@ export async function bucketsOf(db: Db, { start, end }: TimeRange, width: number
     buckets.push({ minute: cut, lines: await linesWithin(db, cut, { start, end }) });
   }
   return buckets.filter(({ lines }) => lines > 0);
+}
+
+/** How many lines of a value each quarter of an hour has; `undefined` for a column of which that is not counted. */
+export async function quartersOf(db: Db, field: ExactColumn, value: string): Promise<Bucket[] | undefined> {
+  if (!QUARTERLY.some((counted) => counted === field)) return undefined;
+  const rows = await db
+    .selectFrom('log_quarters')
+    .select(['quarter', 'lines'])
+    .where('field', '=', field)
+    .where('value', '=', value)
+    .execute();
+  return rows.map(({ quarter, lines }) => ({ minute: quarter * QUARTER, lines }));
 }
 
 /** Lines of one minute within a range. */

@@ -28,6 +28,16 @@ const LOGS = {
 
 const LOG_VALUES = { table: 'log_values', columns: { field: 'text', value: 'text', lines: 'bigint' } } as const;
 
+const LOG_QUARTERS = {
+  table: 'log_quarters',
+  columns: { field: 'text', value: 'text', quarter: 'integer', lines: 'bigint' },
+} as const;
+
+/** Minutes of a histogram's usual stretch. */
+export const QUARTER = 15;
+/** Columns with few values: of these is counted how many lines each quarter of an hour has. */
+export const QUARTERLY = ['decky', 'service', 'event_type'] as const;
+
 /** Names in `counters`. */
 export const LINES = 'log_lines';
 export const ATTACKERS = 'log_attackers';
@@ -49,6 +59,7 @@ export function logProjection(engine: Engine): Projection {
       await trx.deleteFrom('logs').execute();
       await trx.deleteFrom('log_values').execute();
       await trx.deleteFrom('log_minutes').execute();
+      await trx.deleteFrom('log_quarters').execute();
       await trx.deleteFrom('counters').where('name', 'in', [LINES, ATTACKERS]).execute();
       if (engine === 'sqlite') await sql`insert into log_search (log_search) values ('delete-all')`.execute(trx);
     },
@@ -99,6 +110,7 @@ async function count(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise
     const minute = minuteOf(row.timestamp);
     minutes.set(minute, (minutes.get(minute) ?? 0) + 1);
   }
+  await addQuarters(trx, engine, rows);
   const attackers = await addValues(trx, engine, [...values.values()]);
   await trx
     .insertInto('log_minutes')
@@ -117,6 +129,21 @@ async function count(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise
       conflict.column('name').doUpdateSet({ value: sql<number>`counters.value + excluded.value` }),
     )
     .execute();
+}
+
+async function addQuarters(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
+  const quarters = new Map<string, { field: string; value: string; quarter: number; lines: number }>();
+  for (const row of rows) {
+    const quarter = Math.floor(minuteOf(row.timestamp) / QUARTER);
+    for (const field of QUARTERLY) {
+      const key = `${field} ${quarter} ${row[field]}`;
+      const counted = quarters.get(key) ?? { field, value: row[field], quarter, lines: 0 };
+      counted.lines += 1;
+      quarters.set(key, counted);
+    }
+  }
+  const add = sql`on conflict (field, value, quarter) do update set lines = log_quarters.lines + excluded.lines`;
+  await insertRows(trx, engine, LOG_QUARTERS, [...quarters.values()], add);
 }
 
 /** @returns how many addresses were not there before */

@@ -1,13 +1,18 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Db, Engine, Trx } from '../db/database.ts';
 import type { LogRow } from '../db/schema.ts';
-import { type Bucket, bucketsOf, countRange, linesOf } from './counts.ts';
-import { LINES, minuteOf } from './log-projection.ts';
+import { type Bucket, bucketsOf, countRange, linesOf, quartersOf } from './counts.ts';
+import { LINES, minuteOf, QUARTER } from './log-projection.ts';
 import { isEmptySearch, isOpenRange, type LogQuery, onlyColumn } from './search.ts';
 import { matching } from './search-sql.ts';
 
 /** Matches of a search that cannot be told from what is counted are counted up to here. */
-export const COUNT_LIMIT = 5000;
+export const COUNT_LIMIT = 2000;
+
+/** Lines of one value are counted up to here where they are not counted already. */
+const EXACT_LIMIT = 50_000;
+/** Pages that begin further back are looked up by minute. */
+const DEEP = 1000;
 
 /** One page of the lines, the newest first. */
 export async function listLogs(
@@ -19,7 +24,7 @@ export async function listLogs(
   const total = await countLogs(db, engine, query);
   if (offset >= total) return { total, rows: [] };
   const isPlain = isEmptySearch(query.search) && isOpenRange(query.range);
-  if (isPlain && offset > total / 2) return { total, rows: await fromTheEnd(db, total, limit, offset) };
+  if (isPlain && offset > DEEP) return { total, rows: await deepPage(db, limit, offset) };
   const { from, where, order } = await matching(db, engine, query);
   const found = sql<LogRow>`select logs.* from ${from} where ${where} order by ${order} limit ${limit} offset ${offset}`;
   return { total, rows: (await found.execute(db)).rows };
@@ -30,17 +35,22 @@ export function linesAfter(db: Db | Trx, id: number, limit: number): Promise<Log
   return db.selectFrom('logs').selectAll().where('id', '>', id).orderBy('id').limit(limit).execute();
 }
 
-/** Deep pages are near the other end. */
-async function fromTheEnd(db: Db, total: number, limit: number, offset: number): Promise<LogRow[]> {
-  const rows = await db
+/** How many lines each minute has says in which one a page begins: what comes before it is not walked over. */
+async function deepPage(db: Db, limit: number, offset: number): Promise<LogRow[]> {
+  const newer = sql<{ minute: number; newer: number }>`select minute, newer from
+    (select minute, lines, sum(lines) over (order by minute desc) - lines as newer from log_minutes) as counted
+    where newer <= ${offset} and newer + lines > ${offset}`;
+  const [begin] = (await newer.execute(db)).rows;
+  if (begin === undefined) return [];
+  return db
     .selectFrom('logs')
     .selectAll()
-    .orderBy('timestamp')
-    .orderBy('id')
-    .limit(Math.min(limit, total - offset))
-    .offset(Math.max(0, total - offset - limit))
+    .where('timestamp', '<', new Date((begin.minute + 1) * 60_000).toISOString())
+    .orderBy('timestamp', 'desc')
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .offset(offset - Number(begin.newer))
     .execute();
-  return rows.reverse();
 }
 
 async function countLogs(db: Db, engine: Engine, query: LogQuery): Promise<number> {
@@ -81,21 +91,16 @@ export async function histogram(
 }
 
 async function bucketsFound(db: Db, engine: Engine, query: LogQuery, width: number): Promise<Bucket[]> {
-  const time = timeOfBucket(width);
-  const { search, range } = query;
-  const only = onlyColumn(search);
-  let lines: RawBuilder<unknown>;
-  if (only === undefined) {
-    const { from, where, order } = await matching(db, engine, query);
-    lines = sql`(select logs.timestamp from ${from} where ${where} order by ${order} limit ${COUNT_LIMIT}) as found`;
-  } else {
-    // The index of the column holds all that is asked for, in order.
-    const start = sql`timestamp >= ${range.start ?? ''}`;
-    const end = range.end === undefined ? sql`1 = 1` : sql`timestamp <= ${range.end}`;
-    lines = sql`logs where ${sql.ref(only.column)} = ${only.value} and ${start} and ${end}`;
+  const only = onlyColumn(query.search);
+  if (only !== undefined && isOpenRange(query.range) && width % QUARTER === 0) {
+    const counted = await quartersOf(db, only.column, only.value);
+    if (counted !== undefined) return counted;
   }
-  const counted = sql<{ time: string; lines: number }>`select ${time} as time, count(*) as lines
-    from ${lines} group by ${time}`;
+  const time = timeOfBucket(width);
+  const { from, where, order } = await matching(db, engine, query);
+  const counted = sql<{ time: string; lines: number }>`select ${time} as time, count(*) as lines from
+    (select logs.timestamp from ${from} where ${where} order by ${order} limit ${only ? EXACT_LIMIT : COUNT_LIMIT}) as found
+    group by ${time}`;
   return (await counted.execute(db)).rows.map((row) => ({ minute: minuteOf(`${row.time}:00Z`), lines: row.lines }));
 }
 

@@ -21,6 +21,7 @@ const OWNED = {
   logs: 'id',
   log_values: 'value',
   log_minutes: 'minute',
+  log_quarters: 'quarter',
   counters: 'name',
   attackers: 'ip',
   attacker_uuids: 'uuid',

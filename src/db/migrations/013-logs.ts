@@ -35,6 +35,14 @@ export const logs = (engine: Engine): Migration => ({
       .addColumn('lines', 'bigint', (column) => column.notNull())
       .execute();
     await db.schema
+      .createTable('log_quarters')
+      .addColumn('field', 'text', (column) => column.notNull())
+      .addColumn('value', 'text', (column) => column.notNull())
+      .addColumn('quarter', 'integer', (column) => column.notNull())
+      .addColumn('lines', 'bigint', (column) => column.notNull())
+      .addPrimaryKeyConstraint('log_quarters_key', ['field', 'value', 'quarter'])
+      .execute();
+    await db.schema
       .createTable('counters')
       .addColumn('name', 'text', (column) => column.primaryKey())
       .addColumn('value', 'bigint', (column) => column.notNull())
