@@ -42,8 +42,8 @@ export interface Protections {
   readonly rememberEvents: typeof rememberEvents;
 }
 
-/** Milliseconds that a transaction aims at: with SQLite other queries of the process wait for it. */
-const AIM_MS = 25;
+/** Milliseconds that a transaction aims at: with SQLite all other queries of the process wait for it. */
+const AIM_MS: Readonly<Record<Engine, number>> = { sqlite: 25, postgres: 200 };
 /** Events of a transaction. It costs as much as twenty of them to begin and to end one: fewer would be slower, not shorter. */
 const EVENTS = { least: 40, most: 500 } as const;
 /** An event that fails so often by itself is set aside. */
@@ -194,7 +194,7 @@ export class Runner {
     }
     this.#tries = 0;
     const took = performance.now() - began;
-    const fitting = Math.floor((this.#count * AIM_MS) / Math.max(took, 0.1));
+    const fitting = Math.floor((this.#count * AIM_MS[this.#parts.engine]) / Math.max(took, 0.1));
     // Only a full transaction says what one costs; and it grows no faster than twice.
     if (found.length >= this.#count || fitting < this.#count) {
       this.#count = Math.min(EVENTS.most, Math.max(EVENTS.least, fitting), this.#count * 2);
