@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia';
+import { asyncapiRoutes } from './asyncapi/routes.ts';
 import { startAuth } from './auth/start.ts';
 import type { EventLog } from './bus/event-log.ts';
 import { startBus } from './bus/start.ts';
@@ -16,6 +17,8 @@ import { databaseCheck, tailCheck } from './health/checks.ts';
 import { startHttpServer } from './http-server.ts';
 import { startIdentity } from './identity/start.ts';
 import { startIngress } from './ingress/start.ts';
+import type { Route } from './openapi/document.ts';
+import { openapiRoutes } from './openapi/routes.ts';
 import { startOutbox } from './outbox/start.ts';
 import { startProjection } from './projection/start.ts';
 import { startReconciler } from './reconciler/start.ts';
@@ -49,6 +52,8 @@ export interface StartOptions {
 export interface App {
   readonly url: string;
   readonly db: Db;
+  /** What is served. */
+  readonly routes: readonly Route[];
   /** Drains the streams, then stops everything that was started; safe to call twice. */
   stop(): Promise<void>;
 }
@@ -68,8 +73,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const stop = () => stops.stopAll();
   try {
     const house = await open(config, options, logger, stops);
-    const url = await run(house, options, await furnish(house, options));
-    return { url, db: house.db, stop };
+    const served = await run(house, options, await furnish(house, options));
+    return { ...served, db: house.db, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -86,10 +91,13 @@ async function open(config: Config, options: StartOptions, logger: Log, stops: S
   const bus = await startBus({ config: config.bus, db, node, logger, stops, testified });
   const { redis, eventLog, groups, commits, wakeRelay } = bus;
   const substrate = options.substrate ?? (await configuredSubstrate(config, db));
-  const auth = await startAuth({ config, db, redis, logger, onCommitted: commits.onCommitted });
-  const { authenticator, streamAuthenticator } = auth;
-  const base = { config, logger, stops, node, db, redis, eventLog, groups, commits, wakeRelay, substrate };
-  const streaming = startStreams({ ...base, authenticator, recovery: options.protections?.recovery });
+  // Set when the tail is there.
+  const heard = { isCurrent: () => false };
+  const { onCommitted } = commits;
+  const auth = await startAuth({ config, db, redis, logger, onCommitted, isCurrent: () => heard.isCurrent() });
+  const { authenticator, streamAuthenticator, sessions } = auth;
+  const base = { config, logger, stops, node, db, redis, eventLog, groups, commits, wakeRelay, substrate, heard };
+  const streaming = startStreams({ ...base, authenticator, sessions, recovery: options.protections?.recovery });
   return { ...base, bus, auth, authenticator, streamAuthenticator, streaming, streams: streaming.open };
 }
 
@@ -118,13 +126,13 @@ async function furnish(house: House, options: StartOptions) {
   const api = new Elysia({ prefix: '/api/v1' }).use(routesOf([...domains, ...doors]));
   return {
     api,
-    routes: roles.has('api') ? [await pageRoutes(), api] : [],
+    routes: roles.has('api') ? [await pageRoutes(), openapiRoutes(), asyncapiRoutes(declarations), api] : [],
     running: runningOf([...domains, ...doors, reporting], roles),
   };
 }
 
-/** Starts what was made, the tail first and the server last. @returns the server's URL */
-async function run(house: House, options: StartOptions, { routes, running }: Furnished): Promise<string> {
+/** Starts what was made, the tail first and the server last. */
+async function run(house: House, options: StartOptions, { routes, running }: Furnished) {
   const { config, logger, stops, db, redis, eventLog } = house;
   const tail = new Tail(
     redis.openTail,
@@ -133,7 +141,10 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     logger,
     options.protections?.tailChecks ?? tailChecks,
   );
-  tail.start();
+  house.heard.isCurrent = () => tail.isCurrent;
+  // Who hears nothing needs to read nothing.
+  const isRead = running.listeners.length > 0;
+  if (isRead) tail.start();
   stops.add(() => tail.stop());
   for (const worker of running.workers) {
     stops.add(() => worker.stop());
@@ -142,7 +153,7 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
   const checks = {
     database: () => databaseCheck(db),
     redis: () => redis.commands.ping().then(() => ({ ok: true })),
-    tail: () => tailCheck(tail),
+    ...(isRead ? { tail: () => tailCheck(tail) } : {}),
     ...running.checks,
   };
   const server = startHttpServer({ config, logger, running: { ...running, checks }, routes });
@@ -157,7 +168,7 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     database: engineOf(config.db.url),
     redis: config.bus.redisUrl ? 'external' : 'embedded',
   });
-  return server.url;
+  return { url: server.url, routes: server.routes };
 }
 
 /** `bun run start`: production, everything from the environment. */

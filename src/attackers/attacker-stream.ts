@@ -16,10 +16,9 @@ export function attackerStream(db: Db): StreamDeclaration {
   return {
     name: 'attacker',
     path: '/attackers/:id/events',
-    role: 'viewer',
     channel: () => LOG_CHANNEL,
     eventName: nameOf,
-    topics: { viewer: TOPICS, admin: TOPICS },
+    topics: TOPICS,
     async narrow(uuid) {
       const attacker = await attackerCalled(db, uuid);
       return {

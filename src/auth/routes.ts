@@ -4,10 +4,16 @@ import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
 import { assertPasswordBytes, currentPassword, newPassword } from './passwords.ts';
 import { type PeerAddress, peerAddress as peerAddressBehind } from './peer-address.ts';
+import { NEVER, type Principal } from './principal.ts';
 import type { RateLimits } from './rate-limit.ts';
+import { rightsOf } from './rights.ts';
+import { authOperations } from './schemas.ts';
 import { TICKET_TTL_SECONDS, type Tickets } from './tickets.ts';
 import type { Tokens } from './tokens.ts';
 import type { Users } from './users.ts';
+
+/** What a ticket of a service account opens can be opened again for so long. */
+const ACCOUNT_TICKET_MS = 24 * 3600 * 1000;
 
 export interface AuthParts {
   readonly authenticator: HeaderAuthenticator;
@@ -25,7 +31,8 @@ export function authRoutes(parts: AuthParts) {
   return new Elysia({ name: 'auth-routes', prefix: '/auth' })
     .use(loginRoute(parts))
     .use(sessionRoutes(parts))
-    .use(ticketRoute(parts));
+    .use(ticketRoute(parts))
+    .use(meRoute(parts));
 }
 
 function loginRoute({ users, tokens, limits, peerAddress = peerAddressBehind([]) }: AuthParts) {
@@ -43,7 +50,7 @@ function loginRoute({ users, tokens, limits, peerAddress = peerAddressBehind([])
         must_change_password: user.must_change_password,
       };
     },
-    { body: t.Object({ username: t.String(), password: currentPassword }) },
+    { body: t.Object({ username: t.String(), password: currentPassword }), ...authOperations.login },
   );
 }
 
@@ -60,17 +67,51 @@ function sessionRoutes({ authenticator, users, limits, log, peerAddress = peerAd
         log.info('password changed', { user_uuid: principal.userUuid });
         return { message: 'Password updated successfully' };
       },
-      { body: t.Object({ old_password: currentPassword, new_password: newPassword }) },
+      {
+        body: t.Object({ old_password: currentPassword, new_password: newPassword }),
+        ...authOperations.changePassword,
+      },
     )
-    .post('/logout', async ({ principal }) => {
-      await users.endSession(principal);
-      return { message: 'Logged out' };
-    });
+    .post(
+      '/logout',
+      async ({ principal }) => {
+        await users.endSession(principal);
+        return { message: 'Logged out' };
+      },
+      authOperations.logout,
+    );
 }
 
 function ticketRoute({ authenticator, tickets }: AuthParts) {
-  return new Elysia().use(guard(authenticator, 'viewer')).post('/sse-ticket', async ({ principal, set }) => {
-    set.headers['cache-control'] = 'no-store';
-    return { ticket: await tickets.mint(principal), expires_in: TICKET_TTL_SECONDS };
-  });
+  return new Elysia().use(guard(authenticator, 'anyone')).post(
+    '/sse-ticket',
+    async ({ principal, set }) => {
+      set.headers['cache-control'] = 'no-store';
+      return { ticket: await tickets.mint(ticketSession(principal)), expires_in: TICKET_TTL_SECONDS };
+    },
+    authOperations.ticket,
+  );
+}
+
+/** A spent ticket is remembered as long as its session lasts, and that of a service account may last for ever. */
+function ticketSession(principal: Principal): Principal {
+  if (principal.role !== 'account') return principal;
+  return { ...principal, expiresAt: Math.min(principal.expiresAt, Date.now() + ACCOUNT_TICKET_MS) };
+}
+
+function meRoute({ authenticator }: AuthParts) {
+  return new Elysia().use(guard(authenticator, 'anyone')).get(
+    '/me',
+    ({ principal }) => {
+      const { userUuid, username, role, expiresAt } = principal;
+      return {
+        uuid: userUuid,
+        name: username,
+        role,
+        ...rightsOf(principal),
+        expires_at: expiresAt === NEVER ? null : Math.floor(expiresAt / 1000),
+      };
+    },
+    authOperations.me,
+  );
 }

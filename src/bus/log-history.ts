@@ -96,8 +96,9 @@ export class LogHistory implements TailListener {
     const { epoch, end, proof, isKnown, entries } = await this.#ask(place.offset);
     if (isKnown && proof === place.proof) {
       const next: HistoryPart = { kind: 'next', epoch, entries };
-      // A full one only: what it says stays true, and the readers behind this one ask for the same.
-      if (epoch === place.epoch && epoch === end.epoch && entries.at(-1)?.offset !== end.offset) this.#keep(key, next);
+      // Not the last one: others come to stand behind that. What the others say stays true.
+      const last = entries.at(-1);
+      if (epoch === place.epoch && last !== undefined && last.offset < end.offset) this.#keep(key, next);
       return next;
     }
     if (isKnown || epoch !== place.epoch || place.offset > end.offset) return { kind: 'replaced' };

@@ -65,6 +65,9 @@ export const topics = {
   webhookSubscriptionsChanged: 'system.webhook.subscriptions_changed',
 } as const;
 
+/** What nearly every topic looks like, found with one look; others are gone through token by token. */
+const USUAL_TOPIC = /^[\w-]+(?:\.[\w-]+)*$/;
+
 /** The longest topic that a producer may publish, in characters. */
 export const MAX_TOPIC_LENGTH = 512;
 
@@ -75,6 +78,7 @@ export const MAX_TOPIC_LENGTH = 512;
  */
 export function assertTopic(topic: string): void {
   if (topic.length > MAX_TOPIC_LENGTH) throw new TopicError(`topic is longer than ${MAX_TOPIC_LENGTH} characters`);
+  if (USUAL_TOPIC.test(topic)) return;
   for (const token of topic.split('.')) segment(token);
 }
 
@@ -123,4 +127,30 @@ export function matcher(patterns: readonly string[]): (topic: string) => boolean
     const tokens = topic.split('.');
     return all.some((wanted) => matchesTokens(wanted, tokens));
   };
+}
+
+/** True when every topic that the second pattern matches is matched by the first, too. */
+export function covers(wide: string, narrow: string): boolean {
+  return compare(wide.split('.'), narrow.split('.'), (a, b) => a === b || (a === '*' && b !== '>'));
+}
+
+/** True when there is a topic that both patterns match. */
+export function overlaps(one: string, other: string): boolean {
+  const meets = (a: string, b: string) => a === b || a === '*' || b === '*';
+  return compare(one.split('.'), other.split('.'), meets) || compare(other.split('.'), one.split('.'), meets);
+}
+
+/** Token by token, until `>` in the first pattern stands for all the rest of the second. */
+function compare(
+  wide: readonly string[],
+  narrow: readonly string[],
+  meets: (token: string, other: string) => boolean,
+): boolean {
+  for (const [index, token] of wide.entries()) {
+    const other = narrow[index];
+    if (other === undefined) return false;
+    if (token === '>') return true;
+    if (!meets(token, other)) return false;
+  }
+  return wide.length === narrow.length;
 }

@@ -14,10 +14,9 @@ export function campaignStream(db: Db): StreamDeclaration {
   return {
     name: 'campaign',
     path: '/campaigns/events',
-    role: 'viewer',
     channel: () => CHANNEL,
     eventName: (topic) => topic.slice('campaign.'.length) || topic,
-    topics: { viewer: TOPICS, admin: TOPICS },
+    topics: TOPICS,
     snapshot: () =>
       projectedSnapshot(db, campaignProjection.name, CHANNEL, async (trx) => ({
         campaigns: await recentCampaigns(trx, { limit: MAX_CAMPAIGNS, offset: 0 }),

@@ -33,11 +33,10 @@ export function logStream({ db, eventLog, board }: LogStreamParts): StreamDeclar
   return {
     name: 'logs',
     path: '/stream',
-    role: 'viewer',
     channel: () => LOG_LINE_CHANNEL,
     eventName: () => 'message',
     snapshotEvent: 'message',
-    topics: { viewer: TOPICS, admin: TOPICS },
+    topics: TOPICS,
     async narrow(_id, query): Promise<Narrowing> {
       const asked = logQueryOf({
         search: query.get('search') ?? '',

@@ -14,10 +14,9 @@ export function orchestratorStream(db: Db): StreamDeclaration {
   return {
     name: 'orchestrator',
     path: '/orchestrator/events/stream',
-    role: 'viewer',
     channel: () => CHANNEL,
     eventName: (topic) => topic.split('.')[1] || topic,
-    topics: { viewer: TOPICS, admin: TOPICS },
+    topics: TOPICS,
     snapshot: () =>
       projectedSnapshot(db, orchestratorProjection.name, CHANNEL, async (trx) => ({
         events: await recentActions(trx, { limit: MAX_EVENTS, offset: 0 }),

@@ -1,6 +1,7 @@
-import type { Role } from '../auth/principal.ts';
+import type { TSchema } from 'elysia';
+import { mayUse, mayUseAll, type Subject } from '../auth/rights.ts';
 import type { Entry } from '../bus/entry.ts';
-import { assertPattern, matchesAny, TopicError } from '../bus/topic.ts';
+import { assertPattern, matcher, TopicError } from '../bus/topic.ts';
 import { AppError } from '../errors.ts';
 import type { Aside, Snapshot, Subscription } from './connection.ts';
 import type { View } from './view.ts';
@@ -10,14 +11,15 @@ export interface StreamDeclaration {
   readonly name: string;
   /** Below `/api/v1`; `:id` where the stream belongs to one thing. */
   readonly path: string;
-  /** The gate in front of it. */
-  readonly role: Role;
   /** The channel that it reads, for the thing with this id. */
   channel(id: string): string;
   /** The frame's name for a topic; `undefined` for unnamed frames, which every EventSource hears. */
   eventName(topic: string): string | undefined;
-  /** Patterns of the events that a role is shown. What no pattern lists is never sent to it. */
-  readonly topics: Readonly<Record<Role, readonly string[]>>;
+  /**
+   * Patterns of the events that it shows. The table of rights says who may be shown which: where clients choose among them,
+   * what they may not see is left out; elsewhere only those are let in who may see all.
+   */
+  readonly topics: readonly string[];
   /** Refuses ids of things that are not there; absent where there is no id. */
   assertExists?(id: string): Promise<void>;
   /** The state that a fresh client starts from; absent on streams without one. */
@@ -29,6 +31,10 @@ export interface StreamDeclaration {
    * @throws {AppError} `invalid`, `not_found`
    */
   narrow?(id: string, query: URLSearchParams): Promise<Narrowing>;
+  /** One line for the documents: what is streamed. */
+  readonly summary?: string;
+  /** What a snapshot holds, for the documents; a stream with a snapshot has one. */
+  readonly snapshotSchema?: TSchema;
   /** True where clients choose among the events by `?topics=`. */
   readonly takesPatterns?: boolean;
 }
@@ -52,19 +58,24 @@ const MAX_PATTERNS = 50;
 
 /**
  * What a client subscribes to by opening a declared stream.
+ * @param subject whom it is shown to
  * @param query of the request: `topics` (comma list of patterns, where the stream takes them) and `once`
  * @param narrowing what {@link StreamDeclaration.narrow} made of it
- * @throws {AppError} `invalid`
+ * @throws {AppError} `forbidden`, `invalid`
  */
 export function subscriptionTo(
   declaration: StreamDeclaration,
   id: string,
-  role: Role,
+  subject: Subject,
   query: URLSearchParams,
   narrowing?: Narrowing,
 ): Omit<Subscription, 'request'> {
-  const patterns = declaration.takesPatterns ? patternsOf(query.get('topics')) : undefined;
-  const view = new DeclaredView(declaration, id, role, patterns, narrowing);
+  const { takesPatterns = false, topics } = declaration;
+  if (!takesPatterns && !topics.every((pattern) => mayUseAll(subject, 'subscribe', pattern))) {
+    throw new AppError('forbidden', `Insufficient permissions: this stream shows all of ${topics.join(', ')}`);
+  }
+  const patterns = takesPatterns ? patternsOf(query.get('topics')) : undefined;
+  const view = new DeclaredView(declaration, id, subject, patterns, narrowing);
   const snapshot = narrowing?.snapshot?.bind(narrowing) ?? declaration.snapshot?.bind(declaration, id);
   const aside = narrowing?.aside;
   return {
@@ -80,22 +91,24 @@ class DeclaredView implements View {
   readonly key: string;
   readonly channel: string;
   readonly #declaration: StreamDeclaration;
-  readonly #role: Role;
+  readonly #subject: Subject;
   readonly #patterns: readonly string[] | undefined;
   readonly #narrowing: Narrowing | undefined;
+  /** Made when it is first asked: of all who look the same one window asks. */
+  #isShown: ((topic: string) => boolean) | undefined;
 
   constructor(
     declaration: StreamDeclaration,
     id: string,
-    role: Role,
+    subject: Subject,
     patterns: readonly string[] | undefined,
     narrowing: Narrowing | undefined,
   ) {
     this.#narrowing = narrowing;
     this.#declaration = declaration;
-    this.#role = role;
+    this.#subject = subject;
     this.#patterns = patterns;
-    this.key = [declaration.name, role, id, narrowing?.key ?? '', ...(patterns ?? [])].join(' ');
+    this.key = [declaration.name, keyOf(subject), id, narrowing?.key ?? '', ...(patterns ?? [])].join(' ');
     this.channel = declaration.channel(id);
   }
 
@@ -120,8 +133,21 @@ class DeclaredView implements View {
   }
 
   shows(topic: string): boolean {
-    return matchesAny(this.#declaration.topics[this.#role], topic) && matchesAny(this.#patterns ?? ['>'], topic);
+    this.#isShown ??= shownTo(this.#subject, this.#declaration.topics, this.#patterns ?? ['>']);
+    return this.#isShown(topic);
   }
+}
+
+function shownTo(subject: Subject, ...lists: (readonly string[])[]): (topic: string) => boolean {
+  const all = [mayUse(subject, 'subscribe'), ...lists.map(matcher)];
+  return (topic) => all.every((isShown) => isShown(topic));
+}
+
+/** Those with the same are shown the same. Patterns hold no white space. */
+function keyOf(subject: Subject): string {
+  if (!('grants' in subject)) return subject.role;
+  const { subscribe, control } = subject.grants;
+  return `${subject.role}\n${control}\n${subscribe.toSorted().join('\n')}\n`;
 }
 
 function patternsOf(text: string | null): string[] {

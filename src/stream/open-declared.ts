@@ -1,8 +1,9 @@
-import { assertRole } from '../auth/guard.ts';
 import type { Principal } from '../auth/principal.ts';
+import { assertRole } from '../auth/rights.ts';
 import { AppError } from '../errors.ts';
 import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
 import type { Resumption } from './recovery.ts';
+import { sinceOf } from './since.ts';
 import type { Admission, Streams } from './streams.ts';
 
 /** Who asks for a stream. */
@@ -30,16 +31,20 @@ export async function openDeclared(
   { principal, heard }: Caller,
   { declaration, id, query, resumption }: StreamRequest,
 ): Promise<Admission> {
-  assertRole(principal, declaration.role);
+  assertRole(principal, 'anyone');
   // Refuses what cannot be asked for before it looks for anything.
-  subscriptionTo(declaration, id, principal.role, query);
+  subscriptionTo(declaration, id, principal, query);
+  const since = sinceOf(declaration, query);
   await declaration.assertExists?.(id);
   const narrowing = await declaration.narrow?.(id, query);
   const isNew = resumption.kind === 'malformed' && narrowing?.startsAnew === true;
-  const request: Resumption = isNew ? { kind: 'fresh' } : resumption;
-  const subscription = { ...subscriptionTo(declaration, id, principal.role, query, narrowing), request };
+  const asked: Resumption = isNew ? { kind: 'fresh' } : resumption;
+  // Who has a cursor has what came before it.
+  const isFromTime = since !== undefined && asked.kind === 'fresh';
+  const request = isFromTime ? await streams.resumptionSince(since) : asked;
+  const subscription = { ...subscriptionTo(declaration, id, principal, query, narrowing), request };
   const stream = `${declaration.name}:${id}`;
-  return streams.admit({ principal, gate: declaration.role, heard, stream, subscription });
+  return streams.admit({ principal, gate: 'anyone', heard, stream, subscription });
 }
 
 /**

@@ -2,8 +2,8 @@ import { createEvent, type JsonObject, newEventId } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
-import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
+import { lockTopology } from './lock.ts';
 import { LIVE_STATUSES } from './model.ts';
 import type { MutationRequest } from './mutation-request.ts';
 
@@ -26,10 +26,10 @@ export function enqueueMutation(
     const mutationId = crypto.randomUUID();
     const { op, payload } = request;
     const topic = topics.topologyMutation(topologyId, 'enqueued');
-    const told = { mutation_id: mutationId, op, payload };
-    const event = createEvent(topic, 'enqueued', told, newEventId(), at);
+    const reported = { mutation_id: mutationId, op, payload };
+    const event = createEvent(topic, 'enqueued', reported, newEventId(), at);
     const text = JSON.stringify(payload);
-    assertApplicable(topologyId, { ...told, payload: text });
+    assertApplicable(topologyId, { ...reported, payload: text });
     await trx
       .insertInto('topology_mutations')
       .values({
@@ -53,24 +53,16 @@ export function enqueueMutation(
  * What is accepted can be told to its end: the mutator tells the payload as text, which escapes make larger.
  * @throws {EventError}
  */
-function assertApplicable(topologyId: string, told: JsonObject): void {
-  createEvent(topics.topologyMutation(topologyId, 'applying'), 'applying', told);
+function assertApplicable(topologyId: string, reported: JsonObject): void {
+  createEvent(topics.topologyMutation(topologyId, 'applying'), 'applying', reported);
 }
 
 /**
- * Compare and swap, in the order of contract §5.4. The UPDATE that changes nothing takes the topology's row lock, which
- * is held until the commit: whatever is compared below cannot change, and the topology's queue is filled one by one.
+ * Compare and swap, in the order of contract §5.4. The topology's row is locked until the commit: whatever is compared below
+ * cannot change, and the topology's queue is filled one by one.
  */
 async function claimTopology(trx: Trx, id: string, expectedVersion: number | undefined): Promise<void> {
-  const topology = isStorable(id)
-    ? await trx
-        .updateTable('topologies')
-        .set((eb) => ({ version: eb.ref('version') }))
-        .where('id', '=', id)
-        .returning(['status', 'version'])
-        .executeTakeFirst()
-    : undefined;
-  if (topology === undefined) throw new AppError('not_found', 'Topology not found');
+  const topology = await lockTopology(trx, id);
   if (!LIVE_STATUSES.includes(topology.status)) {
     throw new AppError(
       'conflict',

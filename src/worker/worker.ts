@@ -1,9 +1,11 @@
-import { createEvent, isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { Entry } from '../bus/entry.ts';
+import { createEvent, type Event, type JsonObject } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
+import { Heartbeat } from '../bus/heartbeat.ts';
+import { payloadText } from '../bus/logged-event.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
 import { topics } from '../bus/topic.ts';
-import { WakeableSleep } from '../bus/wake.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -27,59 +29,44 @@ export class Worker {
   /** For the tail: hears `system.<name>.control`. */
   readonly listener: TailListener;
   readonly #options: WorkerOptions;
-  readonly #nap = new WakeableSleep();
-  #failing = false;
+  readonly #heartbeat: Heartbeat;
   #stopped = false;
-  #beating: Promise<void> | undefined;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
+    const { name, events, log, heartbeatMs = 30_000 } = options;
+    const event = () => this.#health();
+    this.#heartbeat = new Heartbeat({ name, events, logger: log, intervalMs: heartbeatMs, event });
     this.listener = subscription(
-      [topics.systemControl(options.name)],
-      ({ data }) => this.#onControl(data),
+      [topics.systemControl(name)],
+      (entry) => this.#onControl(entry),
       // A missed stop is given again by whoever sees the heartbeats go on.
       () => {},
     );
   }
 
   start(): void {
-    this.#beating ??= this.#beat();
+    this.#heartbeat.start();
   }
 
   /** Ends the heartbeats; the work itself is stopped by its owner. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#nap.wake();
-    await this.#beating;
+    await this.#heartbeat.stop();
   }
 
-  async #beat(): Promise<void> {
-    const { name, events, log, heartbeatMs = 30_000, now = Date.now } = this.#options;
-    while (!this.#stopped) {
-      try {
-        const at = now();
-        const told = { worker: name, ts: at / 1000, ...this.#options.extra?.() };
-        await events.publish([{ event: createEvent(topics.systemHealth(name), 'health', told, undefined, at) }]);
-        this.#failing = false;
-      } catch (error) {
-        if (!this.#failing) log.warn('a heartbeat was lost', { worker: name, error: describeError(error) });
-        this.#failing = true;
-      }
-      await this.#nap.sleep(heartbeatMs);
-    }
+  #health(): Event {
+    const { name, now = Date.now } = this.#options;
+    const at = now();
+    const told = { worker: name, ts: at / 1000, ...this.#options.extra?.() };
+    return createEvent(topics.systemHealth(name), 'health', told, undefined, at);
   }
 
-  #onControl(data: string): void {
+  #onControl(entry: Entry): void {
     const { name, log } = this.#options;
-    if (actionIn(data) !== 'stop' || this.#stopped) return;
+    if (payloadText(entry, 'action') !== 'stop' || this.#stopped) return;
     log.info('a worker was told to stop', { worker: name });
     const stopping = Promise.all([this.stop(), this.#options.stop()]);
     stopping.catch((error) => log.error('a worker did not stop', { worker: name, error: describeError(error) }));
   }
-}
-
-/** @param data a frame's data: whoever published it may have sent any payload */
-function actionIn(data: string): unknown {
-  const frame: unknown = JSON.parse(data);
-  return isJsonObject(frame) && isJsonObject(frame.payload) ? frame.payload.action : undefined;
 }

@@ -1,10 +1,10 @@
-import { assertRole } from '../auth/guard.ts';
-import type { Principal, Role } from '../auth/principal.ts';
+import { NEVER, type Principal } from '../auth/principal.ts';
+import { assertRole, type RoleGate } from '../auth/rights.ts';
 import type { JsonObject } from '../bus/event.ts';
-import type { EventLog, Publication } from '../bus/event-log.ts';
+import type { EventLog } from '../bus/event-log.ts';
 import { AppError, describeError } from '../errors.ts';
 import { backendRefusalOf, refusalOf } from '../http/errors.ts';
-import { publishAll } from '../ingress/publications.ts';
+import { publicationOrError, publishGood } from '../ingress/publications.ts';
 import type { Connection } from '../stream/connection.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { type Caller, openDeclared, streamAt } from '../stream/open-declared.ts';
@@ -14,7 +14,7 @@ import type { Log } from '../telemetry/log.ts';
 import { Gate } from './gate.ts';
 import { type Socket, SocketWriter } from './socket-writer.ts';
 import { errorFields, WS_CODES, type WsCodeName } from './ws-codes.ts';
-import { eventsOf, hasCredentials, parseMessage, publicationOrError, refOf, resultOf, sidOf } from './ws-messages.ts';
+import { eventsOfMessage, hasCredentials, parseMessage, refOf, resultOf, sidOf } from './ws-messages.ts';
 import type { WsTransport } from './ws-transport.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -35,7 +35,7 @@ export interface WsParts {
   readonly authenticator: {
     authenticateStream(request: Request): Promise<{ readonly principal: Principal }>;
     authenticateToken(token: string): Promise<Principal>;
-    stillValid(principal: Principal, gate: Role): Promise<boolean>;
+    stillValid(principal: Principal, gate: RoleGate): Promise<boolean>;
   };
   readonly log: Pick<EventLog, 'publish'>;
   readonly logger: Log;
@@ -55,7 +55,7 @@ interface Stream {
 }
 
 /** Who may publish. */
-const PUBLISHERS: Role = 'admin';
+const PUBLISHERS: RoleGate = 'publish';
 /** What a message costs beside its bytes while it waits. */
 const MESSAGE_COST = 256;
 /** Nobody has said who it is that sends so much. */
@@ -245,7 +245,8 @@ export class WsSession {
     for (const { connection } of [...this.#streams.values()]) streams.renew(connection, principal, heard);
     this.#endAt(principal.expiresAt);
     const { username, role, expiresAt } = principal;
-    this.#writer.say({ op: 'auth', ...refOf(message), user: username, role, expires_at: expiresAt });
+    const ends = expiresAt === NEVER ? null : expiresAt;
+    this.#writer.say({ op: 'auth', ...refOf(message), user: username, role, expires_at: ends });
   }
 
   #endAt(time: number): void {
@@ -300,12 +301,11 @@ export class WsSession {
 
   async #publish(message: JsonObject): Promise<void> {
     assertRole(this.#signed().principal, PUBLISHERS);
-    const checked = eventsOf(message).map(publicationOrError);
-    const good = checked.filter((each): each is Publication => !(each instanceof AppError));
+    const checked = eventsOfMessage(message).map(publicationOrError);
     await this.#gate.pass();
-    const answers = await publishAll(this.#parts.log, good, this.#parts.logger);
-    const results = checked.map((each) => (each instanceof AppError ? each : answers.shift())).map(resultOf);
-    this.#writer.say({ op: 'published', ...refOf(message), results });
+    // Whoever it is by now: of what was taken away meanwhile nothing is left.
+    const answers = await publishGood(this.#parts.log, checked, this.#signed().principal, this.#parts.logger);
+    this.#writer.say({ op: 'published', ...refOf(message), results: answers.map(resultOf) });
   }
 
   /** The database is asked each time: a session that was revoked a moment ago publishes nothing. */

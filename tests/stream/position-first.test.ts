@@ -33,8 +33,9 @@ const snapshotFirst: Prepare = async (subscription, parts, request) => {
   const read = subscription.snapshot;
   const { generation } = parts.hub;
   const snapshot = read && (await parts.snapshots.read(subscription.view.key, read));
+  const mark = parts.hub.markOf(subscription.view.channel);
   const standing = await parts.log.position(subscription.view.channel);
-  return { standing, opening: recovery.open(request, standing), snapshot, generation } satisfies Prepared;
+  return { standing, opening: recovery.open(request, standing), snapshot, generation, mark } satisfies Prepared;
 };
 
 for (const engine of ENGINES) {
@@ -93,7 +94,7 @@ for (const engine of ENGINES) {
           return position.offset === 1;
         });
       };
-      const plain = subscriptionTo(topologyStream(database.db), topologyId, 'viewer', new URLSearchParams());
+      const plain = subscriptionTo(topologyStream(database.db), topologyId, { role: 'viewer' }, new URLSearchParams());
       let reads = 0;
       const raced = async <T>(read: () => Promise<T>): Promise<T> => {
         reads += 1;

@@ -1,4 +1,4 @@
-import { WakeableSleep } from '../../bus/wake.ts';
+import { Renewal } from '../../bus/renewal.ts';
 import { describeError } from '../../errors.ts';
 import { type Claim, renewClaim } from './claim.ts';
 import type { MutatorParts } from './parts.ts';
@@ -8,29 +8,19 @@ import type { MutatorParts } from './parts.ts';
  * something, and when it finishes.
  */
 export async function keepClaim(
-  { db, log, now, leaseMs }: MutatorParts,
+  { db, logger, now, leaseMs }: MutatorParts,
   claim: Claim,
   work: () => Promise<void>,
 ): Promise<void> {
-  const nap = new WakeableSleep();
-  let isDone = false;
-  let isHeld = true;
-  const renewing = (async () => {
-    while (isHeld) {
-      await nap.sleep(leaseMs / 3);
-      if (isDone) return;
-      try {
-        isHeld = await renewClaim(db, claim, now() + leaseMs);
-      } catch (error) {
-        log.warn('a claim could not be renewed', { mutation: claim.mutationId, error: describeError(error) });
-      }
-    }
-  })();
+  const renewal = new Renewal({
+    leaseMs,
+    renew: () => renewClaim(db, claim, now() + leaseMs),
+    onError: (error) =>
+      logger.warn('a claim could not be renewed', { mutation: claim.mutationId, error: describeError(error) }),
+  });
   try {
     await work();
   } finally {
-    isDone = true;
-    nap.wake();
-    await renewing;
+    await renewal.stop();
   }
 }
