@@ -158,7 +158,7 @@ export class Runner {
       this.forget();
       return true;
     }
-    const eventTs = found.at(-1)?.event.ts ?? at.eventTs;
+    const eventTs = timeOfEntry(last) ?? at.eventTs;
     const to: Standing = { ...at, offset: last.offset, proof: last.proof, eventTs };
     if (found.length === 0 && unreadable.length === 0) {
       this.#at = to;
@@ -384,4 +384,13 @@ export class Runner {
     this.#at = this.#stored;
     this.#ahead = [];
   }
+}
+
+/**
+ * When an entry's event happened, in seconds since the epoch. It stands before the payload, and inside a JSON string no quote
+ * stands without a backslash: the first match is the envelope's. Parsing all that does not concern a projection would cost more.
+ */
+function timeOfEntry({ data }: LogEntry): number | undefined {
+  const [, seconds] = /,"ts":(\d+(?:\.\d+)?)/.exec(data.slice(0, 8192)) ?? [];
+  return seconds === undefined ? undefined : Number(seconds);
 }
