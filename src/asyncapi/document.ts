@@ -86,23 +86,25 @@ function streamChannel(declaration: StreamDeclaration) {
   };
 }
 
-function streamMessages({ snapshot, snapshotSchema }: StreamDeclaration): Record<string, Message> {
-  const frames = framesOf(snapshot !== undefined, snapshotSchema);
-  const own = frames.map(([name, summary, payload]) => [
-    name,
-    message(name, summary, payload, headersOf(constant(name))),
-  ]);
-  const event = message('event', 'An event; its name depends on the topic', eventData, headersOf(t.String()));
-  return { ...Object.fromEntries(own), event };
+function streamMessages(declaration: StreamDeclaration): Record<string, Message> {
+  const { snapshotEvent = 'snapshot', eventSchema = eventData } = declaration;
+  const all = PROTOCOL.filter(([name]) => name !== 'ready' || !hasSnapshot(declaration));
+  const own = all.map(([name, { summary, data }]) => [name, message(name, summary, data, headersOf(constant(name)))]);
+  const snapshot = message(
+    snapshotEvent,
+    'The state at this id',
+    snapshotSchemaOf(declaration),
+    headersOf(constant(snapshotEvent)),
+  );
+  const event = message('event', 'An event; its name depends on the topic', eventSchema, headersOf(t.String()));
+  return { ...(hasSnapshot(declaration) ? { snapshot } : {}), ...Object.fromEntries(own), event };
 }
 
-/** The frames of the protocol that a stream may have. */
-function framesOf(hasSnapshot: boolean, snapshotSchema: TSchema | undefined): [string, string, TSchema][] {
-  const all: [string, string, TSchema][] = PROTOCOL.map(([name, { summary, data }]) => [name, summary, data]);
-  if (!hasSnapshot) return all;
-  const snapshot: [string, string, TSchema] = ['snapshot', 'The state at this id', snapshotSchema ?? t.Unknown()];
-  return [snapshot, ...all.filter(([name]) => name !== 'ready')];
-}
+/** Where what a client asks for decides on the snapshot, the declaration itself reads none. */
+const hasSnapshot = ({ snapshot, snapshotSchema }: StreamDeclaration) =>
+  snapshot !== undefined || snapshotSchema !== undefined;
+
+const snapshotSchemaOf = ({ snapshotSchema = t.Unknown() }: StreamDeclaration): TSchema => snapshotSchema;
 
 const headersOf = (event: TSchema) => t.Object({ id: t.Optional(cursor), event: t.Optional(event) });
 
@@ -146,14 +148,23 @@ function serverMessages(declarations: readonly StreamDeclaration[]): Record<stri
     `frame-${name}`,
     message(name, summary, frame(name, constant(name), data)),
   ]);
-  const snapshots = declarations
-    .filter(({ snapshot }) => snapshot !== undefined)
-    .map(({ name, snapshotSchema = t.Unknown() }) => [
-      `frame-snapshot-${name}`,
-      message('snapshot', `The state of the stream ${name}`, frame('snapshot', constant('snapshot'), snapshotSchema)),
-    ]);
+  const snapshots = declarations.filter(hasSnapshot).map((declaration) => {
+    const { name, snapshotEvent = 'snapshot' } = declaration;
+    const data = frame(snapshotEvent, constant(snapshotEvent), snapshotSchemaOf(declaration));
+    return [`frame-snapshot-${name}`, message(snapshotEvent, `The state of the stream ${name}`, data)];
+  });
+  const events = declarations.flatMap(({ name, eventSchema, snapshotSchema }) =>
+    eventSchema === undefined || eventSchema === snapshotSchema
+      ? []
+      : [
+          [
+            `frame-event-${name}`,
+            message('event', `An event of the stream ${name}`, frame('', t.String(), eventSchema)),
+          ],
+        ],
+  );
   return {
-    ...Object.fromEntries([...said, ...protocol, ...snapshots]),
+    ...Object.fromEntries([...said, ...protocol, ...snapshots, ...events]),
     'frame-event': message('event', 'An event of a stream', frame('', t.String(), eventData)),
     'frame-end': message('end', END_MESSAGE.summary, END_MESSAGE.schema),
     'frame-part': message('part', PART_MESSAGE.summary, PART_MESSAGE.schema),

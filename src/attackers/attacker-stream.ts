@@ -8,6 +8,7 @@ import { projectedSnapshot } from '../projection/snapshot.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { ATTACKER_PROJECTION } from './attacker-projection.ts';
 import { latestObservations } from './observations.ts';
+import { attackerSnapshotSchema } from './schemas.ts';
 
 const TOPICS = ['attacker.observation.>', 'attacker.fingerprint_rotated', 'attacker.scored', 'attribution.>'];
 
@@ -19,6 +20,8 @@ export function attackerStream(db: Db): StreamDeclaration {
     channel: () => LOG_CHANNEL,
     eventName: nameOf,
     topics: TOPICS,
+    summary: 'Follow what is observed of an attacker',
+    snapshotSchema: attackerSnapshotSchema,
     async narrow(uuid) {
       const attacker = await attackerCalled(db, uuid);
       return {

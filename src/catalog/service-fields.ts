@@ -1,5 +1,6 @@
 /** How a field is asked for, and what is taken for its value (contract P2.3). */
-export type FieldType = 'string' | 'password' | 'int' | 'bool' | 'textarea' | 'enum' | 'multi_enum';
+export const FIELD_TYPES = ['string', 'password', 'int', 'bool', 'textarea', 'enum', 'multi_enum'] as const;
+export type FieldType = (typeof FIELD_TYPES)[number];
 
 /** One field of the form by which a service is configured. */
 export interface ServiceField {

@@ -40,7 +40,11 @@ function reads({ db, authenticator }: FleetRouteParts) {
       .use(guard(authenticator, 'viewer'))
       .get('/deckies', async () => (await listFleet(db)).map(fleetDeckyOf), fleetOperations.list)
       // Swarms are outside of what this server does.
-      .get('/system/deployment-mode', () => ({ mode: 'unihost', role: 'master', swarm_host_count: 0 }))
+      .get(
+        '/system/deployment-mode',
+        () => ({ mode: 'unihost', role: 'master', swarm_host_count: 0 }),
+        fleetOperations.mode,
+      )
       .get(
         '/deckies/lifecycle',
         async ({ request }) => {
@@ -66,19 +70,27 @@ function writes(parts: FleetRouteParts) {
       },
       fleetOperations.mutate,
     )
-    .post('/deckies/deploy', async ({ body, principal, set }) => {
-      const deployment = { ...deploymentIn(body), actor: principal.username };
-      const ids = await deployFleet(db, settings, deployment, network, Date.now());
-      onCommitted();
-      onRequested();
-      set.status = 202;
-      const count = deployment.fleet.deckies.length;
-      return { message: `${count} deckies are being deployed`, mode: 'unihost', lifecycle_ids: ids };
-    })
-    .delete('/deckies/:name', async ({ params }) => {
-      await removeFleetDecky({ db, substrate, onCommitted }, nameIn(params.name));
-      return new Response(null, { status: 204 });
-    })
+    .post(
+      '/deckies/deploy',
+      async ({ body, principal, set }) => {
+        const deployment = { ...deploymentIn(body), actor: principal.username };
+        const ids = await deployFleet(db, settings, deployment, network, Date.now());
+        onCommitted();
+        onRequested();
+        set.status = 202;
+        const count = deployment.fleet.deckies.length;
+        return { message: `${count} deckies are being deployed`, mode: 'unihost', lifecycle_ids: ids };
+      },
+      fleetOperations.deploy,
+    )
+    .delete(
+      '/deckies/:name',
+      async ({ params }) => {
+        await removeFleetDecky({ db, substrate, onCommitted }, nameIn(params.name));
+        return new Response(null, { status: 204 });
+      },
+      fleetOperations.remove,
+    )
     .put(
       '/deckies/:name/mutate-interval',
       async ({ params, body }) => {

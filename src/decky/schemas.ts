@@ -1,22 +1,32 @@
 import { t } from 'elysia';
 import { operation } from '../http/operation.ts';
-import { jsonObject, message, oneOf, orNull, ref, time } from '../http/schemas.ts';
+import { integer, json, jsonObject, message, oneOf, orNull, ref, time } from '../http/schemas.ts';
 
 const services = t.Array(t.String());
-const serviceConfig = t.Object({ config: jsonObject });
+const serviceConfig = t.Object({ config: t.Optional(jsonObject) });
+const seconds = t.Number({ description: 'Seconds since the epoch; 0 for never' });
+const lifecycleIds = t.Array(t.String(), { description: 'What becomes of it: GET /deckies/lifecycle' });
+const topologyId = orNull(t.String({ description: 'Null in the fleet' }));
 
 export const deckyModels = {
+  /** Contract P2.1. */
   FleetDecky: t.Object({
+    uuid: t.String({ description: '<host or local>:<name>' }),
     name: t.String(),
-    host_uuid: orNull(t.String()),
-    archetype: t.String(),
+    ip: t.String(),
     services,
-    service_pool: t.Array(t.String(), { description: 'What a rotation picks from' }),
-    mutate_interval: orNull(t.String({ description: "Such as 30m; null follows the fleet's" })),
+    distro: t.String(),
+    base_image: t.String(),
+    build_base: t.String(),
+    hostname: t.String(),
+    archetype: orNull(t.String()),
+    service_config: t.Record(t.String(), json, { description: 'Service → its configuration' }),
+    nmap_os: t.String(),
+    mutate_interval: orNull(t.Unsafe<number>({ ...integer, description: "In minutes; null follows the fleet's" })),
+    last_mutated: seconds,
+    last_login_attempt: seconds,
+    host_uuid: orNull(t.String()),
     state: t.String(),
-    last_mutated_at: orNull(time),
-    next_due_at: orNull(time),
-    updated_at: time,
   }),
   DeckyLifecycle: t.Object({
     id: t.String(),
@@ -29,15 +39,17 @@ export const deckyModels = {
     updated_at: time,
     completed_at: orNull(time),
   }),
-  DeckyServices: t.Object({ decky_name: t.String(), topology_id: t.String(), services }),
+  DeckyServices: t.Object({ decky_name: t.String(), topology_id: topologyId, services }),
   DeckyServiceConfig: t.Object({
     decky_name: t.String(),
     service_name: t.String(),
-    topology_id: t.String(),
+    topology_id: topologyId,
     config: jsonObject,
     recreated: t.Boolean({ description: 'The decky was made anew and runs with it' }),
   }),
 };
+
+const minutes = t.Unsafe<number>({ ...integer, minimum: 1, description: 'Minutes' });
 
 export const fleetOperations = {
   list: operation('listFleet', {
@@ -48,7 +60,7 @@ export const fleetOperations = {
   }),
   lifecycle: operation('listDeckyLifecycle', {
     tag: 'fleet',
-    summary: 'Look up what became of rotations',
+    summary: 'Look up what became of deployments and rotations',
     access: 'viewer',
     answers: { 200: t.Object({ rows: t.Array(ref('DeckyLifecycle')) }) },
     refuses: [400, 422],
@@ -66,52 +78,87 @@ export const fleetOperations = {
     tag: 'fleet',
     summary: 'Have a decky pretend to be something else',
     access: 'admin',
-    answers: { 202: t.Object({ lifecycle_ids: t.Array(t.String()) }) },
+    answers: { 202: t.Object({ lifecycle_ids: lifecycleIds }) },
     refuses: [404, 422],
   }),
   setInterval: operation('setDeckyMutateInterval', {
     tag: 'fleet',
     summary: 'Say how often a decky changes by itself',
     access: 'admin',
-    body: t.Object({ mutate_interval: orNull(t.String({ maxLength: 16, description: 'Such as 30m or 5d' })) }),
+    body: t.Object({
+      mutate_interval: t.Optional(
+        t.Union([t.String({ maxLength: 16, description: 'Such as 30m or 5d' }), minutes, t.Null()]),
+      ),
+    }),
     answers: { 200: message },
     refuses: [404],
   }),
+  mode: operation('readDeploymentMode', {
+    tag: 'fleet',
+    summary: 'Read how deckies are deployed: on this host, always',
+    access: 'viewer',
+    answers: { 200: t.Object({ mode: oneOf(['unihost']), role: oneOf(['master']), swarm_host_count: integer }) },
+  }),
+  deploy: operation('deployFleet', {
+    tag: 'fleet',
+    summary: 'Add the deckies of an INI file to the fleet, or put them in its place',
+    access: 'admin',
+    body: t.Object(
+      {
+        ini_content: t.String({ description: 'A section for each decky; 512 KiB at most' }),
+        replace_fleet: t.Optional(t.Boolean({ default: false })),
+      },
+      { additionalProperties: false },
+    ),
+    answers: { 202: t.Object({ message: t.String(), mode: oneOf(['unihost']), lifecycle_ids: lifecycleIds }) },
+    refuses: [409],
+  }),
+  remove: operation('removeFleetDecky', {
+    tag: 'fleet',
+    summary: 'Take a decky out of the fleet',
+    access: 'admin',
+    answers: { 204: null },
+    refuses: [404, 409, 422],
+  }),
 };
 
-/** What all of them may meet in a topology that runs. */
-const LIVE_REFUSALS = [404, 409] as const;
+/** What all of them may meet. */
+const EDIT_REFUSALS = [404, 409, 422] as const;
 
-export const serviceOperations = {
-  add: operation('addDeckyService', {
+/** @param decky what it is called in the ids of its operations, and in words */
+const serviceEdits = (decky: string, words: string) => ({
+  add: operation(`add${decky}Service`, {
     tag: 'fleet',
-    summary: 'Add a service to a decky that runs',
+    summary: `Add a service to ${words}`,
     access: 'admin',
     body: t.Object({ name: t.String({ minLength: 1, maxLength: 64 }), config: t.Optional(jsonObject) }),
     answers: { 201: ref('DeckyServices') },
-    refuses: LIVE_REFUSALS,
+    refuses: EDIT_REFUSALS,
   }),
-  remove: operation('removeDeckyService', {
+  remove: operation(`remove${decky}Service`, {
     tag: 'fleet',
-    summary: 'Take a service from a decky that runs',
+    summary: `Take a service from ${words}, and its configuration with it`,
     access: 'admin',
     answers: { 200: ref('DeckyServices') },
-    refuses: LIVE_REFUSALS,
+    refuses: EDIT_REFUSALS,
   }),
-  configure: operation('configureDeckyService', {
+  configure: operation(`configure${decky}Service`, {
     tag: 'fleet',
-    summary: 'Keep a configuration for a service, for when the decky is next made',
+    summary: `Keep a configuration for a service of ${words}, for when it is next made`,
     access: 'admin',
     body: serviceConfig,
     answers: { 200: ref('DeckyServiceConfig') },
-    refuses: LIVE_REFUSALS,
+    refuses: EDIT_REFUSALS,
   }),
-  apply: operation('applyDeckyServiceConfig', {
+  apply: operation(`apply${decky}ServiceConfig`, {
     tag: 'fleet',
-    summary: 'Configure a service and make the decky anew, so that it runs with it',
+    summary: `Configure a service of ${words} and make it anew, so that it runs with it`,
     access: 'admin',
     body: serviceConfig,
-    answers: { 200: ref('DeckyServiceConfig') },
-    refuses: LIVE_REFUSALS,
+    answers: { 201: ref('DeckyServiceConfig') },
+    refuses: EDIT_REFUSALS,
   }),
-};
+});
+
+export const serviceOperations = serviceEdits('Decky', 'a decky of a topology');
+export const fleetServiceOperations = serviceEdits('FleetDecky', 'a decky of the fleet');

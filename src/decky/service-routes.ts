@@ -6,7 +6,7 @@ import { BodyFields } from '../http/body-fields.ts';
 import { deckyNameIn } from './decky-name.ts';
 import { editFleetServices } from './fleet-services.ts';
 import { editServices, type LiveServiceParts } from './live-services.ts';
-import { serviceOperations } from './schemas.ts';
+import { fleetServiceOperations, serviceOperations } from './schemas.ts';
 import {
   addService,
   type Configured,
@@ -34,7 +34,7 @@ export function serviceRoutes({ authenticator, ...parts }: ServiceRouteParts) {
       ),
     )
     .use(
-      editRoutes(OF_FLEET, authenticator, {}, ({ name = '' }, edit) =>
+      editRoutes(OF_FLEET, authenticator, fleetServiceOperations, ({ name = '' }, edit) =>
         editFleetServices(parts, deckyNameIn(name), edit),
       ),
     );
@@ -46,7 +46,7 @@ type Params = Readonly<Record<string, string>>;
 function editRoutes(
   path: string,
   authenticator: HeaderAuthenticator,
-  operations: Partial<typeof serviceOperations>,
+  operations: typeof serviceOperations,
   carryOut: (params: Params, edit: ServiceEdit) => Promise<Configured>,
 ) {
   return new Elysia()
@@ -58,12 +58,12 @@ function editRoutes(
         set.status = 201;
         return servicesOnWire(decky);
       },
-      { ...operations.add },
+      operations.add,
     )
     .delete(
       `${path}/:service`,
       async ({ params }) => servicesOnWire(await carryOut(params, removeService(serviceIn(params)))),
-      { ...operations.remove },
+      operations.remove,
     )
     .put(
       `${path}/:service/config`,
@@ -71,7 +71,7 @@ function editRoutes(
         const setting = serviceSetting(serviceIn(params), configIn(body));
         return configOnWire(await carryOut(params, configureService(setting, false)), setting.service, false);
       },
-      { ...operations.configure },
+      operations.configure,
     )
     .post(
       `${path}/:service/apply`,
@@ -81,7 +81,7 @@ function editRoutes(
         set.status = 201;
         return configOnWire(decky, setting.service, true);
       },
-      { ...operations.apply },
+      operations.apply,
     );
 }
 

@@ -10,8 +10,11 @@ export const TAGS = {
   design: 'Making topologies, editing those that are not deployed yet, deploying and taking down',
   fleet: 'Deckies outside of any topology, and services of deckies that run',
   identities: 'Attackers, and what was observed of them',
+  logs: 'Lines that deckies have logged, and statistics',
+  workers: 'Workers: which are heard of, stopping and starting them',
   events: 'Publishing events, and what could not be published',
   streams: 'Live streams; the AsyncAPI document at /asyncapi says what is in them',
+  outside: "What DECNET's dashboard asks for and this server does not have",
   health: 'Whether this process lives and can serve',
 } as const;
 
@@ -63,6 +66,8 @@ const REFUSALS = {
   422: 'A value cannot be used',
   429: 'Too often or too many; try again later',
   500: 'The server failed; its log says why',
+  501: 'This server does not do that',
+  502: 'What it had to ask for it has failed; the detail says how',
   503: 'The database or Redis cannot be reached, or is too busy; try again shortly',
 } as const;
 

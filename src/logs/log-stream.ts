@@ -10,6 +10,7 @@ import { EpochOrdinals } from './epoch-ordinals.ts';
 import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC, lineId, logRowOf } from './log-line.ts';
 import { logQueryOf } from './query.ts';
 import { linesAfter } from './repository.ts';
+import { LOG_PARAMETERS, logFrameSchema } from './schemas.ts';
 import { isEmptySearch, isFound, isOpenRange, type LogQuery } from './search.ts';
 import { readStats, type StatsBoard } from './stats.ts';
 
@@ -37,6 +38,10 @@ export function logStream({ db, eventLog, board }: LogStreamParts): StreamDeclar
     eventName: () => 'message',
     snapshotEvent: 'message',
     topics: TOPICS,
+    summary: 'Follow the lines that deckies log, with statistics every ten seconds',
+    snapshotSchema: logFrameSchema,
+    eventSchema: logFrameSchema,
+    parameters: LOG_PARAMETERS,
     async narrow(_id, query): Promise<Narrowing> {
       const asked = logQueryOf({
         search: query.get('search') ?? '',

@@ -3,6 +3,7 @@ import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import type { Domain } from '../domain.ts';
 import { AppError } from '../errors.ts';
 import { laxInteger } from '../http/lax-integer.ts';
+import { readOperation, writeOperation } from './schemas.ts';
 import { OUTSIDE_READS, OUTSIDE_WRITES, type OutsideRead } from './table.ts';
 
 export interface OutsideStartParts {
@@ -23,12 +24,13 @@ export function startOutside({ authenticator }: OutsideStartParts) {
   const admins = new Elysia().use(guard(authenticator, 'admin'));
   for (const read of OUTSIDE_READS) {
     const app = read.role === 'admin' ? admins : viewers;
-    app.get(read.path, ({ params, query }) => answerOf(read, params, query));
+    app.get(read.path, ({ params, query }) => answerOf(read, params, query), readOperation(read));
   }
-  for (const { method, path, does } of OUTSIDE_WRITES) {
-    admins.route(method, path, () => {
-      throw new AppError('unsupported', `This server does not ${does}`);
-    });
+  for (const write of OUTSIDE_WRITES) {
+    const refuse = () => {
+      throw new AppError('unsupported', `This server does not ${write.does}`);
+    };
+    admins.route(write.method, write.path, refuse, { config: {}, ...writeOperation(write) });
   }
   return { routes: new Elysia({ name: 'outside' }).use(viewers).use(admins) } satisfies Domain;
 }

@@ -4,6 +4,7 @@ import type { Db } from '../db/database.ts';
 import { describeError } from '../errors.ts';
 import { FLEET, type SubstrateObject } from '../substrate/substrate.ts';
 import type { Reaped, Reconciler } from './reconciler.ts';
+import { reapOperation } from './schemas.ts';
 
 export interface ReapRouteParts {
   readonly db: Db;
@@ -16,17 +17,21 @@ const PREFIX = 8;
 
 /** `POST /topologies/reap-orphans` (contract P3): removes at once what the reconciler would remove in its next pass. */
 export function reapRoutes({ db, authenticator, reconciler }: ReapRouteParts) {
-  return new Elysia().use(guard(authenticator, 'admin')).post('/topologies/reap-orphans', async () => {
-    const rows = await db.selectFrom('topologies').select('id').execute();
-    const { orphans, removed, errors } = await reconciler.reap().catch(notListed);
-    return {
-      live_prefixes: prefixesOf(rows.map(({ id }) => id)),
-      orphan_prefixes: prefixesOf(orphans.map(({ topologyId }) => topologyId).filter((id) => id !== FLEET)),
-      containers_removed: namesOf(removed, 'decky'),
-      networks_removed: namesOf(removed, 'network'),
-      errors,
-    };
-  });
+  return new Elysia().use(guard(authenticator, 'admin')).post(
+    '/topologies/reap-orphans',
+    async () => {
+      const rows = await db.selectFrom('topologies').select('id').execute();
+      const { orphans, removed, errors } = await reconciler.reap().catch(notListed);
+      return {
+        live_prefixes: prefixesOf(rows.map(({ id }) => id)),
+        orphan_prefixes: prefixesOf(orphans.map(({ topologyId }) => topologyId).filter((id) => id !== FLEET)),
+        containers_removed: namesOf(removed, 'decky'),
+        networks_removed: namesOf(removed, 'network'),
+        errors,
+      };
+    },
+    reapOperation,
+  );
 }
 
 /** An engine that cannot be asked is something to tell, not an error of the request. */

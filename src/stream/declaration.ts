@@ -3,6 +3,7 @@ import { mayUse, mayUseAll, type Subject } from '../auth/rights.ts';
 import type { Entry } from '../bus/entry.ts';
 import { assertPattern, matcher, TopicError } from '../bus/topic.ts';
 import { AppError } from '../errors.ts';
+import type { Parameter } from '../http/operation.ts';
 import type { Aside, Snapshot, Subscription } from './connection.ts';
 import type { View } from './view.ts';
 
@@ -33,8 +34,12 @@ export interface StreamDeclaration {
   narrow?(id: string, query: URLSearchParams): Promise<Narrowing>;
   /** One line for the documents: what is streamed. */
   readonly summary?: string;
-  /** What a snapshot holds, for the documents; a stream with a snapshot has one. */
+  /** What a snapshot holds, for the documents; a stream with a snapshot has one, whoever reads the snapshot. */
   readonly snapshotSchema?: TSchema;
+  /** What the frame of an event holds, for the documents; absent: the event. */
+  readonly eventSchema?: TSchema;
+  /** What else it reads of the query, for the documents. */
+  readonly parameters?: readonly Parameter[];
   /** True where clients choose among the events by `?topics=`. */
   readonly takesPatterns?: boolean;
 }

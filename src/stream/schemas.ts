@@ -57,13 +57,13 @@ const TOPICS: Parameter = {
 };
 
 /** What the document says of `GET <path>` of a declared stream. */
-export function streamOperation({ name, summary, path, takesPatterns = false }: StreamDeclaration) {
+export function streamOperation({ name, summary, path, parameters = [], takesPatterns = false }: StreamDeclaration) {
   return operation(`stream${name.charAt(0).toUpperCase()}${name.slice(1)}`, {
     tag: 'streams',
     summary: summary ?? `The stream ${name}`,
     description: 'Server-sent events that resume where they were left; every refusal comes before the stream starts.',
     access: 'stream',
-    parameters: [...(takesPatterns ? [TOPICS] : []), ...RESUMING],
+    parameters: [...(takesPatterns ? [TOPICS] : []), ...parameters, ...RESUMING],
     answers: {
       200: {
         note: 'The stream, until the client or the session ends it',

@@ -6,7 +6,17 @@ import { deckyNameIn } from '../decky/decky-name.ts';
 import type { Domain } from '../domain.ts';
 import { AppError } from '../errors.ts';
 import { BodyFields } from '../http/body-fields.ts';
-import { findTarpit, removeTarpit, setTarpit, type TarpitKey, type TarpitRule, tarpitOnWire } from './tarpit.ts';
+import { deckyTarpitOperations, fleetTarpitOperations, type TarpitOperations } from './schemas.ts';
+import {
+  DELAY,
+  findTarpit,
+  MAX_PORT,
+  removeTarpit,
+  setTarpit,
+  type TarpitKey,
+  type TarpitRule,
+  tarpitOnWire,
+} from './tarpit.ts';
 
 export interface TarpitStartParts {
   readonly db: Db;
@@ -17,8 +27,6 @@ export interface TarpitStartParts {
 const OF_FLEET = '/deckies/:name/tarpit';
 const OF_TOPOLOGY = '/topologies/:id/deckies/:decky/tarpit';
 const TOPOLOGY_ID = /^[a-zA-Z0-9-]{1,64}$/;
-const DELAY = { min: 100, max: 300_000 };
-const MAX_PORT = 65_535;
 
 /** Ports of deckies that keep callers waiting (contract P2.4, P3). */
 export function startTarpit(parts: TarpitStartParts) {
@@ -29,8 +37,8 @@ export function startTarpit(parts: TarpitStartParts) {
   };
   return {
     routes: new Elysia({ name: 'tarpits' })
-      .use(tarpitRoutes(OF_FLEET, ofFleet, parts))
-      .use(tarpitRoutes(OF_TOPOLOGY, ofTopology, parts)),
+      .use(tarpitRoutes(OF_FLEET, fleetTarpitOperations, ofFleet, parts))
+      .use(tarpitRoutes(OF_TOPOLOGY, deckyTarpitOperations, ofTopology, parts)),
   } satisfies Domain;
 }
 
@@ -38,26 +46,39 @@ type Params = Readonly<Record<string, string>>;
 
 function tarpitRoutes(
   path: string,
+  operations: TarpitOperations,
   keyIn: (params: Params) => TarpitKey,
   { db, authenticator, commits }: TarpitStartParts,
 ) {
-  const reads = new Elysia().use(guard(authenticator, 'viewer')).get(path, async ({ params }) => {
-    const key = keyIn(params);
-    return tarpitOnWire(key.decky, await findTarpit(db, key));
-  });
+  const reads = new Elysia().use(guard(authenticator, 'viewer')).get(
+    path,
+    async ({ params }) => {
+      const key = keyIn(params);
+      return tarpitOnWire(key.decky, await findTarpit(db, key));
+    },
+    operations.read,
+  );
   const writes = new Elysia()
     .use(guard(authenticator, 'admin'))
-    .post(path, async ({ params, body, principal, set }) => {
-      const rule = ruleIn(body);
-      await setTarpit(db, keyIn(params), rule, principal.username);
-      commits.onCommitted();
-      set.status = 201;
-      return { message: 'tarpit active' };
-    })
-    .delete(path, async ({ params }) => {
-      if (await removeTarpit(db, keyIn(params))) commits.onCommitted();
-      return { message: 'tarpit removed' };
-    });
+    .post(
+      path,
+      async ({ params, body, principal, set }) => {
+        const rule = ruleIn(body);
+        await setTarpit(db, keyIn(params), rule, principal.username);
+        commits.onCommitted();
+        set.status = 201;
+        return { message: 'tarpit active' };
+      },
+      operations.set,
+    )
+    .delete(
+      path,
+      async ({ params }) => {
+        if (await removeTarpit(db, keyIn(params))) commits.onCommitted();
+        return { message: 'tarpit removed' };
+      },
+      operations.remove,
+    );
   return new Elysia().use(reads).use(writes);
 }
 

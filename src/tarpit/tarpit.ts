@@ -7,6 +7,10 @@ import { lockRow } from '../db/row-lock.ts';
 import type { Database, TarpitRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
 
+/** Milliseconds. */
+export const DELAY = { min: 100, max: 300_000 };
+export const MAX_PORT = 65_535;
+
 /** A decky of a topology, or of the fleet where that is null. */
 export interface TarpitKey {
   readonly topologyId: string | null;

@@ -3,6 +3,7 @@ import { guard } from '../auth/guard.ts';
 import type { Json } from '../bus/event.ts';
 import { AppError } from '../errors.ts';
 import { bodyObject } from '../http/body-fields.ts';
+import { personaOperations } from './persona-schemas.ts';
 import { readPersonas, writePersonas } from './personas.ts';
 import type { TopologyRouteParts } from './route-parts.ts';
 
@@ -10,10 +11,14 @@ import type { TopologyRouteParts } from './route-parts.ts';
 export function personaRoutes({ db, authenticator }: Pick<TopologyRouteParts, 'db' | 'authenticator'>) {
   const reads = new Elysia()
     .use(guard(authenticator, 'viewer'))
-    .get('/topologies/:id/personas', ({ params }) => readPersonas(db, params.id));
+    .get('/topologies/:id/personas', ({ params }) => readPersonas(db, params.id), personaOperations.read);
   const writes = new Elysia()
     .use(guard(authenticator, 'admin'))
-    .put('/topologies/:id/personas', ({ params, body }) => writePersonas(db, params.id, entriesIn(body)));
+    .put(
+      '/topologies/:id/personas',
+      ({ params, body }) => writePersonas(db, params.id, entriesIn(body)),
+      personaOperations.write,
+    );
   return new Elysia().use(reads).use(writes);
 }
 

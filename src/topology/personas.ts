@@ -4,9 +4,9 @@ import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
 import { lockTopology } from './lock.ts';
 
-const TONES = ['formal', 'direct', 'casual', 'technical', 'custom'] as const;
-const LATENCIES = ['fast', 'normal', 'slow'] as const;
-const MAX_MANNERISMS = 12;
+export const TONES = ['formal', 'direct', 'casual', 'technical', 'custom'] as const;
+export const LATENCIES = ['fast', 'normal', 'slow'] as const;
+export const MAX_MANNERISMS = 12;
 const TRUE_WORDS = ['true', 't', 'yes', 'y', 'on', '1'];
 const FALSE_WORDS = ['false', 'f', 'no', 'n', 'off', '0'];
 

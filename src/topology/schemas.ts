@@ -1,4 +1,5 @@
 import { t } from 'elysia';
+import { FIELD_TYPES } from '../catalog/service-fields.ts';
 import { operation } from '../http/operation.ts';
 import { expectedVersion, integer, json, jsonObject, oneOf, orNull, pageOf, ref, time } from '../http/schemas.ts';
 import { MUTATION_OPS, MUTATION_STATES } from './model.ts';
@@ -74,6 +75,17 @@ export const topologyModels = {
     to_status: oneOf(STATUSES),
     at: time,
     reason: orNull(t.String()),
+  }),
+  /** Contract P2.3. */
+  ServiceField: t.Object({
+    key: t.String(),
+    label: t.String(),
+    type: oneOf(FIELD_TYPES),
+    default: json,
+    secret: t.Boolean(),
+    help: orNull(t.String()),
+    enum: orNull(t.Array(t.String())),
+    placeholder: orNull(t.String()),
   }),
   Archetype: t.Object({
     slug: t.String(),
@@ -161,9 +173,9 @@ export const catalogOperations = {
     answers: {
       200: t.Object({
         name: t.String(),
-        fields: t.Array(
-          t.Object({ key: t.String(), label: t.String(), type: t.String(), default: json, help: t.String() }),
-        ),
+        ports: t.Array(integer),
+        fleet_singleton: t.Boolean({ description: 'Run once for a whole fleet, never by a decky' }),
+        fields: t.Array(ref('ServiceField')),
       }),
     },
     refuses: [404],

@@ -11,6 +11,7 @@ import type { Domain } from '../domain.ts';
 import { AppError, describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { listWorkers, type WorkerName, workerNamed } from './registry.ts';
+import { workerOperations } from './schemas.ts';
 import { startAll } from './start-all.ts';
 import { Supervisor } from './supervisor.ts';
 
@@ -33,29 +34,41 @@ export function startWorkers(parts: WorkersStartParts) {
   const supervisor = command === undefined ? undefined : new Supervisor({ command, workers });
   const isInstalled = (name: WorkerName) => supervisor?.canStart(name) ?? false;
   const list = () => listWorkers(db, isInstalled, Date.now());
-  const reads = new Elysia().use(guard(authenticator, 'viewer')).get('/workers', async () => ({
-    workers: await list(),
-    generated_at: Date.now() / 1000,
-    bus_connected: await answers(() => redis.commands.ping()),
-  }));
+  const reads = new Elysia().use(guard(authenticator, 'viewer')).get(
+    '/workers',
+    async () => ({
+      workers: await list(),
+      generated_at: Date.now() / 1000,
+      bus_connected: await answers(() => redis.commands.ping()),
+    }),
+    workerOperations.list,
+  );
   const writes = new Elysia()
     .use(guard(authenticator, 'admin'))
-    .post('/workers/start-all', async () => startAll(supervisor, await list()))
-    .post('/workers/:name/stop', async ({ params, principal, set }) => {
-      const worker = known(params.name);
-      await tellToStop(parts, worker, principal.username);
-      set.status = 202;
-      return { accepted: true, worker, action: 'stop' };
-    })
-    .post('/workers/:name/start', async ({ params, set }) => {
-      const worker = known(params.name);
-      if (supervisor === undefined || !supervisor.canStart(worker)) {
-        throw new AppError('unavailable', `No supervisor that starts ${worker} is configured on this server`);
-      }
-      await supervisor.start(worker);
-      set.status = 202;
-      return { accepted: true, worker, action: 'start' };
-    });
+    .post('/workers/start-all', async () => startAll(supervisor, await list()), workerOperations.startAll)
+    .post(
+      '/workers/:name/stop',
+      async ({ params, principal, set }) => {
+        const worker = known(params.name);
+        await tellToStop(parts, worker, principal.username);
+        set.status = 202;
+        return { accepted: true, worker, action: 'stop' };
+      },
+      workerOperations.stop,
+    )
+    .post(
+      '/workers/:name/start',
+      async ({ params, set }) => {
+        const worker = known(params.name);
+        if (supervisor === undefined || !supervisor.canStart(worker)) {
+          throw new AppError('unavailable', `No supervisor that starts ${worker} is configured on this server`);
+        }
+        await supervisor.start(worker);
+        set.status = 202;
+        return { accepted: true, worker, action: 'start' };
+      },
+      workerOperations.start,
+    );
   return { routes: new Elysia({ name: 'workers' }).use(reads).use(writes) } satisfies Domain;
 }
 

@@ -1,6 +1,10 @@
+import { outsideId } from '../../src/outside/schemas.ts';
+import { OUTSIDE_READS, OUTSIDE_WRITES } from '../../src/outside/table.ts';
 import {
+  ATTACKER,
   liveTopology,
   newAccount,
+  newFleetDecky,
   newName,
   newUser,
   PASSWORD,
@@ -42,28 +46,102 @@ const onPending =
     return calls(detail.topology.id, detail, world);
   };
 
-/** Calls for a service of a decky that runs. */
-const onService =
-  (calls: (params: Record<string, string>, pending: Record<string, string>) => readonly Call[]): Calls =>
+type Params = Readonly<Record<string, string>>;
+/** How a decky is named in a path, and how one is that is not there. */
+interface Named {
+  readonly params: Params;
+  readonly missing: Params;
+}
+
+/** Calls for a service of a decky that runs with ssh alone. */
+const ofTopology =
+  (calls: (named: Named) => readonly Call[]): Calls =>
   async (world) => {
     const { topology, deckies } = await liveTopology(world);
-    const pending = await pendingTopology(world);
-    const [{ name }] = deckies;
-    return calls(
-      { id: topology.id, decky: name, service: 'ssh' },
-      { id: pending.topology.id, decky: name, service: 'ssh' },
-    );
+    const params = { id: topology.id, decky: deckies[0].name, service: 'ssh' };
+    return calls({ params, missing: { ...params, decky: 'nobody' } });
+  };
+
+/** The same in the fleet. */
+const ofFleet =
+  (calls: (named: Named) => readonly Call[]): Calls =>
+  async (world) => {
+    const params = { name: await newFleetDecky(world), service: 'ssh' };
+    return calls({ params, missing: { ...params, name: 'nobody' } });
   };
 
 const stale = 'expected_version=999';
-const config = { config: { banner: 'hello' } };
-const configured = onService((params, pending) => [
-  { params, body: config, expect: 200 },
+const addedService = ({ params, missing }: Named): readonly Call[] => [
+  { params, body: { name: 'http', config: { response_code: 'oops' } }, expect: 400 },
+  { params, body: { name: 'http', config: { response_code: 404 } }, expect: 201 },
+  { params, body: { name: 'http' }, expect: 409 },
+  { params, body: { name: 'teapot' }, expect: 422 },
   { params, body: {}, expect: 400 },
-  { params, body: { config: [] }, expect: 422 },
-  { params: { ...params, service: 'ftp' }, body: config, expect: 404 },
-  { params: pending, body: config, expect: 409 },
+  { params: missing, body: { name: 'http' }, expect: 404 },
+];
+const removedService =
+  (last: number) =>
+  ({ params, missing }: Named): readonly Call[] => [
+    { params: { ...params, service: 'ftp' }, expect: 409 },
+    { params: { ...params, service: 'F T P' }, expect: 422 },
+    { params: missing, expect: 404 },
+    { params, expect: last },
+  ];
+const configuredService =
+  (done: number) =>
+  ({ params, missing }: Named): readonly Call[] => [
+    { params, body: { config: { user: 'admin' } }, expect: done },
+    { params, body: {}, expect: done },
+    { params: { ...params, service: 'http' }, body: { config: { fake_app: 'none such' } }, expect: 400 },
+    { params, body: { config: [] }, expect: 422 },
+    { params: { ...params, service: 'ftp' }, body: {}, expect: 409 },
+    { params: missing, body: {}, expect: 404 },
+  ];
+
+const rule = { ports: [22, 80], delay_ms: 1000 };
+const TARPIT = {
+  read: ({ params, missing }: Named): readonly Call[] => [
+    { params, expect: 404 },
+    { params: missing, expect: 404 },
+    { params: malformed(params), expect: 422 },
+  ],
+  set: ({ params, missing }: Named): readonly Call[] => [
+    { params, body: rule, expect: 201 },
+    { params, body: rule, expect: 409 },
+    { params, body: { ...rule, ports: [] }, expect: 422 },
+    { params, body: { ports: [22] }, expect: 400 },
+    { params: missing, body: rule, expect: 404 },
+  ],
+  remove: ({ params, missing }: Named): readonly Call[] => [
+    { params, expect: 200 },
+    { params: missing, expect: 404 },
+    { params: malformed(params), expect: 422 },
+  ],
+};
+const malformed = (params: Params): Params => ({ ...params, decky: 'NO', name: 'NO' });
+
+/** Calls of what DECNET's dashboard asks for outside of the plane: as the table says, and where a path has a form, one without. */
+const FORMED: Readonly<Record<string, { readonly good: Params; readonly bad: Params }>> = {
+  '/transcripts/:decky/:sid': { good: {}, bad: { sid: 'a.b' } },
+  '/artifacts/:decky/:stored': { good: { stored: '2026-11-21T12:00:00Z_0123456789ab_x.bin' }, bad: { stored: 'x' } },
+};
+const OUTSIDE_CALLS: Readonly<Record<string, Calls>> = Object.fromEntries([
+  ...OUTSIDE_READS.map(({ path, shape, numbers = {} }): [string, Calls] => {
+    const { good: params = {}, bad } = FORMED[path] ?? {};
+    const checked = [...(shape.is === 'page' ? ['limit', 'offset'] : []), ...Object.keys(numbers)];
+    return [
+      outsideId('GET', path),
+      () => [
+        { params, expect: shape.is === 'missing' ? 404 : 200 },
+        ...(bad === undefined ? [] : [{ params: bad, expect: 400 }]),
+        ...checked.map((name) => ({ params, query: `${name}=-1`, expect: 422 })),
+      ],
+    ];
+  }),
+  ...OUTSIDE_WRITES.map(({ method, path }): [string, Calls] => [outsideId(method, path), only(501)]),
 ]);
+
+const persona = { name: 'Ada', email: 'ada@example.org', role: 'clerk' };
 const withOnce: Call = { query: 'once=1', expect: 200 };
 const badStream: Call = { query: 'once=perhaps', expect: 422 };
 
@@ -325,24 +403,108 @@ export const CALLS: Readonly<Record<string, Calls>> = {
   ],
   setDeckyMutateInterval: () => [
     { params: { name: 'edge-cache' }, body: { mutate_interval: '30m' }, expect: 200 },
+    { params: { name: 'edge-cache' }, body: { mutate_interval: 30 }, expect: 200 },
     { params: { name: 'edge-cache' }, body: { mutate_interval: 'often' }, expect: 422 },
     { params: { name: 'nobody' }, body: { mutate_interval: null }, expect: 404 },
   ],
-  addDeckyService: onService((params, pending) => [
-    { params, body: { name: 'http' }, expect: 201 },
-    { params, body: { name: 'http' }, expect: 409 },
-    { params, body: { name: 'teapot' }, expect: 422 },
-    { params, body: {}, expect: 400 },
-    { params: { ...params, decky: 'nobody' }, body: { name: 'http' }, expect: 404 },
-    { params: pending, body: { name: 'http' }, expect: 409 },
+  readDeploymentMode: only(200),
+  deployFleet: () => {
+    const deploy = (name: string) => ({ ini_content: `[${name}]\nservices = ssh\nip = 192.168.61.7` });
+    const name = newName();
+    return [
+      { body: deploy(name), expect: 202 },
+      { body: deploy(name), expect: 409 },
+      { body: {}, expect: 400 },
+      { body: { ...deploy(newName()), colour: 'red' }, expect: 400 },
+      { body: { ...deploy(newName()), replace_fleet: 'perhaps' }, expect: 422 },
+    ];
+  },
+  removeFleetDecky: async (world) => {
+    const params = { name: await newFleetDecky(world) };
+    return [
+      { params, expect: 204 },
+      { params, expect: 404 },
+      { params: { name: 'NO' }, expect: 422 },
+    ];
+  },
+  addDeckyService: ofTopology(addedService),
+  removeDeckyService: ofTopology(removedService(200)),
+  configureDeckyService: ofTopology(configuredService(200)),
+  applyDeckyServiceConfig: ofTopology(configuredService(201)),
+  addFleetDeckyService: ofFleet(addedService),
+  // One that has none left could not be read any more.
+  removeFleetDeckyService: async (world) => {
+    const name = await newFleetDecky(world);
+    await world.api('POST', `/deckies/${name}/services`, { name: 'http' });
+    const params = { name, service: 'ssh' };
+    return removedService(200)({ params, missing: { ...params, name: 'nobody' } });
+  },
+  configureFleetDeckyService: ofFleet(configuredService(200)),
+  applyFleetDeckyServiceConfig: ofFleet(configuredService(201)),
+
+  readDeckyTarpit: async (world) => {
+    const { topology, deckies } = await pendingTopology(world);
+    await world.api('POST', `/topologies/${topology.id}/deckies/${deckies[0].name}/tarpit`, rule);
+    const params = { id: topology.id, decky: deckies[0].name };
+    return [{ params, expect: 200 }, ...(await ofTopology(TARPIT.read)(world))];
+  },
+  setDeckyTarpit: ofTopology(TARPIT.set),
+  removeDeckyTarpit: ofTopology(TARPIT.remove),
+  readFleetDeckyTarpit: async (world) => {
+    const name = await newFleetDecky(world);
+    await world.api('POST', `/deckies/${name}/tarpit`, rule);
+    return [{ params: { name }, expect: 200 }, ...(await ofFleet(TARPIT.read)(world))];
+  },
+  setFleetDeckyTarpit: ofFleet(TARPIT.set),
+  removeFleetDeckyTarpit: ofFleet(TARPIT.remove),
+
+  readPersonas: onPending(async (id, _, { api }) => {
+    await api('PUT', `/topologies/${id}/personas`, { personas: [persona] });
+    return [{ params: { id }, expect: 200 }, nothing];
+  }),
+  writePersonas: onPending(async (id) => [
+    { params: { id }, body: { personas: [persona, {}] }, expect: 200 },
+    { params: { id }, body: { personas: [{}] }, expect: 400 },
+    { params: { id }, body: {}, expect: 400 },
+    { body: { personas: [] }, expect: 404 },
   ]),
-  removeDeckyService: onService((params, pending) => [
-    { params, expect: 200 },
-    { params, expect: 404 },
-    { params: pending, expect: 409 },
-  ]),
-  configureDeckyService: configured,
-  applyDeckyServiceConfig: configured,
+  reapOrphans: only(200),
+
+  setDeploymentLimit: () => [
+    { body: { deployment_limit: 400 }, expect: 200 },
+    { body: { deployment_limit: 501 }, expect: 422 },
+    { body: {}, expect: 400 },
+  ],
+  setMutationInterval: () => [
+    { body: { global_mutation_interval: '30m' }, expect: 200 },
+    { body: { global_mutation_interval: 'often' }, expect: 422 },
+    { body: {}, expect: 400 },
+  ],
+  purgeData: only(501),
+
+  listWorkers: only(200),
+  startAllWorkers: only(200),
+  stopWorker: () => [{ params: { name: 'prober' }, expect: 202 }, nothing],
+  startWorker: () => [
+    { params: { name: 'prober' }, expect: 202 },
+    { params: { name: 'ttp' }, expect: 502 },
+    { params: { name: 'mutator' }, expect: 503 },
+    nothing,
+  ],
+
+  readStats: only(200),
+  listLogs: () => [
+    { expect: 200 },
+    { query: 'search=service:ssh&start_time=2020-01-01 00:00:00&limit=1', expect: 200 },
+    { query: 'end_time=yesterday', expect: 422 },
+    badPage,
+  ],
+  readLogHistogram: () => [
+    { query: 'interval_minutes=60', expect: 200 },
+    { query: 'interval_minutes=0', expect: 422 },
+  ],
+
+  ...OUTSIDE_CALLS,
 
   listIdentities: () => [{ expect: 200 }, badPage],
   readIdentity: async ({ api }) => {
@@ -387,6 +549,18 @@ export const CALLS: Readonly<Record<string, Calls>> = {
     nothing,
   ]),
   streamIdentity: () => [withOnce, badStream],
+  streamCampaign: () => [withOnce, badStream],
+  streamOrchestrator: () => [withOnce, badStream],
+  streamAttacker: () => [
+    { params: { id: ATTACKER }, ...withOnce },
+    { params: { id: ATTACKER }, ...badStream },
+    { ...withOnce, expect: 404 },
+  ],
+  streamLogs: () => [
+    { query: 'once=1&search=service:ssh&lastEventId=1', expect: 200 },
+    { query: 'start_time=yesterday', expect: 422 },
+    badStream,
+  ],
   streamEvents: () => [
     { query: 'once=1&topics=attacker.>', expect: 200 },
     { query: 'topics=a..b', expect: 422 },

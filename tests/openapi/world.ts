@@ -4,7 +4,8 @@ import type { Engine } from '../../src/db/database.ts';
 import { seedDemo } from '../../src/demo/seed.ts';
 import { seedFleet } from '../../src/demo/seed-fleet.ts';
 import type { App } from '../../src/main.ts';
-import { ADMIN, call, createPlane, type Plane } from '../support/app.ts';
+import { ADMIN, call, createPlane, type Plane, testEnv } from '../support/app.ts';
+import { until } from '../support/until.ts';
 
 /** A node with something of everything in it, and who calls it. */
 export interface World {
@@ -19,12 +20,51 @@ export interface World {
 // biome-ignore lint/suspicious/noExplicitAny: answers are validated elsewhere; here their ids are taken
 export type Answer = any;
 
+/** A supervisor that can start one of two workers; developers are told that purging is not done, others that they may not. */
+const SETTINGS = {
+  DECNET_DEVELOPER: 'true',
+  DECNET_SUPERVISOR_COMMAND: 'test {worker} = prober',
+  DECNET_SUPERVISOR_WORKERS: 'prober,ttp',
+};
+
+/** An attacker that events tell of. */
+export const ATTACKER = 'a-1';
+const ADDRESS = '192.0.2.1';
+
+/** Something of everything that read models are made of. */
+const STORY: readonly (readonly [topic: string, payload: object])[] = [
+  ['system.log', { decky: 'web-front', service: 'ssh', attacker_ip: ADDRESS, event_type: 'login', raw_line: 'a line' }],
+  ['system.log', { decky: 'web-front', service: 'ssh', attacker_ip: ADDRESS, fields: { username: 'root' }, msg: 'x' }],
+  [
+    'attacker.observation.motor',
+    { attacker_uuid: ATTACKER, attacker_ip: ADDRESS, value: { fast: 1 }, confidence: 0.5 },
+  ],
+  ['campaign.formed', { campaign_uuid: 'c-1', identity_uuids: ['i-1'] }],
+  ['orchestrator.traffic.web-front', { action: 'exec:id', success: true }],
+  ['orchestrator.file.web-front', { action: 'write', success: false, src_decky_uuid: 'd-1' }],
+  ['system.sniffer.health', { ts: 1_795_231_317, realism: { on: true } }],
+];
+
+async function tellStory(node: App, token: string): Promise<void> {
+  const events = STORY.map(([topic, payload]) => ({ topic, payload }));
+  const told = await call(node.url, token, 'POST', '/events', events);
+  if (told.status !== 202) throw new Error(`publishing: ${told.status} ${await told.text()}`);
+  await until('the projections to catch up', async () => {
+    const { checks }: Answer = await (await fetch(`${node.url}/readyz`)).json();
+    return Object.values(checks.projections).every(
+      (lag) => Object(lag).events === undefined || Object(lag).events === 0,
+    );
+  });
+}
+
 export async function createWorld(engine: Engine): Promise<World> {
   const plane = await createPlane(engine);
-  const node = await plane.node();
+  const { ROLES } = testEnv('', '');
+  const node = await plane.node({}, { ROLES: `${ROLES},projector`, ...SETTINGS });
   await seedDemo(plane.database.db, Date.now());
   await plane.database.db.transaction().execute((trx) => seedFleet(trx, Date.now()));
   const admin = await plane.token(node.url, 'admin');
+  await tellStory(node, admin);
   return {
     plane,
     node,
@@ -106,3 +146,19 @@ export async function setAsideEvent({ plane }: World): Promise<string> {
 }
 
 export const PASSWORD = ADMIN.password;
+
+/** A decky of the fleet that runs ssh alone, and its name. */
+export async function newFleetDecky({ plane }: World): Promise<string> {
+  const name = newName();
+  const { db } = plane.database;
+  const row = await db
+    .selectFrom('fleet_deckies')
+    .selectAll()
+    .where('name', '=', 'edge-cache')
+    .executeTakeFirstOrThrow();
+  await db
+    .insertInto('fleet_deckies')
+    .values({ ...row, name, ip: `10.250.${Math.floor(names / 250)}.${names % 250}`, services: '["ssh"]' })
+    .execute();
+  return name;
+}
