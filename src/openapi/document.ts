@@ -69,7 +69,7 @@ export interface Route {
     readonly body?: BodySchema;
     /** A schema that Elysia would hold answers to; no route has one. */
     readonly response?: unknown;
-    readonly detail?: { readonly parameters?: readonly GeneratedParameter[] };
+    readonly detail?: { readonly operationId?: string; readonly parameters?: readonly GeneratedParameter[] };
   };
 }
 

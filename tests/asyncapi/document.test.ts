@@ -8,6 +8,7 @@ import type { App } from '../../src/main.ts';
 import { WS_CODES } from '../../src/ws/ws-codes.ts';
 import { Clients, newTopology, publish, publishState } from '../integration/support.ts';
 import { refsOf, validatorOf } from '../openapi/support.ts';
+import { ATTACKER, PROJECTING, tellStory } from '../openapi/world.ts';
 import { createPlane, type Plane } from '../support/app.ts';
 import type { SseClient } from '../support/sse-client.ts';
 import { until } from '../support/until.ts';
@@ -28,8 +29,9 @@ const clients = new Clients();
 
 beforeAll(async () => {
   plane = await createPlane();
-  node = await plane.node();
+  node = await plane.node({}, PROJECTING);
   token = await plane.token(node.url);
+  await tellStory(node, token);
   document = JSON.parse(await (await fetch(`${node.url}/asyncapi`)).text());
   validator = validatorOf(document);
 });
@@ -56,7 +58,8 @@ describe('the document', () => {
   });
 
   test('has every stream that is served, every family of topics, and the codes of the socket', () => {
-    const streams = node.routes.filter(({ path }) => path.startsWith('/api/v1/') && path.endsWith('/events'));
+    const streams = node.routes.filter(({ hooks }) => hooks?.detail?.operationId?.startsWith('stream'));
+    expect(streams.length).toBeGreaterThan(6);
     const addresses = Object.values(document.channels).map(({ address }) => address);
     for (const { path } of streams) {
       expect(addresses).toContain(path.slice('/api/v1'.length).replace(/:(\w+)/g, '{$1}'));
@@ -77,7 +80,11 @@ describe('the document', () => {
   test('says what a snapshot holds, of every stream that has one', () => {
     const unknown = Object.entries(document.channels).filter(([name, { messages }]) => {
       const { snapshot } = messages;
-      return name.startsWith('stream-') && snapshot !== undefined && !('properties' in Object(snapshot).payload);
+      return (
+        name.startsWith('stream-') &&
+        snapshot !== undefined &&
+        !['properties', 'anyOf'].some((key) => key in Object(snapshot).payload)
+      );
     });
     expect(unknown).toEqual([]);
   });
@@ -137,6 +144,45 @@ describe('server-sent events', () => {
     expect(checked('stream-events', events)).toEqual(['ready', 'position', 'event']);
   });
 
+  const LINE = { decky: 'web-front', service: 'ssh', attacker_ip: '192.0.2.1' };
+  test.each([
+    ['campaign', '/campaigns/events', 'campaign.formed', { campaign_uuid: 'c-2', identity_uuids: [] }],
+    ['orchestrator', '/orchestrator/events/stream', 'orchestrator.traffic.web-front', { action: 'exec:ls' }],
+    ['attacker', `/attackers/${ATTACKER}/events`, 'attacker.observation.pace', { attacker_uuid: ATTACKER, value: 2 }],
+  ])('of read models are as they are described: %s', async (name, path, topic, payload) => {
+    const client = await clients.open(node, path, { token });
+    await client.untilEvent('snapshot');
+    await publish(node, token, topic, payload);
+    await until('the event', () => client.frames.find(({ data }) => JSON.parse(data).topic === topic));
+    const checkedNames = checked(`stream-${name}`, client).filter((kind) => kind !== 'position');
+    expect(checkedNames).toEqual(['snapshot', 'event']);
+    // Not empty: the rows are as they are described.
+    const rows = Object.values(JSON.parse(client.frames[0]?.data ?? '')).flat();
+    expect(rows.filter((row) => typeof row === 'object')).not.toEqual([]);
+  });
+
+  test('of lines are as they are described, all of one name', async () => {
+    const client = await clients.open(node, '/stream?search=service:ssh', { token });
+    await client.untilEvent('message');
+    await publish(node, token, 'system.log', LINE);
+    const linesOf = ({ frames }: SseClient) =>
+      frames.map(({ data }) => JSON.parse(data)).flatMap(({ type, data }) => (type === 'logs' ? data : []));
+    await until('the line', () => linesOf(client).length > 0);
+    const old = await clients.open(node, '/stream?lastEventId=1', { token });
+    // Some in the snapshot, the rest as they come.
+    await until('all lines', () => linesOf(old).length === 3);
+    expect(linesOf(old)).toEqual([
+      expect.objectContaining(LINE),
+      expect.objectContaining(LINE),
+      expect.objectContaining(LINE),
+    ]);
+    const reset = await clients.open(node, '/stream', { token, lastId: 'zzzzzzzz.7.0a1b2c3d' });
+    await reset.untilEvent('message');
+    expect(new Set(checked('stream-logs', client))).toEqual(new Set(['event']));
+    expect(new Set(checked('stream-logs', old))).toEqual(new Set(['event']));
+    expect(checked('stream-logs', reset)).toEqual(['reset', 'event']);
+  });
+
   test('of a client whose slot is taken are as they are described', async () => {
     const strict = await plane.node({}, { DECNET_SSE_MAX_PER_USER: '1' });
     const viewer = await plane.token(strict.url, 'viewer');
@@ -193,6 +239,15 @@ describe('the WebSocket', () => {
     await ask({ op: 'unsubscribe', sid: 'b' });
     await ask({ op: 'subscribe', sid: 'c', stream: `${path}?once=1`, cursor: 'zzzzzzzz.7.0a1b2c3d' });
     await client.untilEvent('c', 'end');
+    for (const path of [
+      '/campaigns/events',
+      '/orchestrator/events/stream',
+      `/attackers/${ATTACKER}/events`,
+      '/stream',
+    ]) {
+      await ask({ op: 'subscribe', sid: path, stream: `${path}?once=1` });
+      await client.untilEvent(path, 'end');
+    }
     await ask({ op: 'subscribe', sid: 'd', stream: '/events?topics=canary.>', cursor: null });
     await publish(leaving, admin, 'attacker.seen');
     await client.untilEvent('d', 'position');

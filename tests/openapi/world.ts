@@ -27,6 +27,9 @@ const SETTINGS = {
   DECNET_SUPERVISOR_WORKERS: 'prober,ttp',
 };
 
+/** Roles of a node that also makes read models. */
+export const PROJECTING = { ROLES: `${testEnv('', '').ROLES},projector` };
+
 /** An attacker that events tell of. */
 export const ATTACKER = 'a-1';
 const ADDRESS = '192.0.2.1';
@@ -45,7 +48,8 @@ const STORY: readonly (readonly [topic: string, payload: object])[] = [
   ['system.sniffer.health', { ts: 1_795_231_317, realism: { on: true } }],
 ];
 
-async function tellStory(node: App, token: string): Promise<void> {
+/** Publishes it, and waits until read models hold it: the node projects. */
+export async function tellStory(node: App, token: string): Promise<void> {
   const events = STORY.map(([topic, payload]) => ({ topic, payload }));
   const told = await call(node.url, token, 'POST', '/events', events);
   if (told.status !== 202) throw new Error(`publishing: ${told.status} ${await told.text()}`);
@@ -59,8 +63,7 @@ async function tellStory(node: App, token: string): Promise<void> {
 
 export async function createWorld(engine: Engine): Promise<World> {
   const plane = await createPlane(engine);
-  const { ROLES } = testEnv('', '');
-  const node = await plane.node({}, { ROLES: `${ROLES},projector`, ...SETTINGS });
+  const node = await plane.node({}, { ...PROJECTING, ...SETTINGS });
   await seedDemo(plane.database.db, Date.now());
   await plane.database.db.transaction().execute((trx) => seedFleet(trx, Date.now()));
   const admin = await plane.token(node.url, 'admin');
