@@ -180,7 +180,7 @@ describe('server-sent events', () => {
     await reset.untilEvent('message');
     expect(new Set(checked('stream-logs', client))).toEqual(new Set(['event']));
     expect(new Set(checked('stream-logs', old))).toEqual(new Set(['event']));
-    expect(checked('stream-logs', reset)).toEqual(['reset', 'event']);
+    expect(checked('stream-logs', reset).slice(0, 2)).toEqual(['reset', 'event']);
   });
 
   test('of a client whose slot is taken are as they are described', async () => {
