@@ -27,6 +27,13 @@ const GUARDED = [
   ['GET', `/topologies/${ID}/status-events`, 'viewer'],
   ['GET', `/topologies/${ID}/mutations`, 'viewer'],
   ['POST', `/topologies/${ID}/mutations`, 'admin'],
+  ['GET', '/stats', 'viewer'],
+  ['GET', '/logs', 'viewer'],
+  ['GET', '/logs/histogram', 'viewer'],
+  ['GET', '/stream', 'viewer'],
+  ['GET', '/campaigns/events', 'viewer'],
+  ['GET', '/orchestrator/events/stream', 'viewer'],
+  ['GET', `/attackers/${ID}/events`, 'viewer'],
   ['GET', '/identities', 'viewer'],
   ['GET', `/identities/${ID}`, 'viewer'],
   ['GET', `/identities/${ID}/observations`, 'viewer'],
@@ -51,6 +58,11 @@ const GUARDED = [
   ['GET', '/topologies/services', 'viewer'],
   ['GET', '/topologies/archetypes', 'viewer'],
   ['GET', '/topologies/next-subnet', 'viewer'],
+  ['GET', '/topologies/services/ssh/schema', 'viewer'],
+  ['GET', `/topologies/${ID}/lans/${ID}/next-ip`, 'viewer'],
+  ['GET', '/outbox/set-aside', 'admin'],
+  ['POST', `/outbox/set-aside/${ID}/retry`, 'admin'],
+  ['DELETE', `/outbox/set-aside/${ID}`, 'admin'],
   ['GET', '/deckies', 'viewer'],
   ['GET', '/deckies/lifecycle', 'viewer'],
   ['POST', '/deckies/d1/mutate', 'admin'],
@@ -86,6 +98,9 @@ const GUARDED = [
   ['GET', '/identities/events', 'viewer'],
 ] as const;
 
+/** Signing in, and the handshake of a socket: who it is may be said in its first message. */
+const PUBLIC = ['GET /api/v1/ws', 'POST /api/v1/auth/login'];
+
 describe('as the whole is put together', () => {
   let plane: Plane;
   let node: App;
@@ -97,6 +112,16 @@ describe('as the whole is put together', () => {
     viewer = await plane.token(node.url, 'viewer');
   });
   afterAll(() => plane.stop());
+
+  test('every route is listed here, with the role that it asks for', () => {
+    const listed = (method: string, path: string) => {
+      const form = new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`);
+      return GUARDED.some((guarded) => guarded[0] === method && form.test(`/api/v1${guarded[1]}`));
+    };
+    const served = node.routes.filter(({ method, path }) => path.startsWith('/api/v1/') && method !== 'WS');
+    const missing = served.filter(({ method, path }) => !listed(method, path.replace(/\/$/, '/?')));
+    expect([...new Set(missing.map(({ method, path }) => `${method} ${path}`))].sort()).toEqual(PUBLIC);
+  });
 
   test.each(GUARDED)('%s %s asks who it is', async (method, path) => {
     const answer = await call(node.url, 'no.such.token', method, path, method === 'GET' ? undefined : {});
