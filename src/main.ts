@@ -1,10 +1,12 @@
 import { Elysia } from 'elysia';
+import { startAttackers } from './attackers/start.ts';
 import { startAuth } from './auth/start.ts';
 import type { EventLog } from './bus/event-log.ts';
 import { startBus } from './bus/start.ts';
 import { listeners } from './bus/subscription.ts';
 import { Tail, type TailChecks, tailChecks } from './bus/tail.ts';
 import { startDecnetBus } from './bus-socket/start.ts';
+import { startCampaigns } from './campaigns/start.ts';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { type Db, engineOf, openDatabase } from './db/database.ts';
 import { migrate } from './db/migrate.ts';
@@ -16,6 +18,7 @@ import { databaseCheck, tailCheck } from './health/checks.ts';
 import { startHttpServer } from './http-server.ts';
 import { startIdentity } from './identity/start.ts';
 import { startIngress } from './ingress/start.ts';
+import { startOrchestrator } from './orchestrator/start.ts';
 import { startOutbox } from './outbox/start.ts';
 import { startProjection } from './projection/start.ts';
 import { startReconciler } from './reconciler/start.ts';
@@ -104,6 +107,9 @@ async function furnish(house: House, options: StartOptions) {
     startDecky(house),
     startIdentity(house),
     startProjection(house),
+    startAttackers(house),
+    startCampaigns(house),
+    startOrchestrator(house),
     startIngress(house),
     startOutbox(house),
     startReconciler(house),

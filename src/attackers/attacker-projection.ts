@@ -7,9 +7,13 @@ import { isoOf, jsonText, objectsOf, textOf, textsOf, timeOf } from '../projecti
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
 import { AttackerDraft, type TriedCommand } from './attacker-draft.ts';
 import { bindToIdentity, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
+import { addTargets, saveContacts } from './attacker-parts.ts';
 import { attributionOf, observationOf, saveAttribution, saveObservation } from './observations.ts';
 
 const SESSION_ENDED = topics.attacker('session.ended');
+const MAIL_RECEIVED = 'email.received';
+/** Of one mail. */
+const MOST_DOMAINS = 100;
 const OBSERVATION = 'attacker.observation.';
 /** Of one session. */
 const MOST_COMMANDS = 1000;
@@ -26,6 +30,7 @@ export const attackerProjection: Projection = {
     'attribution.>',
     topics.system('log'),
     topics.credential('captured'),
+    MAIL_RECEIVED,
     topics.identity('formed'),
     topics.identity('observation.linked'),
   ],
@@ -43,6 +48,8 @@ export const attackerProjection: Projection = {
     await trx.deleteFrom('attackers').execute();
     await trx.deleteFrom('attacker_uuids').execute();
     await trx.deleteFrom('attacker_commands').execute();
+    await trx.deleteFrom('attacker_services').execute();
+    await trx.deleteFrom('attacker_smtp_targets').execute();
     await trx.deleteFrom('observations').execute();
     await trx.deleteFrom('attributions').execute();
     await trx.deleteFrom('attacker_intel').execute();
@@ -90,6 +97,12 @@ class Batch {
   async save(): Promise<void> {
     const rows = [...this.#drafts.values()].map((draft) => draft.finished());
     for (let first = 0; first < rows.length; first += CHUNK) await save(this.#trx, rows.slice(first, first + CHUNK));
+    const met = [...this.#drafts.values()].flatMap((draft) =>
+      draft.contacts().map((contact) => ({ ...contact, ip: draft.row.ip })),
+    );
+    for (let first = 0; first < met.length; first += CHUNK * 4) {
+      await saveContacts(this.#trx, met.slice(first, first + CHUNK * 4));
+    }
     for (let first = 0; first < this.#commands.length; first += CHUNK * 2) {
       await this.#trx
         .insertInto('attacker_commands')
@@ -105,7 +118,7 @@ class Batch {
     switch (topic) {
       case 'system.log':
         draft.seen(timeOf(payload, 'timestamp') ?? at);
-        return draft.touched(decky, service);
+        return draft.touched(decky, service, textOf(payload, 'event_type', 255) ?? type);
       case 'attacker.observed':
         draft.seen(timeOf(payload, 'first_seen') ?? at);
         return;
@@ -119,7 +132,10 @@ class Batch {
         return draft.rotated(payload, timeOf(payload, 'ts') ?? at);
       case 'credential.captured':
         draft.seen(at);
-        return draft.credential();
+        return draft.credential(service);
+      case MAIL_RECEIVED:
+        draft.seen(at);
+        return addTargets(this.#trx, draft.row.ip, textsOf(payload, 'rcpt_domains', MOST_DOMAINS), at);
       case SESSION_ENDED:
         return this.#ended(draft, payload, timeOf(payload, 'ended_at') ?? at);
       case 'attacker.intel.enriched':

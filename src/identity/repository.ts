@@ -1,3 +1,4 @@
+import { attackerRows } from '../attackers/attacker-rows.ts';
 import type { Db, Trx } from '../db/database.ts';
 import type { AttackerRow, IdentityRow } from '../db/schema.ts';
 
@@ -76,14 +77,15 @@ export async function listObservations(
   identityUuid: string,
   { limit, offset }: Page,
 ): Promise<Paged<AttackerRow>> {
-  const rows = await db
+  const found = await db
     .selectFrom('attackers')
-    .selectAll()
+    .select('uuid')
     .where('identity_id', '=', identityUuid)
     .orderBy('last_seen', 'desc')
     .orderBy('uuid')
     .limit(limit)
     .offset(offset)
     .execute();
-  return { total: await countObservations(db, identityUuid), rows };
+  const uuids = found.map(({ uuid }) => uuid);
+  return { total: await countObservations(db, identityUuid), rows: await attackerRows(db, uuids) };
 }

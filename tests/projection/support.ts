@@ -25,6 +25,8 @@ const OWNED = {
   attackers: 'ip',
   attacker_uuids: 'uuid',
   attacker_commands: 'seq',
+  attacker_services: 'ip',
+  attacker_smtp_targets: 'ip',
   observations: 'primitive',
   attributions: 'primitive',
   attacker_intel: 'attacker_uuid',

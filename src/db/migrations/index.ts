@@ -15,6 +15,7 @@ import { projections } from './012-projections.ts';
 import { logs } from './013-logs.ts';
 import { attackerModels } from './014-attackers.ts';
 import { orchestrator } from './015-orchestrator.ts';
+import { pages } from './021-pages.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -34,5 +35,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '013-logs': logs(engine),
     '014-attackers': attackerModels(engine),
     '015-orchestrator': orchestrator,
+    '021-pages': pages(engine),
   };
 }
