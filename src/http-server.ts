@@ -36,6 +36,7 @@ export function startHttpServer({ config, logger, running, routes }: HttpServerP
   app.listen({ hostname: config.http.host, port: config.http.port });
   return {
     url: `http://${config.http.host}:${app.server?.port}`,
+    routes: app.routes,
     /** Refuses new connections, ends the streams, and lets requests under way finish. */
     async stop(): Promise<void> {
       // Bun's own server: Elysia's stop() cannot be asked a second time, to insist.

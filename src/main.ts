@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia';
+import { asyncapiRoutes } from './asyncapi/routes.ts';
 import { startAttackers } from './attackers/start.ts';
 import { startAuth } from './auth/start.ts';
 import type { EventLog } from './bus/event-log.ts';
@@ -18,6 +19,8 @@ import { databaseCheck, tailCheck } from './health/checks.ts';
 import { startHttpServer } from './http-server.ts';
 import { startIdentity } from './identity/start.ts';
 import { startIngress } from './ingress/start.ts';
+import type { Route } from './openapi/document.ts';
+import { openapiRoutes } from './openapi/routes.ts';
 import { startOrchestrator } from './orchestrator/start.ts';
 import { startOutbox } from './outbox/start.ts';
 import { startProjection } from './projection/start.ts';
@@ -52,6 +55,8 @@ export interface StartOptions {
 export interface App {
   readonly url: string;
   readonly db: Db;
+  /** What is served. */
+  readonly routes: readonly Route[];
   /** Drains the streams, then stops everything that was started; safe to call twice. */
   stop(): Promise<void>;
 }
@@ -71,8 +76,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const stop = () => stops.stopAll();
   try {
     const house = await open(config, options, logger, stops);
-    const url = await run(house, options, await furnish(house, options));
-    return { url, db: house.db, stop };
+    const served = await run(house, options, await furnish(house, options));
+    return { ...served, db: house.db, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -124,13 +129,13 @@ async function furnish(house: House, options: StartOptions) {
   const api = new Elysia({ prefix: '/api/v1' }).use(routesOf([...domains, ...doors]));
   return {
     api,
-    routes: roles.has('api') ? [await pageRoutes(), api] : [],
+    routes: roles.has('api') ? [await pageRoutes(), openapiRoutes(), asyncapiRoutes(declarations), api] : [],
     running: runningOf([...domains, ...doors, reporting], roles),
   };
 }
 
-/** Starts what was made, the tail first and the server last. @returns the server's URL */
-async function run(house: House, options: StartOptions, { routes, running }: Furnished): Promise<string> {
+/** Starts what was made, the tail first and the server last. */
+async function run(house: House, options: StartOptions, { routes, running }: Furnished) {
   const { config, logger, stops, db, redis, eventLog } = house;
   const tail = new Tail(
     redis.openTail,
@@ -165,7 +170,7 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     database: engineOf(config.db.url),
     redis: config.bus.redisUrl ? 'external' : 'embedded',
   });
-  return server.url;
+  return { url: server.url, routes: server.routes };
 }
 
 /** `bun run start`: production, everything from the environment. */

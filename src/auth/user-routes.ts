@@ -3,6 +3,7 @@ import { AppError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
 import { assertPasswordBytes, newPassword } from './passwords.ts';
+import { authOperations } from './schemas.ts';
 import type { Users } from './users.ts';
 
 /** What DECNET's settings page shows beside the users; this project deploys nothing and only tells them. */
@@ -21,6 +22,7 @@ export interface UserRoutesParts {
 }
 
 const role = t.Union([t.Literal('viewer'), t.Literal('admin')]);
+const newUser = t.Object({ username: t.String({ minLength: 1, maxLength: 64 }), password: newPassword, role });
 
 /** Contract §4.3, `/config` and `/config/users…`. The caller mounts it under `/api/v1`. */
 export function userRoutes(parts: UserRoutesParts) {
@@ -28,10 +30,14 @@ export function userRoutes(parts: UserRoutesParts) {
 }
 
 function configRoute({ authenticator, users, settings }: UserRoutesParts) {
-  return new Elysia().use(guard(authenticator, 'viewer')).get('/', async ({ principal }) => {
-    const config = { role: principal.role, ...settings };
-    return principal.role === 'admin' ? { ...config, users: await users.list() } : config;
-  });
+  return new Elysia().use(guard(authenticator, 'viewer')).get(
+    '/',
+    async ({ principal }) => {
+      const config = { role: principal.role, ...settings };
+      return principal.role === 'admin' ? { ...config, users: await users.list() } : config;
+    },
+    authOperations.config,
+  );
 }
 
 function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
@@ -45,14 +51,18 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
         log.info('user created', { user_uuid: user.uuid, role: user.role, by: principal.userUuid });
         return user;
       },
-      { body: t.Object({ username: t.String({ minLength: 1, maxLength: 64 }), password: newPassword, role }) },
+      { body: newUser, ...authOperations.createUser },
     )
-    .delete('/:uuid', async ({ params, principal }) => {
-      if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot delete your own user');
-      await users.delete(params.uuid);
-      log.info('user deleted', { user_uuid: params.uuid, by: principal.userUuid });
-      return { message: 'User deleted' };
-    })
+    .delete(
+      '/:uuid',
+      async ({ params, principal }) => {
+        if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot delete your own user');
+        await users.delete(params.uuid);
+        log.info('user deleted', { user_uuid: params.uuid, by: principal.userUuid });
+        return { message: 'User deleted' };
+      },
+      authOperations.deleteUser,
+    )
     .put(
       '/:uuid/role',
       async ({ params, body, principal }) => {
@@ -60,7 +70,7 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
         log.info('user role changed', { user_uuid: params.uuid, role: body.role, by: principal.userUuid });
         return { message: 'User role updated' };
       },
-      { body: t.Object({ role }) },
+      { body: t.Object({ role }), ...authOperations.setRole },
     )
     .put(
       '/:uuid/reset-password',
@@ -70,6 +80,6 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
         log.info('user password reset', { user_uuid: params.uuid, by: principal.userUuid });
         return { message: 'Password reset' };
       },
-      { body: t.Object({ new_password: newPassword }) },
+      { body: t.Object({ new_password: newPassword }), ...authOperations.resetPassword },
     );
 }

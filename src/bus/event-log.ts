@@ -10,11 +10,16 @@ import positionSource from './position.lua' with { type: 'text' };
 import publishSource from './publish.lua' with { type: 'text' };
 import { PublishQueue } from './publish-queue.ts';
 import { asList, script } from './script.ts';
+import sinceSource from './since.lua' with { type: 'text' };
 import witnessSource from './witness.lua' with { type: 'text' };
 
 const publishScript = script(epochSource, publishSource);
 const positionScript = script(epochSource, positionSource);
+const sinceScript = script(epochSource, sinceSource);
 const witnessScript = script(epochSource, witnessSource);
+
+/** What one call that looks for a time looks at, in bytes of events: a millisecond or two of Redis. */
+const SINCE_BYTES = 256 * 1024;
 
 /** An event to publish, with what the outbox knows of it. */
 export interface Publication {
@@ -182,6 +187,27 @@ export class EventLog {
     if (raw === undefined) return undefined;
     const { offset, before } = parseEntry(raw);
     return { offset: offset - 1, proof: before };
+  }
+
+  /**
+   * The place in the log from where on all events were published at a time or later, by the clock of Redis.
+   * @param seconds since the epoch; negative: so long ago; 0: all that is kept
+   * @returns a cursor that is not honoured (`trimmed`) where history may begin later than the time
+   */
+  async placeSince(seconds: number): Promise<Cursor> {
+    let range = ['', ''];
+    for (;;) {
+      const answer = await sinceScript.run(
+        this.#redis,
+        [keys.meta, keys.stream(LOG_CHANNEL)],
+        [newEpoch(), keys.allStreams, seconds, SINCE_BYTES, ...range],
+      );
+      const [epoch, offset, proof, isUnfinished] = asList(answer);
+      if (isUnfinished === undefined) {
+        return { epoch: String(epoch), offset: Number(offset), proof: String(proof), revision: 0 };
+      }
+      range = [String(offset), String(proof)];
+    }
   }
 
   /**

@@ -28,6 +28,8 @@ if ARGV[4] ~= '' and not (ARGV[5] == epoch and holds(meta, log, read_head(meta, 
   return redis.error_reply('REPLACED the log is not the one that is known')
 end
 local life = redis.call('HGET', meta, 'life') or epoch
+local time = redis.call('TIME')
+local now = time[1] .. '.' .. string.format('%06d', time[2])
 -- Redis takes back nothing that a failing script has written: that every stream is one (XLEN fails otherwise) is asked
 -- before an event is numbered.
 redis.call('XLEN', log)
@@ -83,7 +85,7 @@ while arg <= #ARGV do
       at[channel] = places[channel] .. ' ' .. (revision == '' and '0' or revision) .. ' ' .. chain
     end
     local log_offset = append(log, 'log', moved, #data,
-      'id', id, 'topic', topic, 'data', data, 'epoch', epoch, 'at', table.concat(at, ' '))
+      'id', id, 'topic', topic, 'data', data, 'epoch', epoch, 'published', now, 'at', table.concat(at, ' '))
     redis.call('HSET', meta, unpack(moved))
     local result = log_offset .. (channels > 0 and ' ' or '') .. table.concat(places, ' ')
     redis.call('SET', published, life .. ' ' .. (body == '' and '-' or body) .. ' ' .. result, 'PX', memory)

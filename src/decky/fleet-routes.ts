@@ -6,6 +6,7 @@ import { AppError } from '../errors.ts';
 import { BodyFields } from '../http/body-fields.ts';
 import { fleetDeckyOf, lifecycleOf, listFleet, listLifecycle, requestRotation, setMutateInterval } from './fleet.ts';
 import { intervalMs } from './rotation.ts';
+import { fleetOperations } from './schemas.ts';
 
 export interface FleetRouteParts {
   readonly db: Db;
@@ -27,28 +28,40 @@ export function fleetRoutes(parts: FleetRouteParts) {
 function reads({ db, authenticator }: FleetRouteParts) {
   return new Elysia()
     .use(guard(authenticator, 'viewer'))
-    .get('/deckies', async () => (await listFleet(db)).map(fleetDeckyOf))
-    .get('/deckies/lifecycle', async ({ request }) => {
-      const ids = idsIn(new URL(request.url).searchParams.getAll('ids'));
-      return { rows: (await listLifecycle(db, ids)).map(lifecycleOf) };
-    });
+    .get('/deckies', async () => (await listFleet(db)).map(fleetDeckyOf), fleetOperations.list)
+    .get(
+      '/deckies/lifecycle',
+      async ({ request }) => {
+        const ids = idsIn(new URL(request.url).searchParams.getAll('ids'));
+        return { rows: (await listLifecycle(db, ids)).map(lifecycleOf) };
+      },
+      fleetOperations.lifecycle,
+    );
 }
 
 function writes({ db, authenticator, onRequested }: FleetRouteParts) {
   return new Elysia()
     .use(guard(authenticator, 'admin'))
-    .post('/deckies/:name/mutate', async ({ params, principal, set }) => {
-      const id = await requestRotation(db, nameIn(params.name), principal.username, Date.now());
-      onRequested();
-      set.status = 202;
-      return { lifecycle_ids: [id] };
-    })
-    .put('/deckies/:name/mutate-interval', async ({ params, body }) => {
-      const name = nameIn(params.name);
-      await setMutateInterval(db, name, intervalIn(body), Date.now());
-      onRequested();
-      return { message: 'Mutation interval updated' };
-    });
+    .post(
+      '/deckies/:name/mutate',
+      async ({ params, principal, set }) => {
+        const id = await requestRotation(db, nameIn(params.name), principal.username, Date.now());
+        onRequested();
+        set.status = 202;
+        return { lifecycle_ids: [id] };
+      },
+      fleetOperations.mutate,
+    )
+    .put(
+      '/deckies/:name/mutate-interval',
+      async ({ params, body }) => {
+        const name = nameIn(params.name);
+        await setMutateInterval(db, name, intervalIn(body), Date.now());
+        onRequested();
+        return { message: 'Mutation interval updated' };
+      },
+      fleetOperations.setInterval,
+    );
 }
 
 function nameIn(name: string | null): string {

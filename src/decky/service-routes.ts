@@ -5,6 +5,7 @@ import { AppError } from '../errors.ts';
 import { BodyFields } from '../http/body-fields.ts';
 import type { DeckyState } from '../topology/state.ts';
 import { editServices, type LiveServiceParts } from './live-services.ts';
+import { serviceOperations } from './schemas.ts';
 import { addService, configureService, removeService, type ServiceEdit } from './service-edit.ts';
 
 export interface ServiceRouteParts extends LiveServiceParts {
@@ -20,24 +21,38 @@ export function serviceRoutes({ authenticator, ...parts }: ServiceRouteParts) {
     editServices(parts, { topologyId: params.id, name: params.decky }, change);
   return new Elysia({ name: 'service-routes' })
     .use(guard(authenticator, 'admin'))
-    .post(DECKY, async ({ params, body, set }) => {
-      const decky = await edit(params, additionIn(body));
-      set.status = 201;
-      return servicesOnWire(decky);
-    })
-    .delete(`${DECKY}/:service`, async ({ params }) =>
-      servicesOnWire(await edit(params, removeService(params.service))),
+    .post(
+      DECKY,
+      async ({ params, body, set }) => {
+        const decky = await edit(params, additionIn(body));
+        set.status = 201;
+        return servicesOnWire(decky);
+      },
+      serviceOperations.add,
     )
-    .put(`${DECKY}/:service/config`, async ({ params, body }) => {
-      const config = configIn(body);
-      const decky = await edit(params, configureService(params.service, config, false));
-      return configOnWire(decky, params.service, config, false);
-    })
-    .post(`${DECKY}/:service/apply`, async ({ params, body }) => {
-      const config = configIn(body);
-      const decky = await edit(params, configureService(params.service, config, true));
-      return configOnWire(decky, params.service, config, true);
-    });
+    .delete(
+      `${DECKY}/:service`,
+      async ({ params }) => servicesOnWire(await edit(params, removeService(params.service))),
+      serviceOperations.remove,
+    )
+    .put(
+      `${DECKY}/:service/config`,
+      async ({ params, body }) => {
+        const config = configIn(body);
+        const decky = await edit(params, configureService(params.service, config, false));
+        return configOnWire(decky, params.service, config, false);
+      },
+      serviceOperations.configure,
+    )
+    .post(
+      `${DECKY}/:service/apply`,
+      async ({ params, body }) => {
+        const config = configIn(body);
+        const decky = await edit(params, configureService(params.service, config, true));
+        return configOnWire(decky, params.service, config, true);
+      },
+      serviceOperations.apply,
+    );
 }
 
 function additionIn(body: unknown): ServiceEdit {

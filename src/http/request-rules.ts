@@ -1,3 +1,4 @@
+import { cors } from '@elysiajs/cors';
 import { Elysia } from 'elysia';
 import { readJsonBody } from './json-body.ts';
 
@@ -11,37 +12,43 @@ const UNSUPPORTED = 'Unsupported Media Type — Content-Type must be application
  */
 export function requestRules(origins: readonly string[]) {
   const allowed = new Set(origins);
-  return new Elysia({ name: 'request-rules' })
-    .onRequest(({ request, set }) => {
-      const origin = request.headers.get('origin');
-      // These are put on every answer: also on streams, errors and other responses made by hand.
-      set.headers.vary = 'Origin';
-      if (origin !== null && allowed.has(origin)) set.headers['access-control-allow-origin'] = origin;
-      if (isPreflight(request)) return preflight(origin, allowed);
-      if (hasForeignBody(request)) return plain(UNSUPPORTED, 415);
-      return undefined;
-    })
-    .onParse({ as: 'global' }, ({ request, contentType }) => {
-      // The type is written in any case (RFC 9110 §8.3.1). A request without a body is left to Elysia.
-      const isJson = contentType.toLowerCase().startsWith(JSON_TYPE) && request.body !== null;
-      return isJson ? readJsonBody(request) : undefined;
-    });
+  const isAllowed = (request: Request) => allowed.has(request.headers.get('origin') ?? '');
+  return (
+    new Elysia({ name: 'request-rules' })
+      // It puts what is told of origins on every answer: also on streams, errors and other responses made by hand. Preflights are
+      // answered below: the plugin takes every OPTIONS for one, and does not refuse those of strangers.
+      .use(
+        cors({
+          origin: isAllowed,
+          allowedHeaders: ['Authorization', 'Content-Type', 'Last-Event-ID'],
+          exposeHeaders: ['Retry-After'],
+          methods: [],
+          credentials: false,
+          preflight: false,
+        }),
+      )
+      .onRequest(({ request }) => {
+        if (isPreflight(request))
+          return isAllowed(request) ? plain('OK', 200, PREFLIGHT) : plain('Disallowed CORS origin', 400);
+        if (hasForeignBody(request)) return plain(UNSUPPORTED, 415);
+        return undefined;
+      })
+      .onParse({ as: 'global' }, ({ request, contentType }) => {
+        // The type is written in any case (RFC 9110 §8.3.1). A request without a body is left to Elysia.
+        const isJson = contentType.toLowerCase().startsWith(JSON_TYPE) && request.body !== null;
+        return isJson ? readJsonBody(request) : undefined;
+      })
+  );
 }
 
 function isPreflight(request: Request): boolean {
   return request.method === 'OPTIONS' && request.headers.has('access-control-request-method');
 }
 
-function preflight(origin: string | null, allowed: ReadonlySet<string>): Response {
-  if (origin === null || !allowed.has(origin)) return plain('Disallowed CORS origin', 400);
-  return plain('OK', 200, {
-    'access-control-allow-origin': origin,
-    'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
-    'access-control-allow-headers': 'Authorization, Content-Type, Last-Event-ID',
-    'access-control-max-age': '600',
-    vary: 'Origin',
-  });
-}
+const PREFLIGHT = {
+  'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
+  'access-control-max-age': '600',
+};
 
 /** The type is named: what an `onRequest` hook answers goes out as `application/octet-stream` otherwise. */
 function plain(text: string, status: number, headers: Record<string, string> = {}): Response {

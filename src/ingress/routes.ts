@@ -4,6 +4,7 @@ import type { EventLog } from '../bus/event-log.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { OWN_ID, publicationOf, publishAll } from './publications.ts';
+import { ingressOperations } from './schemas.ts';
 
 export interface IngressRouteParts {
   readonly authenticator: HeaderAuthenticator;
@@ -32,6 +33,6 @@ export function ingressRoutes({ authenticator, log, logger }: IngressRouteParts)
       set.status = 202;
       return answer;
     },
-    { body: publication },
+    { body: publication, ...ingressOperations.publish },
   );
 }

@@ -9,11 +9,12 @@ import type { Log } from '../telemetry/log.ts';
 import { type FrameHead, type Framing, jsonFrame, toBytes } from './framing.ts';
 import { type Checkpoint, GroupReader } from './group-reader.ts';
 import type { Hub, Member } from './hub.ts';
+import { encodeHistory } from './large-events.ts';
 import type { Opening, Recovery, Resumption, Standing } from './recovery.ts';
 import type { EncodedSnapshot, SharedSnapshots } from './shared-snapshots.ts';
 import { snapshotWithStart } from './snapshot-start.ts';
 import type { Transport } from './transport.ts';
-import { type ChainState, encodeEntries, type View } from './view.ts';
+import type { ChainState, View } from './view.ts';
 import type { Window } from './window.ts';
 
 /** What a database snapshot is for a stream: the state, and the newest revision of the channel that it contains. */
@@ -417,9 +418,9 @@ export class Connection implements Member {
       next.push(entry);
       at = entry;
     }
-    const encoded = encodeEntries(this, this.#epoch, next, { at: this.#at, sent: this.#sent });
-    this.#moveTo(encoded.state);
-    if (encoded.text !== '') this.#write([toBytes(encoded.text)]);
+    const { chunks, state } = encodeHistory(this, this.#epoch, next, { at: this.#at, sent: this.#sent });
+    this.#moveTo(state);
+    this.#write(chunks);
     if (next.length === 0 || this.#at.offset < (entries.at(-1)?.offset ?? 0)) this.#historyGone();
   }
 

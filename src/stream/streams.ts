@@ -1,6 +1,7 @@
 import type { Principal } from '../auth/principal.ts';
 import { haveSameRights, type RoleGate } from '../auth/rights.ts';
 import { parseCursor } from '../bus/cursor.ts';
+import type { EventLog } from '../bus/event-log.ts';
 import { AppError, describeError } from '../errors.ts';
 import { Connection, type ConnectionParts, type Prepared, type Subscription } from './connection.ts';
 import type { Checkpoint } from './group-reader.ts';
@@ -13,7 +14,10 @@ import type { Transport } from './transport.ts';
 import type { Slot, UserStreams } from './user-streams.ts';
 
 export interface StreamsParts extends SessionChecksParts {
-  readonly connection: ConnectionParts & { readonly groups: CheckpointGroups };
+  readonly connection: ConnectionParts & {
+    readonly groups: CheckpointGroups;
+    readonly log: Pick<EventLog, 'placeSince'>;
+  };
   readonly hub: Pick<Hub, 'sweep'>;
   readonly slots: UserStreams;
   readonly keepaliveMs: number;
@@ -131,6 +135,21 @@ export class Streams {
     } catch (error) {
       await this.#parts.slots.release(slot);
       throw error;
+    }
+  }
+
+  /**
+   * What a stream of the log resumes from that is to begin at a time.
+   * @param seconds see {@link EventLog.placeSince}
+   * @throws {AppError} `unavailable`
+   */
+  async resumptionSince(seconds: number): Promise<Resumption> {
+    try {
+      // Nobody comes back: as one that was evicted it takes no other stream's slot.
+      return { kind: 'from', cursor: { ...(await this.#parts.connection.log.placeSince(seconds)), evicted: true } };
+    } catch (error) {
+      this.#parts.logger.debug('the log was not asked where it stood', { error: describeError(error) });
+      throw new AppError('unavailable', 'The event log cannot be reached; try again shortly');
     }
   }
 

@@ -3,6 +3,7 @@ import type { Db } from '../db/database.ts';
 import { AppError } from '../errors.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { topologyExists } from './repository.ts';
+import { topologySnapshotSchema } from './schemas.ts';
 import { topologySnapshot } from './snapshot.ts';
 
 /** `GET /topologies/:id/events` (contract §3.1). */
@@ -13,6 +14,8 @@ export function topologyStream(db: Db): StreamDeclaration {
     channel: topologyChannel,
     eventName: topologyEventName,
     topics: ['topology.>', 'decky.>'],
+    summary: 'Follow a topology: its mutations, its status, its deckies',
+    snapshotSchema: topologySnapshotSchema,
     async assertExists(id) {
       if (!(await topologyExists(db, id))) throw notFound();
     },

@@ -42,7 +42,7 @@ export const DRILLS = {
         await stage.archive.copy();
         return stage.channels.every((channel) => stage.archive.newest(channel) > (before.get(channel) ?? 0));
       };
-      await until('a longer log', isLonger);
+      await until('a longer log', isLonger, 60_000);
     }),
 
   /** The log comes back without what all have seen, to nodes that never saw it, and goes on past where they stood. */
@@ -97,7 +97,7 @@ export const DRILLS = {
   /** They fall behind what memory holds. */
   'fallen behind': async (stage) => {
     for (const client of stage.clients) client.stall();
-    await publish(stage, 520, 30_000);
+    await publish(stage, 520, 60_000);
     await dispatched(stage);
     stage.crowd.everyoneBack();
     await publish(stage, 10);
