@@ -38,6 +38,7 @@ export interface Database {
   attacker_uuids: AttackerUuidsTable;
   attacker_commands: AttackerCommandsTable;
   attacker_services: AttackerServicesTable;
+  identity_observations: IdentityObservationsTable;
   attacker_smtp_targets: AttackerSmtpTargetsTable;
   observations: ObservationsTable;
   attributions: AttributionsTable;
@@ -476,6 +477,12 @@ export interface AttackerCommandsTable {
   decky: string;
   command: string;
   session_id: string | null;
+}
+
+/** Which identity an attacker, by what producers call him, was last said to belong to. */
+export interface IdentityObservationsTable {
+  observation_uuid: string;
+  identity_uuid: string;
 }
 
 /** Which services an attacker has touched: what an attacker's row holds as a list, to look for. */

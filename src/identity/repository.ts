@@ -15,7 +15,9 @@ export interface Paged<Row> {
 }
 
 // Merges form chains; more hops than these, or a circle, is damage that a read must survive (contract §6.1).
-const MAX_MERGE_HOPS = 8;
+export const MAX_MERGE_HOPS = 8;
+/** Identities whose attackers are shown as those of the one that they went into. */
+const MAX_FAMILY = 1000;
 
 /** The identities that have not been merged into another, newest update first. */
 export async function listIdentities(db: Db | Trx, page: Page): Promise<Paged<IdentityRow>> {
@@ -66,9 +68,26 @@ export async function countObservations(db: Db | Trx, identityUuid: string): Pro
   const { total } = await db
     .selectFrom('attackers')
     .select((eb) => eb.fn.countAll<number>().as('total'))
-    .where('identity_id', '=', identityUuid)
+    .where('identity_id', 'in', await familyOf(db, identityUuid))
     .executeTakeFirstOrThrow();
   return total;
+}
+
+/** An identity with those that were merged into it: their attackers are its own, for as long as it lasts. */
+async function familyOf(db: Db | Trx, identityUuid: string): Promise<string[]> {
+  const family = new Set([identityUuid]);
+  let newest = [identityUuid];
+  for (let hop = 0; hop < MAX_MERGE_HOPS && newest.length > 0 && family.size < MAX_FAMILY; hop += 1) {
+    const merged = await db
+      .selectFrom('attacker_identities')
+      .select('uuid')
+      .where('merged_into_uuid', 'in', newest)
+      .limit(MAX_FAMILY)
+      .execute();
+    newest = merged.map(({ uuid }) => uuid).filter((uuid) => !family.has(uuid));
+    for (const uuid of newest) family.add(uuid);
+  }
+  return [...family];
 }
 
 /** The attackers bound to the identity, last seen first. */
@@ -80,7 +99,7 @@ export async function listObservations(
   const found = await db
     .selectFrom('attackers')
     .select('uuid')
-    .where('identity_id', '=', identityUuid)
+    .where('identity_id', 'in', await familyOf(db, identityUuid))
     .orderBy('last_seen', 'desc')
     .orderBy('uuid')
     .limit(limit)

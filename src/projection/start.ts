@@ -9,6 +9,7 @@ import type { Config } from '../config.ts';
 import { type Db, type Engine, engineOf } from '../db/database.ts';
 import type { Domain } from '../domain.ts';
 import type { Check } from '../health/routes.ts';
+import { identityProjection } from '../identity/identity-projection.ts';
 import { logProjection } from '../logs/log-projection.ts';
 import { logStream } from '../logs/log-stream.ts';
 import { logRoutes } from '../logs/routes.ts';
@@ -32,7 +33,14 @@ export interface ProjectionStartParts {
 
 /** All read models of this program. */
 export function allProjections(engine: Engine): readonly Projection[] {
-  return [logProjection(engine), attackerProjection, campaignProjection, orchestratorProjection, heartbeatProjection];
+  return [
+    logProjection(engine),
+    attackerProjection,
+    identityProjection,
+    campaignProjection,
+    orchestratorProjection,
+    heartbeatProjection,
+  ];
 }
 
 /** Read models: rows that follow from the log alone, their streams, and the reads of the landing page and the logs. */

@@ -26,6 +26,8 @@ const OWNED = {
   attacker_uuids: 'uuid',
   attacker_commands: 'seq',
   attacker_services: 'ip',
+  attacker_identities: 'uuid',
+  identity_observations: 'observation_uuid',
   attacker_smtp_targets: 'ip',
   observations: 'primitive',
   attributions: 'primitive',

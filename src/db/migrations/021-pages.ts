@@ -29,6 +29,18 @@ export const pages = (engine: Engine): Migration => ({
       .addPrimaryKeyConstraint('attacker_smtp_targets_key', ['ip', 'domain'])
       .execute();
     await db.schema
+      .createTable('identity_observations')
+      .addColumn('observation_uuid', 'text', (column) => column.primaryKey())
+      .addColumn('identity_uuid', 'text', (column) => column.notNull())
+      .execute();
+    await db.schema
+      .createIndex('identity_observations_identity')
+      .on('identity_observations')
+      .column('identity_uuid')
+      .execute();
+    await sql`insert into identity_observations (observation_uuid, identity_uuid)
+      select uuid, identity_id from attackers where identity_id is not null`.execute(db);
+    await db.schema
       .createIndex('attacker_commands_service')
       .on('attacker_commands')
       .columns(['ip', 'service', 'seq'])
