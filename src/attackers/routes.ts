@@ -21,7 +21,7 @@ const list = t.Object({
   ...pageFields,
   search: text,
   service: text,
-  sort_by: t.Optional(t.UnionEnum([...SORTS])),
+  sort_by: t.UnionEnum([...SORTS], { default: 'recent' }),
 });
 /** Attackers of an export, the last seen. */
 const MOST_EXPORTED = 1000;
@@ -34,7 +34,7 @@ export function attackerRoutes({ db, engine, authenticator }: AttackerRouteParts
     .use(guard(authenticator, 'viewer'))
     .get(
       '/attackers',
-      async ({ query: { limit, offset, search, service, sort_by: sortBy = 'recent' } }) => {
+      async ({ query: { limit, offset, search, service, sort_by: sortBy } }) => {
         const asked = { limit, offset, sortBy, search: filterOf(search), service: filterOf(service) };
         const { total, rows } = await listAttackers(db, engine, asked);
         return envelopeOf({ total, rows: rows.map((row) => ({ ...attackerOf(row), ...UNTOLD })) }, asked);

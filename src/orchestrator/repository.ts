@@ -4,8 +4,7 @@ import type { OrchestratorEventRow } from '../db/schema.ts';
 import { COUNT_LIMIT, type Page, type Paged } from '../http/paging.ts';
 
 /** What the orchestrator does (contract §6.5). Mail has a table of its own. */
-export const KINDS = ['traffic', 'file', 'email'] as const;
-export type Kind = (typeof KINDS)[number];
+export type Kind = 'traffic' | 'file' | 'email';
 
 /** Traffic and files, the newest first, as they are on the wire (contract §6.5). */
 export function recentActions(db: Db | Trx, page: Page) {

@@ -73,9 +73,7 @@ async function knownServices(db: Kysely<unknown>, engine: Engine): Promise<void>
 async function addressesAsTrigrams(db: Kysely<unknown>): Promise<void> {
   // Numbers of its own: those of rows without an integer key change when the file is vacuumed.
   await sql`create table attacker_addresses (id integer primary key, ip text not null unique)`.execute(db);
-  await sql`create virtual table attacker_search using fts5(ip, content='', detail=none, tokenize='trigram')`.execute(
-    db,
-  );
+  await sql`create virtual table attacker_search using fts5(ip, content='', tokenize='trigram')`.execute(db);
   await sql`create trigger attacker_addresses_added after insert on attacker_addresses begin
     insert into attacker_search (rowid, ip) values (new.id, new.ip);
   end`.execute(db);
