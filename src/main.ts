@@ -94,10 +94,13 @@ async function open(config: Config, options: StartOptions, logger: Log, stops: S
   const bus = await startBus({ config: config.bus, db, node, logger, stops, testified });
   const { redis, eventLog, groups, commits, wakeRelay } = bus;
   const substrate = options.substrate ?? (await configuredSubstrate(config, db));
-  const auth = await startAuth({ config, db, redis, logger, onCommitted: commits.onCommitted });
-  const { authenticator, streamAuthenticator } = auth;
-  const base = { config, logger, stops, node, db, redis, eventLog, groups, commits, wakeRelay, substrate };
-  const streaming = startStreams({ ...base, authenticator, recovery: options.protections?.recovery });
+  // Set when the tail is there.
+  const heard = { isCurrent: () => false };
+  const { onCommitted } = commits;
+  const auth = await startAuth({ config, db, redis, logger, onCommitted, isCurrent: () => heard.isCurrent() });
+  const { authenticator, streamAuthenticator, sessions } = auth;
+  const base = { config, logger, stops, node, db, redis, eventLog, groups, commits, wakeRelay, substrate, heard };
+  const streaming = startStreams({ ...base, authenticator, sessions, recovery: options.protections?.recovery });
   return { ...base, bus, auth, authenticator, streamAuthenticator, streaming, streams: streaming.open };
 }
 
@@ -144,6 +147,7 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     logger,
     options.protections?.tailChecks ?? tailChecks,
   );
+  house.heard.isCurrent = () => tail.isCurrent;
   // Who hears nothing needs to read nothing.
   const isRead = running.listeners.length > 0;
   if (isRead) tail.start();

@@ -35,7 +35,8 @@ test('a client of Eden signs in, lists topologies and publishes', async () => {
   expect(name).toBeString();
 
   const published = await api.events.post({ topic: 'attacker.seen', type: 'seen', payload: { ip: '192.0.2.1' } });
-  const offsets: Readonly<Record<string, number>> | undefined = published.data?.offsets;
+  const { data } = published;
+  const offsets: Readonly<Record<string, number>> | undefined = data && 'offsets' in data ? data.offsets : undefined;
   expect({ status: published.status, offsets }).toEqual({ status: 202, offsets: { attacker: 1, log: 1 } });
 });
 

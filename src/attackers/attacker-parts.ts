@@ -1,19 +1,22 @@
 import { type Insertable, sql } from 'kysely';
-import type { Trx } from '../db/database.ts';
+import type { Engine, Trx } from '../db/database.ts';
+import { insertRows } from '../db/insert-rows.ts';
 import type { AttackerServicesTable } from '../db/schema.ts';
 
+const SERVICES = {
+  table: 'attacker_services',
+  columns: { service: 'text', ip: 'text', contact: 'integer' },
+} as const;
+
 /** Notes who touched which service; the closest contact stays. No pair of service and address twice. */
-export async function saveContacts(trx: Trx, met: readonly Insertable<AttackerServicesTable>[]): Promise<void> {
-  await trx
-    .insertInto('attacker_services')
-    .values(met)
-    .onConflict((conflict) =>
-      conflict
-        .columns(['service', 'ip'])
-        .doUpdateSet({ contact: sql<number>`excluded.contact` })
-        .where(sql<boolean>`attacker_services.contact < excluded.contact`),
-    )
-    .execute();
+export async function saveContacts(
+  trx: Trx,
+  engine: Engine,
+  met: readonly Insertable<AttackerServicesTable>[],
+): Promise<void> {
+  const closer = sql`on conflict (service, ip) do update set contact = excluded.contact
+    where attacker_services.contact < excluded.contact`;
+  await insertRows(trx, engine, SERVICES, met, closer);
 }
 
 /** Counts a mail for each domain that it was for. @param at ISO time */

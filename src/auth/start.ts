@@ -10,6 +10,7 @@ import { peerAddress } from './peer-address.ts';
 import { createRateLimits } from './rate-limit.ts';
 import { authRoutes } from './routes.ts';
 import { ServiceAccounts } from './service-accounts.ts';
+import { SessionMemo } from './session-memo.ts';
 import { StreamAuthenticator } from './stream-auth.ts';
 import { Tickets } from './tickets.ts';
 import { Tokens } from './tokens.ts';
@@ -23,20 +24,28 @@ export interface AuthStartParts {
   readonly logger: Log;
   /** Called after each commit that wrote to the outbox. */
   readonly onCommitted: () => void;
+  /** Whether this process would hear of a revocation now. */
+  readonly isCurrent: () => boolean;
 }
 
 /** DECNET's answer to GET /config where this project has no setting of its own. */
 const DEPLOYMENT_LIMIT = 10;
 
 /** Users, service accounts and their sessions. Where the API is served, the first admin of the configuration is made. */
-export async function startAuth({ config, db, redis, logger, onCommitted }: AuthStartParts) {
+export async function startAuth({ config, db, redis, logger, onCommitted, isCurrent }: AuthStartParts) {
   const { jwtSecret, tokenTtlSeconds, adminUser, adminPassword, limiter, queryToken } = config.auth;
-  const users = new Users(db, onCommitted);
+  // What this node has revoked it has no need to hear of.
+  const onRevocable = (uuid: string) => {
+    sessions.forget(uuid);
+    onCommitted();
+  };
+  const users = new Users(db, onRevocable);
   if (config.roles.has('api') && adminPassword !== undefined) await users.seedAdmin(adminUser, adminPassword);
   const tokens = new Tokens({ secret: jwtSecret, ttlSeconds: tokenTtlSeconds });
   const tickets = new Tickets(redis.commands, logger);
-  const accounts = new ServiceAccounts(db, onCommitted, logger);
+  const accounts = new ServiceAccounts(db, onRevocable, logger);
   const authenticator = new Authenticator(tokens, users, accounts);
+  const sessions = new SessionMemo(authenticator, { isCurrent });
   const streamAuthenticator = new StreamAuthenticator({ authenticator, tickets, tokens, queryToken });
   const limits = createRateLimits(redis.commands, limiter);
   const peer = peerAddress(config.http.trustedProxies);
@@ -47,6 +56,7 @@ export async function startAuth({ config, db, redis, logger, onCommitted }: Auth
   return {
     authenticator,
     streamAuthenticator,
+    sessions,
     routes: new Elysia({ name: 'auth' })
       .use(authRoutes({ authenticator, users, tokens, tickets, limits, log: logger, peerAddress: peer }))
       .use(userRoutes({ authenticator, users, settings, log: logger }))

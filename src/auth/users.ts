@@ -28,15 +28,15 @@ export type SignedInUser = UserView & { readonly generation: number };
  */
 export class Users {
   readonly #db: Db;
-  readonly #onCommitted: () => void;
+  readonly #onCommitted: (userUuid: string) => void;
   readonly #verify: typeof verifyPassword;
   readonly #sessionUser: CompiledQuery;
 
   /**
-   * @param onCommitted called after each commit that left an event in the outbox: it wakes the relay
+   * @param onCommitted called after each commit that left an event in the outbox, with the user whose sessions ended: it wakes the relay
    * @param verify what compares passwords; a test holds it, to have something happen meanwhile
    */
-  constructor(db: Db, onCommitted: () => void, verify = verifyPassword) {
+  constructor(db: Db, onCommitted: (userUuid: string) => void, verify = verifyPassword) {
     this.#db = db;
     this.#onCommitted = onCommitted;
     this.#verify = verify;
@@ -194,7 +194,7 @@ export class Users {
       await change(trx);
       await appendToOutbox(trx, [sessionRevoked(uuid, jti, reason)]);
     });
-    this.#onCommitted();
+    this.#onCommitted(uuid);
   }
 }
 

@@ -69,6 +69,7 @@ export class Tail {
   #count: number = READ_EVENTS.first;
   #readAt = 0;
   #stopped = false;
+  #isFollowing = false;
   #running: Promise<void> | undefined;
   #caughtUpAt = 0;
 
@@ -90,6 +91,11 @@ export class Tail {
   /** The newest log entry that was handed on. */
   get cursor(): Cursor {
     return this.#cursor;
+  }
+
+  /** True when what is published now will be heard of: on a connection that works, and all was read but a moment ago. */
+  get isCurrent(): boolean {
+    return this.#isFollowing && this.sinceCaughtUp() < 2 * TAIL_BLOCK_MS;
   }
 
   /** Milliseconds since the tail last knew that it had read everything; `Infinity` before the first time. */
@@ -130,6 +136,7 @@ export class Tail {
           });
         }
       } finally {
+        this.#isFollowing = false;
         redis.disconnect();
       }
       await Bun.sleep(reconnectDelay(failures));
@@ -141,6 +148,7 @@ export class Tail {
     const hadPlace = this.#cursor.epoch !== '';
     const isSame = await this.#verify(redis);
     if (isSame && hadPlace && !this.#stopped) this.#listener.onReconnect?.();
+    this.#isFollowing = true;
     while (!this.#stopped) {
       await this.#readOnce(redis);
       onRead();

@@ -8,6 +8,7 @@ import { accountsCommand } from './commands/accounts.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { loginCommand } from './commands/login.ts';
 import { logoutCommand } from './commands/logout.ts';
+import { projectCommand } from './commands/project.ts';
 import { publishCommand } from './commands/publish.ts';
 import { tailCommand } from './commands/tail.ts';
 import { tokenCommand } from './commands/token.ts';
@@ -26,6 +27,7 @@ const COMMANDS = [
   usersCommand,
   accountsCommand,
   doctorCommand,
+  projectCommand,
 ];
 
 function createProgram(): Command {

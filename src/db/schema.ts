@@ -33,6 +33,7 @@ export interface Database {
   logs: LogsTable;
   log_values: LogValuesTable;
   log_minutes: LogMinutesTable;
+  log_quarters: LogQuartersTable;
   counters: CountersTable;
   log_epochs: LogEpochsTable;
   attacker_uuids: AttackerUuidsTable;
@@ -444,9 +445,19 @@ export interface LogValuesTable {
   lines: number;
 }
 
-/** How many lines there are of each minute, `YYYY-MM-DDTHH:MM`. */
+/** How many lines there are of each minute. */
 export interface LogMinutesTable {
-  minute: string;
+  /** Minutes since the epoch. */
+  minute: number;
+  lines: number;
+}
+
+/** How many lines of a value each quarter of an hour has, for columns with few values. */
+export interface LogQuartersTable {
+  field: string;
+  value: string;
+  /** Quarters of an hour since the epoch. */
+  quarter: number;
   lines: number;
 }
 

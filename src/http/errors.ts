@@ -23,6 +23,11 @@ const STATUS: Readonly<Record<ErrorCode, { status: number; headers?: Record<stri
 const STRUCTURAL = 'Bad Request: Schema structural violation (wrong type, extra fields, or invalid length).';
 const INVALID = 'Invalid request parameters';
 
+/** What a failure is told as among the answers to many things that were asked for at once. */
+export function errorFields({ code, message }: AppError): { status: number; detail: string } {
+  return { status: STATUS[code].status, detail: message };
+}
+
 /** The JSON answer for a failure. */
 export function errorResponse(error: AppError): Response {
   const { status, headers = {} } = STATUS[error.code];

@@ -34,9 +34,8 @@ export function requestRules(origins: readonly string[]) {
         return undefined;
       })
       .onParse({ as: 'global' }, ({ request, contentType }) => {
-        // The type is written in any case (RFC 9110 §8.3.1). A request without a body is left to Elysia.
-        const isJson = contentType.toLowerCase().startsWith(JSON_TYPE) && request.body !== null;
-        return isJson ? readJsonBody(request) : undefined;
+        // A request without a body is left to Elysia.
+        return isJson(contentType) && request.body !== null ? readJsonBody(request) : undefined;
       })
   );
 }
@@ -55,10 +54,14 @@ function plain(text: string, status: number, headers: Record<string, string> = {
   return new Response(text, { status, headers: { 'content-type': 'text/plain; charset=utf-8', ...headers } });
 }
 
-function hasForeignBody(request: Request): boolean {
-  if (!['POST', 'PUT', 'PATCH'].includes(request.method)) return false;
-  const length = request.headers.get('content-length');
-  const hasBody = request.headers.has('transfer-encoding') || (length !== null && length !== '0');
-  const type = request.headers.get('content-type') ?? '';
-  return hasBody && !type.toLowerCase().startsWith(JSON_TYPE);
+function hasForeignBody({ method, headers }: Request): boolean {
+  if (method !== 'POST' && method !== 'PUT' && method !== 'PATCH') return false;
+  if (isJson(headers.get('content-type') ?? '')) return false;
+  const length = headers.get('content-length');
+  return headers.has('transfer-encoding') || (length !== null && length !== '0');
+}
+
+/** The type is written in any case (RFC 9110 §8.3.1). */
+function isJson(type: string): boolean {
+  return type.startsWith(JSON_TYPE) || type.toLowerCase().startsWith(JSON_TYPE);
 }

@@ -1,6 +1,7 @@
 import { t } from 'elysia';
 import { BODY_REFUSALS, operation } from '../http/operation.ts';
-import { integer, ref } from '../http/schemas.ts';
+import { integer, jsonObject, ref } from '../http/schemas.ts';
+import { MOST_EVENTS, OWN_ID } from './publications.ts';
 
 export const ingressModels = {
   Published: t.Object({
@@ -11,14 +12,33 @@ export const ingressModels = {
   }),
 };
 
+const event = t.Object({
+  topic: t.String({ minLength: 1 }),
+  type: t.Optional(t.String()),
+  payload: jsonObject,
+  id: t.Optional(t.String({ pattern: OWN_ID.source, description: 'Of your own: the event may be sent again' })),
+});
+
+const results = t.Object({
+  results: t.Array(
+    t.Union([ref('Published'), t.Object({ error: t.Object({ status: integer, detail: t.String() }) })]),
+    { description: 'One for each event, in their order' },
+  ),
+});
+
 export const ingressOperations = {
   publish: operation('publishEvent', {
     tag: 'events',
-    summary: 'Publish an event',
+    summary: 'Publish an event, or a list of them',
     description:
-      'Answered once Redis has it. With an id of your own it may be sent again after a lost answer: it is published once.',
+      'Answered once Redis has it. With an id of your own it may be sent again after a lost answer: it is published once. ' +
+      'A list is published in its order, and answered for each.',
     access: 'publish',
-    answers: { 202: ref('Published') },
+    body: t.Union([event, t.Array(event, { minItems: 1, maxItems: MOST_EVENTS })]),
+    answers: {
+      202: t.Union([ref('Published'), results]),
+      207: { note: 'Some were refused', content: { 'application/json': results } },
+    },
     refuses: [409, ...BODY_REFUSALS],
   }),
 };

@@ -35,7 +35,7 @@ export interface ProjectionStartParts {
 export function allProjections(engine: Engine): readonly Projection[] {
   return [
     logProjection(engine),
-    attackerProjection,
+    attackerProjection(engine),
     identityProjection,
     campaignProjection,
     orchestratorProjection,
@@ -49,7 +49,15 @@ export function startProjection({ config, db, eventLog, redis, node, authenticat
   // Large answers go over a connection that nobody's publishing waits for.
   const [replay = redis.commands] = redis.replay;
   const memory = memoryFor(config.bus.maxEvents);
-  const projector = new Projections({ db, redis: replay, node, logger, projections, memory });
+  const projector = new Projections({
+    db,
+    engine: engineOf(config.db.url),
+    redis: replay,
+    node,
+    logger,
+    projections,
+    memory,
+  });
   const board = new StatsBoard(db, logger);
   return {
     routes: logRoutes({ db, engine: engineOf(config.db.url), authenticator }),

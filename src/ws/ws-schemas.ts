@@ -49,7 +49,7 @@ const publication = t.Object({
   topic: t.String({ minLength: 1 }),
   type: t.Optional(t.String()),
   payload: t.Optional(jsonObject),
-  id: t.Optional(t.String({ pattern: OWN_ID, description: 'Of your own: the event may be sent again' })),
+  id: t.Optional(t.String({ pattern: OWN_ID.source, description: 'Of your own: the event may be sent again' })),
 });
 
 /** What a client may say. */

@@ -178,7 +178,14 @@ async function dispatched({ log, fleet }: DrillStage): Promise<void> {
  * Every group stands where its connection does: the next checkpoint has nothing to say, and finds no group missing. Not
  * those of the log, which the workers' own events move on all the time.
  */
-async function checkpointed({ archive, channels, redis }: DrillStage): Promise<void> {
+async function checkpointed({ archive, channels, clients, redis }: DrillStage): Promise<void> {
+  // A connection gets its group when it has lived for a moment, and would notice then.
+  await until('a group for everybody', async () => {
+    const all = await Promise.all(
+      [...channels, LOG_CHANNEL].map((channel) => redis.client.xinfo('GROUPS', keys.stream(channel))),
+    );
+    return (all as unknown[][]).reduce((sum, groups) => sum + groups.length, 0) >= clients.length;
+  });
   await archive.copy();
   for (const channel of channels) {
     await until('the checkpoints', async () => {

@@ -363,6 +363,14 @@ export const CALLS: Readonly<Record<string, Calls>> = {
       { body: { ...body, topic: 'attacker.lost' }, expect: 409 },
       { body: { payload: {} }, expect: 400 },
       { body: { ...body, topic: 'a..b' }, expect: 422 },
+      { body: [{ ...body, id: newName() }], expect: 202 },
+      {
+        body: [
+          { ...body, id: newName() },
+          { ...body, topic: 'a..b' },
+        ],
+        expect: 207,
+      },
     ];
   },
   listSetAsideEvents: async (world) => {

@@ -53,7 +53,8 @@ export async function openPlane(env: NodeJS.ProcessEnv): Promise<Plane> {
   };
 }
 
-function settings(env: NodeJS.ProcessEnv) {
+/** @throws {CliError} `usage` when a variable cannot be used */
+export function settings(env: NodeJS.ProcessEnv) {
   try {
     // A secret is what we do not need: an operator's shell need not have it.
     return loadConfig({ ...env, DECNET_JWT_SECRET: crypto.randomUUID() });
@@ -62,7 +63,8 @@ function settings(env: NodeJS.ProcessEnv) {
   }
 }
 
-function openExisting(url: string): Db {
+/** The database, if there is one. */
+export function openExisting(url: string): Db {
   const path = engineOf(url) === 'sqlite' ? url.slice('sqlite:'.length) : undefined;
   if (path !== undefined && !existsSync(path)) {
     throw new Error(`there is no database ${path}: has a node run with this DATABASE_URL or DECNET_DATA_DIR?`);
@@ -73,7 +75,8 @@ function openExisting(url: string): Db {
   );
 }
 
-async function openRedis(url: string | undefined, dataDir: string): Promise<Redis> {
+/** A connection to the Redis of a plane, if it runs. */
+export async function openRedis(url: string | undefined, dataDir: string): Promise<Redis> {
   const target = url ?? (await embeddedSocket(dataDir));
   const redis = new Redis(target, {
     connectionName: 'decnet-doctor',
