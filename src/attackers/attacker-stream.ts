@@ -7,6 +7,7 @@ import type { StreamDeclaration } from '../stream/declaration.ts';
 import { ATTACKER_PROJECTION } from './attacker-projection.ts';
 import { attackerCalled, type Called } from './called.ts';
 import { latestObservations } from './observations.ts';
+import { attackerSnapshotSchema } from './schemas.ts';
 
 const TOPICS = ['attacker.observation.>', 'attacker.fingerprint_rotated', 'attacker.scored', 'attribution.>'];
 
@@ -18,6 +19,8 @@ export function attackerStream(db: Db): StreamDeclaration {
     channel: () => LOG_CHANNEL,
     eventName: nameOf,
     topics: TOPICS,
+    summary: 'Follow one attacker: observations, scores, attribution',
+    snapshotSchema: attackerSnapshotSchema,
     async narrow(uuid) {
       // The identity is that of the opening (contract §3.4).
       const attacker = await attackerCalled(db, uuid);

@@ -9,6 +9,7 @@ import { listAttackers, SORTS } from './attacker-list.ts';
 import { keptLines, triedCommands } from './attacker-traces.ts';
 import { attackerCalled } from './called.ts';
 import { download, type Exported, mispEvents, stixBundle } from './exports.ts';
+import { attackerOperations as operations } from './schemas.ts';
 
 export interface AttackerRouteParts {
   readonly db: Db;
@@ -39,29 +40,45 @@ export function attackerRoutes({ db, engine, authenticator }: AttackerRouteParts
         const { total, rows } = await listAttackers(db, engine, asked);
         return envelopeOf({ total, rows: rows.map((row) => ({ ...attackerOf(row), ...UNTOLD })) }, asked);
       },
-      { query: list },
+      { query: list, ...operations.list },
     )
-    .get('/attackers/export/stix', async () => download('attackers-stix', stixBundle(await all())))
-    .get('/attackers/export/misp', async () => download('attackers-misp', mispEvents(await all())))
-    .get('/attackers/:id', ({ params }) => attackerDetail(db, params.id))
-    .get('/attackers/:id/attribution', ({ params }) => attributionFor(db, params.id))
-    .get('/attackers/:id/commands', async ({ params, query }) => {
-      const asked = commandPage(query);
-      return envelopeOf(await triedCommands(db, params.id, asked), asked);
-    })
-    .get('/attackers/:id/artifacts', ({ params }) => keptLines(db, params.id, 'artifacts'))
-    .get('/attackers/:id/transcripts', ({ params }) => keptLines(db, params.id, 'transcripts'))
-    .get('/attackers/:id/smtp-targets', ({ params }) => smtpTargets(db, params.id))
-    .get('/attackers/:id/intel', ({ params }) => intelOf(db, params.id))
-    .get('/attackers/:id/export/stix', async ({ params }) =>
-      download('attacker-stix', stixBundle(await one(params.id))),
+    .get(
+      '/attackers/export/stix',
+      async () => download('attackers-stix', stixBundle(await all())),
+      operations.stixOfAll,
     )
-    .get('/attackers/:id/export/misp', async ({ params }) =>
-      download('attacker-misp', mispEvents(await one(params.id))),
+    .get(
+      '/attackers/export/misp',
+      async () => download('attackers-misp', mispEvents(await all())),
+      operations.mispOfAll,
+    )
+    .get('/attackers/:id', ({ params }) => attackerDetail(db, params.id), operations.read)
+    .get('/attackers/:id/attribution', ({ params }) => attributionFor(db, params.id), operations.attribution)
+    .get(
+      '/attackers/:id/commands',
+      async ({ params, query }) => {
+        const asked = commandPage(query);
+        return envelopeOf(await triedCommands(db, params.id, asked), asked);
+      },
+      operations.commands,
+    )
+    .get('/attackers/:id/artifacts', ({ params }) => keptLines(db, params.id, 'artifacts'), operations.artifacts)
+    .get('/attackers/:id/transcripts', ({ params }) => keptLines(db, params.id, 'transcripts'), operations.transcripts)
+    .get('/attackers/:id/smtp-targets', ({ params }) => smtpTargets(db, params.id), operations.smtpTargets)
+    .get('/attackers/:id/intel', ({ params }) => intelOf(db, params.id), operations.intel)
+    .get(
+      '/attackers/:id/export/stix',
+      async ({ params }) => download('attacker-stix', stixBundle(await one(params.id))),
+      operations.stix,
+    )
+    .get(
+      '/attackers/:id/export/misp',
+      async ({ params }) => download('attacker-misp', mispEvents(await one(params.id))),
+      operations.misp,
     );
   const admins = new Elysia()
     .use(guard(authenticator, 'admin'))
-    .get('/attackers/:id/mail', ({ params }) => keptLines(db, params.id, 'mail'));
+    .get('/attackers/:id/mail', ({ params }) => keptLines(db, params.id, 'mail'), operations.mail);
   return new Elysia({ name: 'attacker-routes' }).use(viewers).use(admins);
 }
 

@@ -3,6 +3,7 @@ import { projectedSnapshot } from '../projection/snapshot.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { campaignProjection } from './campaign-projection.ts';
 import { recentCampaigns } from './repository.ts';
+import { campaignSnapshotSchema } from './schemas.ts';
 
 const CHANNEL = 'campaign';
 const TOPICS = ['campaign.>'];
@@ -17,6 +18,8 @@ export function campaignStream(db: Db): StreamDeclaration {
     channel: () => CHANNEL,
     eventName: (topic) => topic.slice('campaign.'.length) || topic,
     topics: TOPICS,
+    summary: 'Follow what becomes known of campaigns',
+    snapshotSchema: campaignSnapshotSchema,
     snapshot: () =>
       projectedSnapshot(db, campaignProjection.name, CHANNEL, async (trx) => ({
         campaigns: await recentCampaigns(trx, { limit: MAX_CAMPAIGNS, offset: 0 }),

@@ -5,6 +5,7 @@ import type { CampaignRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
 import { envelopeOf, pageFields } from '../http/paging.ts';
 import { canonicalCampaign, countMembers, listCampaigns, listMembers } from './repository.ts';
+import { campaignOperations } from './schemas.ts';
 
 export interface CampaignRouteParts {
   readonly db: Db;
@@ -17,18 +18,25 @@ const page = t.Object(pageFields);
 export function campaignRoutes({ db, authenticator }: CampaignRouteParts) {
   return new Elysia({ name: 'campaign-routes' })
     .use(guard(authenticator, 'viewer'))
-    .get('/campaigns', async ({ query }) => envelopeOf(await listCampaigns(db, query), query), { query: page })
-    .get('/campaigns/:uuid', async ({ params }) => {
-      const campaign = await existing(db, params.uuid);
-      return { ...campaign, identity_count_live: await countMembers(db, campaign.uuid) };
+    .get('/campaigns', async ({ query }) => envelopeOf(await listCampaigns(db, query), query), {
+      query: page,
+      ...campaignOperations.list,
     })
+    .get(
+      '/campaigns/:uuid',
+      async ({ params }) => {
+        const campaign = await existing(db, params.uuid);
+        return { ...campaign, identity_count_live: await countMembers(db, campaign.uuid) };
+      },
+      campaignOperations.read,
+    )
     .get(
       '/campaigns/:uuid/identities',
       async ({ params, query }) => {
         const { uuid } = await existing(db, params.uuid);
         return envelopeOf(await listMembers(db, uuid, query), query);
       },
-      { query: page },
+      { query: page, ...campaignOperations.identities },
     );
 }
 

@@ -36,6 +36,7 @@ export function logStream({ db, eventLog, board }: LogStreamParts): StreamDeclar
     channel: () => LOG_LINE_CHANNEL,
     eventName: () => 'message',
     snapshotEvent: 'message',
+    summary: 'Follow lines and statistics: every frame is a message with type (logs, stats) and data',
     topics: TOPICS,
     async narrow(_id, query): Promise<Narrowing> {
       const asked = logQueryOf({

@@ -3,6 +3,7 @@ import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import type { Db, Engine } from '../db/database.ts';
 import { logQueryOf } from './query.ts';
 import { histogram, listLogs } from './repository.ts';
+import { logOperations } from './schemas.ts';
 import { readStats } from './stats.ts';
 
 export interface LogRouteParts {
@@ -32,18 +33,18 @@ const buckets = t.Object({
 export function logRoutes({ db, engine, authenticator }: LogRouteParts) {
   return new Elysia({ name: 'log-routes' })
     .use(guard(authenticator, 'viewer'))
-    .get('/stats', () => readStats(db))
+    .get('/stats', () => readStats(db), logOperations.stats)
     .get(
       '/logs',
       async ({ query: { limit, offset, ...asked } }) => {
         const { total, rows } = await listLogs(db, engine, logQueryOf(asked), { limit, offset });
         return { total, limit, offset, data: rows };
       },
-      { query: page },
+      { query: page, ...logOperations.list },
     )
     .get(
       '/logs/histogram',
       ({ query: { interval_minutes, ...asked } }) => histogram(db, engine, logQueryOf(asked), interval_minutes),
-      { query: buckets },
+      { query: buckets, ...logOperations.histogram },
     );
 }

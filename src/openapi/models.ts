@@ -1,8 +1,12 @@
+import { attackerModels } from '../attackers/schemas.ts';
 import { authModels } from '../auth/schemas.ts';
+import { campaignModels } from '../campaigns/schemas.ts';
 import { deckyModels } from '../decky/schemas.ts';
 import { httpModels } from '../http/schemas.ts';
 import { identityModels } from '../identity/schemas.ts';
 import { ingressModels } from '../ingress/schemas.ts';
+import { logModels } from '../logs/schemas.ts';
+import { orchestratorModels } from '../orchestrator/schemas.ts';
 import { outboxModels } from '../outbox/schemas.ts';
 import { topologyModels } from '../topology/schemas.ts';
 
@@ -13,6 +17,10 @@ export const models = {
   ...topologyModels,
   ...deckyModels,
   ...identityModels,
+  ...attackerModels,
+  ...campaignModels,
+  ...orchestratorModels,
+  ...logModels,
   ...ingressModels,
   ...outboxModels,
 };

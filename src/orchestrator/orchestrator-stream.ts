@@ -3,6 +3,7 @@ import { projectedSnapshot } from '../projection/snapshot.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { orchestratorProjection } from './orchestrator-projection.ts';
 import { recentActions } from './repository.ts';
+import { orchestratorSnapshotSchema } from './schemas.ts';
 
 const CHANNEL = 'orchestrator';
 const TOPICS = ['orchestrator.>'];
@@ -17,6 +18,8 @@ export function orchestratorStream(db: Db): StreamDeclaration {
     channel: () => CHANNEL,
     eventName: (topic) => topic.split('.')[1] || topic,
     topics: TOPICS,
+    summary: 'Follow what the orchestrator does',
+    snapshotSchema: orchestratorSnapshotSchema,
     snapshot: () =>
       projectedSnapshot(db, orchestratorProjection.name, CHANNEL, async (trx) => ({
         events: await recentActions(trx, { limit: MAX_EVENTS, offset: 0 }),

@@ -4,6 +4,7 @@ import type { Db } from '../db/database.ts';
 import { AppError } from '../errors.ts';
 import { envelopeOf, pageFields } from '../http/paging.ts';
 import { countFailures, listActions } from './repository.ts';
+import { orchestratorOperations } from './schemas.ts';
 
 export interface OrchestratorRouteParts {
   readonly db: Db;
@@ -26,6 +27,7 @@ export function orchestratorRoutes({ db, authenticator }: OrchestratorRouteParts
     .use(guard(authenticator, 'viewer'))
     .get('/orchestrator/events', async ({ query }) => envelopeOf(await listActions(db, query.kind, query), query), {
       query: list,
+      ...orchestratorOperations.list,
     })
     .get(
       '/orchestrator/events/stats',
@@ -36,7 +38,7 @@ export function orchestratorRoutes({ db, authenticator }: OrchestratorRouteParts
         const from = new Date(Date.now() - durationOf(since)).toISOString();
         return { since, success: false, kind: kind ?? null, count: await countFailures(db, kind, from) };
       },
-      { query: failures },
+      { query: failures, ...orchestratorOperations.stats },
     );
 }
 

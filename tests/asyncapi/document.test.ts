@@ -56,7 +56,10 @@ describe('the document', () => {
   });
 
   test('has every stream that is served, every family of topics, and the codes of the socket', () => {
-    const streams = node.routes.filter(({ path }) => path.startsWith('/api/v1/') && path.endsWith('/events'));
+    const streams = node.routes.filter(
+      ({ path }) =>
+        path.startsWith('/api/v1/') && /\/(?:events|stream)$/.test(path) && path !== '/api/v1/orchestrator/events',
+    );
     const addresses = Object.values(document.channels).map(({ address }) => address);
     for (const { path } of streams) {
       expect(addresses).toContain(path.slice('/api/v1'.length).replace(/:(\w+)/g, '{$1}'));
@@ -169,7 +172,13 @@ describe('the WebSocket', () => {
   }
 
   test('says what is described, all of it and nothing else; what clients say is described, too', async () => {
-    const leaving = await plane.node({}, { DECNET_SSE_MAX_PER_USER: '3' });
+    const leaving = await plane.node(
+      {},
+      {
+        DECNET_SSE_MAX_PER_USER: '3',
+        ROLES: 'api,relay,housekeeper,projector',
+      },
+    );
     const topology = await newTopology(plane);
     const admin = await plane.token(leaving.url, 'admin', 'socket-admin');
     const path = `/topologies/${topology}/events`;
@@ -193,6 +202,13 @@ describe('the WebSocket', () => {
     await ask({ op: 'unsubscribe', sid: 'b' });
     await ask({ op: 'subscribe', sid: 'c', stream: `${path}?once=1`, cursor: 'zzzzzzzz.7.0a1b2c3d' });
     await client.untilEvent('c', 'end');
+    for (const [sid, stream] of [
+      ['h', '/campaigns/events?once=1'],
+      ['i', '/orchestrator/events/stream?once=1'],
+    ] as const) {
+      await ask({ op: 'subscribe', sid, stream });
+      await client.untilEvent(sid, 'end');
+    }
     await ask({ op: 'subscribe', sid: 'd', stream: '/events?topics=canary.>', cursor: null });
     await publish(leaving, admin, 'attacker.seen');
     await client.untilEvent('d', 'position');

@@ -64,6 +64,15 @@ const configured = onService((params, pending) => [
   { params: { ...params, service: 'ftp' }, body: config, expect: 404 },
   { params: pending, body: config, expect: 409 },
 ]);
+const onAttacker: Calls = async ({ api }) => {
+  const [{ uuid: id }] = (await api('GET', '/attackers')).data;
+  return [{ params: { id }, expect: 200 }, nothing];
+};
+const onCampaign = async ({ plane: { database } }: World): Promise<readonly Call[]> => {
+  const [uuid, at] = [newName(), new Date().toISOString()];
+  await database.db.insertInto('campaigns').values({ uuid, created_at: at, updated_at: at }).execute();
+  return [{ params: { uuid }, expect: 200 }, nothing];
+};
 const withOnce: Call = { query: 'once=1', expect: 200 };
 const badStream: Call = { query: 'once=perhaps', expect: 422 };
 
@@ -355,6 +364,47 @@ export const CALLS: Readonly<Record<string, Calls>> = {
     return [{ params, expect: 200 }, { params, ...badPage }, nothing];
   },
 
+  readStats: only(200),
+  listLogs: () => [{ expect: 200 }, badPage],
+  readLogHistogram: () => [{ expect: 200 }, { query: 'interval_minutes=0', expect: 422 }],
+
+  listAttackers: () => [{ expect: 200 }, badPage],
+  exportAttackersStix: only(200),
+  exportAttackersMisp: only(200),
+  readAttacker: onAttacker,
+  readAttribution: onAttacker,
+  listAttackerCommands: onAttacker,
+  listAttackerArtifacts: onAttacker,
+  listAttackerTranscripts: onAttacker,
+  listAttackerSmtpTargets: onAttacker,
+  listAttackerMail: onAttacker,
+  readAttackerIntel: async (world) => {
+    const { plane, api } = world;
+    const [{ uuid, ip }] = (await api('GET', '/attackers')).data;
+    await plane.database.db
+      .insertInto('attacker_uuids')
+      .values({ uuid, ip, identity_uuid: null })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+    await plane.database.db
+      .insertInto('attacker_intel')
+      .values({ attacker_uuid: uuid, intel: '{"aggregate_verdict":"benign"}', updated_at: new Date().toISOString() })
+      .execute();
+    return onAttacker(world);
+  },
+  exportAttackerStix: onAttacker,
+  exportAttackerMisp: onAttacker,
+
+  listCampaigns: () => [{ expect: 200 }, badPage],
+  readCampaign: onCampaign,
+  listCampaignIdentities: async (world) => {
+    const calls = await onCampaign(world);
+    return [...calls, ...calls.slice(0, 1).map((found) => ({ ...found, ...badPage }))];
+  },
+
+  listOrchestratorEvents: () => [{ expect: 200 }, { query: 'kind=email', expect: 200 }, badPage],
+  countOrchestratorFailures: () => [{ query: 'success=false', expect: 200 }, { expect: 422 }],
+
   publishEvent: () => {
     const body = { topic: 'attacker.seen', type: 'seen', payload: { ip: '192.0.2.1' }, id: newName() };
     return [
@@ -387,6 +437,13 @@ export const CALLS: Readonly<Record<string, Calls>> = {
     nothing,
   ]),
   streamIdentity: () => [withOnce, badStream],
+  streamCampaign: () => [withOnce, badStream],
+  streamOrchestrator: () => [withOnce, badStream],
+  streamLogs: () => [withOnce, badStream],
+  streamAttacker: async ({ api }) => {
+    const params = { id: (await api('GET', '/attackers')).data[0].uuid };
+    return [{ params, ...withOnce }, { params, ...badStream }, nothing];
+  },
   streamEvents: () => [
     { query: 'once=1&topics=attacker.>', expect: 200 },
     { query: 'topics=a..b', expect: 422 },

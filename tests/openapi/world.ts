@@ -21,7 +21,8 @@ export type Answer = any;
 
 export async function createWorld(engine: Engine): Promise<World> {
   const plane = await createPlane(engine);
-  const node = await plane.node();
+  // With read models: without them their streams have nothing to begin with.
+  const node = await plane.node({}, { ROLES: 'api,bus-socket,relay,housekeeper,projector' });
   await seedDemo(plane.database.db, Date.now());
   await plane.database.db.transaction().execute((trx) => seedFleet(trx, Date.now()));
   const admin = await plane.token(node.url, 'admin');
