@@ -23,18 +23,22 @@ import type { Route } from './openapi/document.ts';
 import { openapiRoutes } from './openapi/routes.ts';
 import { startOrchestrator } from './orchestrator/start.ts';
 import { startOutbox } from './outbox/start.ts';
+import { startOutside } from './outside/start.ts';
 import { startProjection } from './projection/start.ts';
 import { startReconciler } from './reconciler/start.ts';
+import { configuredSettings, startSettings } from './settings/start.ts';
 import { stopOnSignals } from './signals.ts';
 import { Stops } from './stops.ts';
 import type { Recovery } from './stream/recovery.ts';
 import { startSse, startStreams } from './stream/start.ts';
 import { configuredSubstrate } from './substrate/configured.ts';
 import type { Substrate } from './substrate/substrate.ts';
+import { startTarpit } from './tarpit/start.ts';
 import { createLog, type Log } from './telemetry/log.ts';
 import { startTopology } from './topology/start.ts';
 import { pageRoutes } from './web/page.ts';
 import { startReporting } from './worker/start.ts';
+import { startWorkers } from './workers/start.ts';
 import { startWs } from './ws/start.ts';
 
 export interface StartOptions {
@@ -96,10 +100,13 @@ async function open(config: Config, options: StartOptions, logger: Log, stops: S
   const substrate = options.substrate ?? (await configuredSubstrate(config, db));
   // Set when the tail is there.
   const heard = { isCurrent: () => false };
+  const isCurrent = () => heard.isCurrent();
+  const settings = configuredSettings(config, db, commits);
   const { onCommitted } = commits;
-  const auth = await startAuth({ config, db, redis, logger, onCommitted, isCurrent: () => heard.isCurrent() });
+  const auth = await startAuth({ config, db, redis, logger, settings, onCommitted, isCurrent });
   const { authenticator, streamAuthenticator, sessions } = auth;
-  const base = { config, logger, stops, node, db, redis, eventLog, groups, commits, wakeRelay, substrate, heard };
+  const common = { config, logger, stops, node, db, redis, eventLog, groups, commits, wakeRelay };
+  const base = { ...common, substrate, settings, heard };
   const streaming = startStreams({ ...base, authenticator, sessions, recovery: options.protections?.recovery });
   return { ...base, bus, auth, authenticator, streamAuthenticator, streaming, streams: streaming.open };
 }
@@ -113,6 +120,10 @@ async function furnish(house: House, options: StartOptions) {
     house.auth,
     startTopology(house),
     startDecky(house),
+    startSettings(house),
+    startTarpit(house),
+    startWorkers(house),
+    startOutside(house),
     startIdentity(house),
     startProjection(house),
     startAttackers(house),

@@ -3,6 +3,7 @@ import type { RedisConnections } from '../bus/redis.ts';
 import type { Config } from '../config.ts';
 import type { Db } from '../db/database.ts';
 import type { Domain } from '../domain.ts';
+import type { Settings } from '../settings/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 import { accountRoutes } from './account-routes.ts';
 import { Authenticator } from './authenticator.ts';
@@ -18,21 +19,19 @@ import { userRoutes } from './user-routes.ts';
 import { Users } from './users.ts';
 
 export interface AuthStartParts {
-  readonly config: Pick<Config, 'auth' | 'http' | 'pipeline' | 'roles'>;
+  readonly config: Pick<Config, 'auth' | 'http' | 'roles'>;
   readonly db: Db;
   readonly redis: RedisConnections;
   readonly logger: Log;
+  readonly settings: Settings;
   /** Called after each commit that wrote to the outbox. */
   readonly onCommitted: () => void;
   /** Whether this process would hear of a revocation now. */
   readonly isCurrent: () => boolean;
 }
 
-/** DECNET's answer to GET /config where this project has no setting of its own. */
-const DEPLOYMENT_LIMIT = 10;
-
 /** Users, service accounts and their sessions. Where the API is served, the first admin of the configuration is made. */
-export async function startAuth({ config, db, redis, logger, onCommitted, isCurrent }: AuthStartParts) {
+export async function startAuth({ config, db, redis, logger, settings, onCommitted, isCurrent }: AuthStartParts) {
   const { jwtSecret, tokenTtlSeconds, adminUser, adminPassword, limiter, queryToken } = config.auth;
   // What this node has revoked it has no need to hear of.
   const onRevocable = (uuid: string) => {
@@ -49,10 +48,6 @@ export async function startAuth({ config, db, redis, logger, onCommitted, isCurr
   const streamAuthenticator = new StreamAuthenticator({ authenticator, tickets, tokens, queryToken });
   const limits = createRateLimits(redis.commands, limiter);
   const peer = peerAddress(config.http.trustedProxies);
-  const settings = {
-    deployment_limit: DEPLOYMENT_LIMIT,
-    global_mutation_interval: config.pipeline.mutationInterval,
-  };
   return {
     authenticator,
     streamAuthenticator,

@@ -1,23 +1,17 @@
 import { Elysia, t } from 'elysia';
 import { AppError } from '../errors.ts';
+import type { Settings } from '../settings/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
 import { assertPasswordBytes, newPassword } from './passwords.ts';
 import { authOperations } from './schemas.ts';
 import type { Users } from './users.ts';
 
-/** What DECNET's settings page shows beside the users; this project deploys nothing and only tells them. */
-export interface PlaneSettings {
-  /** How many deckies one deployment may have. */
-  readonly deployment_limit: number;
-  /** How often deckies change by themselves, as DECNET writes durations (`30m`). */
-  readonly global_mutation_interval: string;
-}
-
 export interface UserRoutesParts {
   readonly authenticator: HeaderAuthenticator;
   readonly users: Users;
-  readonly settings: PlaneSettings;
+  /** Shown beside the users. */
+  readonly settings: Pick<Settings, 'read'>;
   readonly log: Log;
 }
 
@@ -33,7 +27,7 @@ function configRoute({ authenticator, users, settings }: UserRoutesParts) {
   return new Elysia().use(guard(authenticator, 'viewer')).get(
     '/',
     async ({ principal }) => {
-      const config = { role: principal.role, ...settings };
+      const config = { role: principal.role, ...(await settings.read()) };
       return principal.role === 'admin' ? { ...config, users: await users.list() } : config;
     },
     authOperations.config,
@@ -66,6 +60,7 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
     .put(
       '/:uuid/role',
       async ({ params, body, principal }) => {
+        if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot change your own role');
         await users.setRole(params.uuid, body.role);
         log.info('user role changed', { user_uuid: params.uuid, role: body.role, by: principal.userUuid });
         return { message: 'User role updated' };

@@ -104,17 +104,21 @@ export class Users {
       .execute();
   }
 
-  /** @throws {AppError} `not_found` */
+  /** @throws {AppError} `not_found`; `forbidden` for the last admin */
   async delete(uuid: string): Promise<void> {
     await this.#endSessions(uuid, null, 'user_deleted', async (trx) => {
+      await assertOtherAdmin(trx, uuid);
       const row = await trx.deleteFrom('users').where('uuid', '=', uuid).returning('uuid').executeTakeFirst();
       if (row === undefined) throw userNotFound();
     });
   }
 
-  /** @throws {AppError} `not_found` */
+  /** @throws {AppError} `not_found`; `forbidden` when the last admin would be none */
   async setRole(uuid: string, role: Role): Promise<void> {
-    await this.#endSessions(uuid, null, 'role_changed', (trx) => updateUser(trx, uuid, { role }));
+    await this.#endSessions(uuid, null, 'role_changed', async (trx) => {
+      if (role !== 'admin') await assertOtherAdmin(trx, uuid);
+      await updateUser(trx, uuid, { role });
+    });
   }
 
   /**
@@ -196,6 +200,22 @@ export class Users {
     });
     this.#onCommitted(uuid);
   }
+}
+
+/**
+ * Makes sure that somebody can still administer. Takes the rows of all admins until the transaction ends, by an UPDATE that
+ * changes nothing: of two admins who remove each other at once, the second waits here and then finds itself the last.
+ * @throws {AppError} `forbidden` when the user is the only admin
+ */
+async function assertOtherAdmin(trx: Trx, uuid: string): Promise<void> {
+  const admins = await trx
+    .updateTable('users')
+    .set((eb) => ({ role: eb.ref('role') }))
+    .where('role', '=', 'admin')
+    .returning('uuid')
+    .execute();
+  if (admins.length > 1 || admins[0]?.uuid !== uuid) return;
+  throw new AppError('forbidden', 'This is the last administrator; make somebody else one first');
 }
 
 type UserChange = Partial<Pick<UserRow, 'role' | 'password_hash' | 'must_change_password'>>;

@@ -18,6 +18,8 @@ const STATUS: Readonly<Record<ErrorCode, { status: number; headers?: Record<stri
   rate_limited: { status: 429 },
   too_many_attempts: { status: 429, headers: { 'retry-after': '4' } },
   unavailable: { status: 503, headers: { 'retry-after': '2' } },
+  unsupported: { status: 501 },
+  bad_gateway: { status: 502 },
 };
 
 const STRUCTURAL = 'Bad Request: Schema structural violation (wrong type, extra fields, or invalid length).';

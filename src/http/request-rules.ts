@@ -3,6 +3,8 @@ import { Elysia } from 'elysia';
 import { readJsonBody } from './json-body.ts';
 
 const JSON_TYPE = 'application/json';
+/** Where forms with files are sent (contract §5.3 rule 1). */
+const FILES = ['/api/v1/deckies/files', '/api/v1/canary/blobs'];
 const UNSUPPORTED = 'Unsupported Media Type — Content-Type must be application/json';
 
 /**
@@ -54,11 +56,13 @@ function plain(text: string, status: number, headers: Record<string, string> = {
   return new Response(text, { status, headers: { 'content-type': 'text/plain; charset=utf-8', ...headers } });
 }
 
-function hasForeignBody({ method, headers }: Request): boolean {
+function hasForeignBody({ method, headers, url }: Request): boolean {
   if (method !== 'POST' && method !== 'PUT' && method !== 'PATCH') return false;
   if (isJson(headers.get('content-type') ?? '')) return false;
   const length = headers.get('content-length');
-  return headers.has('transfer-encoding') || (length !== null && length !== '0');
+  if (!headers.has('transfer-encoding') && (length === null || length === '0')) return false;
+  const { pathname } = new URL(url);
+  return !FILES.some((path) => pathname.startsWith(path));
 }
 
 /** The type is written in any case (RFC 9110 §8.3.1). */

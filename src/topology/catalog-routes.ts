@@ -1,8 +1,9 @@
 import { Elysia, t } from 'elysia';
 import { guard } from '../auth/guard.ts';
+import { ARCHETYPES } from '../catalog/archetypes.ts';
+import { FLEET_SINGLETONS, KNOWN_SERVICES, serviceNamed } from '../catalog/services.ts';
 import { AppError } from '../errors.ts';
 import { nextAddress, nextSubnet, parseCidr } from './addresses.ts';
-import { ARCHETYPES, FLEET_SINGLETONS, KNOWN_SERVICES, serviceSchema } from './catalog.ts';
 import { takenAddresses } from './decky-config.ts';
 import { found } from './editing/edit.ts';
 import { findTopology } from './repository.ts';
@@ -23,7 +24,7 @@ export function catalogRoutes({ db, authenticator }: Pick<TopologyRouteParts, 'd
     )
     .get(
       '/topologies/services/:name/schema',
-      ({ params }) => found('Service', serviceSchema(params.name)),
+      ({ params }) => found('Service', serviceNamed(params.name)),
       catalogOperations.serviceSchema,
     )
     .get('/topologies/archetypes', () => ({ archetypes: ARCHETYPES }), catalogOperations.archetypes)

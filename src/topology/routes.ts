@@ -9,6 +9,7 @@ import { enqueueMutation } from './enqueue.ts';
 import { lifecycleRoutes } from './lifecycle/lifecycle-routes.ts';
 import { deckyOf, edgeOf, lanOf, mutationOf, summaryOf } from './model.ts';
 import { parseMutationRequest } from './mutation-request.ts';
+import { personaRoutes } from './persona-routes.ts';
 import { redirectToSlash } from './redirect-to-slash.ts';
 import {
   findTopology,
@@ -36,6 +37,7 @@ export function topologyRoutes(parts: TopologyRouteParts) {
     .use(reads(parts))
     .use(writes(parts))
     .use(createRoutes(parts))
+    .use(personaRoutes(parts))
     .use(editRoutes(parts))
     .use(lifecycleRoutes(parts));
 }

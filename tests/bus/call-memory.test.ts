@@ -97,9 +97,13 @@ describe('an entry', () => {
       revision: 7,
     });
     const at = 'decky 1 7 0 aaaaaaaa topology.t1 2 0 bbbbbbbb cccccccc';
-    const log = ['chain', `0 0a1b2c3d 120 0 e1 decky.web.state ep0ch000 ${at}`, 'data', '{"n":1}'];
-    const logBefore = parseLogEntry(['4-0', [...before, 'epoch', 'ep0ch000', 'at', at]]);
+    const log = ['chain', `0 0a1b2c3d 120 0 e1 decky.web.state ep0ch000 1795231317.125000 ${at}`, 'data', '{"n":1}'];
+    const logBefore = parseLogEntry([
+      '4-0',
+      [...before, 'epoch', 'ep0ch000', 'published', '1795231317.125000', 'at', at],
+    ]);
     expect(logBefore).toEqual(parseLogEntry(['4-0', log]));
+    expect(parseLogEntry(['4-0', [...before, 'epoch', 'ep0ch000', 'at', at]])).toEqual(logBefore);
     expect(logBefore.places).toEqual([
       { channel: 'decky', offset: 1, revision: 7, before: '0', proof: 'aaaaaaaa' },
       { channel: 'topology.t1', offset: 2, revision: 0, before: 'bbbbbbbb', proof: 'cccccccc' },

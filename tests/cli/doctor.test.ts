@@ -138,7 +138,10 @@ describe('finds', () => {
     // Written anew behind the others under their numbers: a Redis whose history somebody has put together by hand.
     await redis.xtrim(keys.stream('attacker'), 'MAXLEN', 0);
     await redis.del(keys.stream('attacker'));
-    const other = fields.map((value, index) => (fields[index - 1] === 'id' ? 'forged' : value));
+    // <before> <proof> <bytes> <revision> <id> <topic>
+    const other = fields.map((value, index) =>
+      fields[index - 1] === 'chain' ? value.split(' ').with(4, 'forged').join(' ') : value,
+    );
     await redis.xadd(keys.stream('attacker'), '11-0', ...fields);
     await redis.xadd(keys.stream('attacker'), '12-0', ...other);
     const { found } = await examine();
