@@ -20,7 +20,7 @@ export function recentCampaigns(db: Db | Trx, { limit, offset }: Page): Promise<
     .selectAll()
     .where('merged_into_uuid', 'is', null)
     .orderBy('updated_at', 'desc')
-    .orderBy('uuid')
+    .orderBy('uuid', 'desc')
     .limit(limit)
     .offset(offset)
     .execute();

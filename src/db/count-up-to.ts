@@ -1,14 +1,13 @@
 import { type SelectQueryBuilder, sql } from 'kysely';
 import type { Db, Trx } from './database.ts';
-import type { Database } from './schema.ts';
 
 /**
  * How many rows a query finds, counted up to a limit: what has to be walked to be counted must have an end.
  * @param query without a selection
  */
-export async function countUpTo<Tables extends keyof Database>(
+export async function countUpTo<Tables, Name extends keyof Tables>(
   db: Db | Trx,
-  query: SelectQueryBuilder<Database, Tables, object>,
+  query: SelectQueryBuilder<Tables, Name, object>,
   limit: number,
 ): Promise<number> {
   const { total } = await db

@@ -1,6 +1,8 @@
 import { attackerRows } from '../attackers/attacker-rows.ts';
+import { countUpTo } from '../db/count-up-to.ts';
 import type { Db, Trx } from '../db/database.ts';
 import type { AttackerRow, IdentityRow } from '../db/schema.ts';
+import { COUNT_LIMIT } from '../http/paging.ts';
 
 /** Which rows of a list are asked for. */
 export interface Page {
@@ -21,12 +23,9 @@ const MAX_FAMILY = 1000;
 
 /** The identities that have not been merged into another, newest update first. */
 export async function listIdentities(db: Db | Trx, page: Page): Promise<Paged<IdentityRow>> {
-  const { total } = await db
-    .selectFrom('attacker_identities')
-    .select((eb) => eb.fn.countAll<number>().as('total'))
-    .where('merged_into_uuid', 'is', null)
-    .executeTakeFirstOrThrow();
-  return { total, rows: await recentIdentities(db, page) };
+  const found = db.selectFrom('attacker_identities').where('merged_into_uuid', 'is', null);
+  const total = await countUpTo(db, found, COUNT_LIMIT);
+  return { total, rows: page.offset >= total ? [] : await recentIdentities(db, page) };
 }
 
 /** The rows of {@link listIdentities} without the count. */

@@ -5,10 +5,12 @@ import type { Engine } from '../database.ts';
 /** What the pages of attackers, campaigns and the orchestrator are read by (contract P5 to P7). */
 export const pages = (engine: Engine): Migration => ({
   async up(db) {
+    await attackerIndexes(db);
+    await db.schema.dropIndex('campaigns_recent').execute();
     await db.schema
-      .createIndex('attackers_traversals')
-      .on('attackers')
-      .columns(['is_traversal', 'last_seen', 'uuid'])
+      .createIndex('campaigns_recent')
+      .on('campaigns')
+      .columns(['merged_into_uuid', 'updated_at', 'uuid'])
       .execute();
     await db.schema
       .createTable('attacker_services')
@@ -57,6 +59,21 @@ export const pages = (engine: Engine): Migration => ({
     else await addressIndex(db);
   },
 });
+
+/** An attacker's row is long: what a filter looks at, and every order, can be read without it. */
+async function attackerIndexes(db: Kysely<unknown>): Promise<void> {
+  await db.schema.dropIndex('attackers_recent').execute();
+  await db.schema.dropIndex('attackers_active').execute();
+  const indexes = {
+    attackers_recent: ['last_seen', 'uuid', 'ip'],
+    attackers_active: ['event_count', 'uuid', 'ip'],
+    attackers_traversals: ['is_traversal', 'last_seen', 'uuid', 'ip'],
+    attackers_listed: ['ip', 'last_seen', 'event_count', 'is_traversal', 'uuid'],
+  };
+  for (const [name, columns] of Object.entries(indexes)) {
+    await db.schema.createIndex(name).on('attackers').columns(columns).execute();
+  }
+}
 
 /** Of the rows that were there before. */
 async function knownServices(db: Kysely<unknown>, engine: Engine): Promise<void> {
