@@ -7,22 +7,33 @@ import type { AttackerRow } from '../db/schema.ts';
  * may hold a thousand of him. Who is further down than that is listed without; his own page has all.
  */
 const LIST_BYTES = 1_000_000;
+/** Rows that are read at once. */
+const CHUNK = 200;
 
 /** Rows in the order of the uuids, their longest lists only as far as they fit into one answer. */
 export async function attackerRows(db: Db | Trx, uuids: readonly string[]): Promise<AttackerRow[]> {
   if (uuids.length === 0) return [];
-  const lean = await db
-    .selectFrom('attackers')
-    .select(LEAN)
-    .select(sql<number>`octet_length(commands) + octet_length(fingerprints)`.as('bytes'))
-    .where('uuid', 'in', uuids)
-    .execute();
+  const lean = [];
+  for (let first = 0; first < uuids.length; first += CHUNK) {
+    // SQLite answers on the spot: others have their turn in between.
+    if (first > 0) await Bun.sleep(0);
+    lean.push(...(await leanRows(db, uuids.slice(first, first + CHUNK))));
+  }
   const found = new Map(lean.map((row) => [row.uuid, row]));
   const lists = await listsOf(db, uuids, (uuid) => found.get(uuid)?.bytes ?? 0);
   return uuids.flatMap((uuid) => {
     const { bytes: _, ...row } = found.get(uuid) ?? { bytes: 0 };
     return 'uuid' in row ? [{ ...row, ...(lists.get(uuid) ?? { commands: '[]', fingerprints: '[]' }) }] : [];
   });
+}
+
+function leanRows(db: Db | Trx, uuids: readonly string[]) {
+  return db
+    .selectFrom('attackers')
+    .select(LEAN)
+    .select(sql<number>`octet_length(commands) + octet_length(fingerprints)`.as('bytes'))
+    .where('uuid', 'in', uuids)
+    .execute();
 }
 
 async function listsOf(db: Db | Trx, uuids: readonly string[], bytesOf: (uuid: string) => number) {
