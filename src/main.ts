@@ -1,11 +1,13 @@
 import { Elysia } from 'elysia';
 import { asyncapiRoutes } from './asyncapi/routes.ts';
+import { startAttackers } from './attackers/start.ts';
 import { startAuth } from './auth/start.ts';
 import type { EventLog } from './bus/event-log.ts';
 import { startBus } from './bus/start.ts';
 import { listeners } from './bus/subscription.ts';
 import { Tail, type TailChecks, tailChecks } from './bus/tail.ts';
 import { startDecnetBus } from './bus-socket/start.ts';
+import { startCampaigns } from './campaigns/start.ts';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { type Db, engineOf, openDatabase } from './db/database.ts';
 import { migrate } from './db/migrate.ts';
@@ -19,6 +21,7 @@ import { startIdentity } from './identity/start.ts';
 import { startIngress } from './ingress/start.ts';
 import type { Route } from './openapi/document.ts';
 import { openapiRoutes } from './openapi/routes.ts';
+import { startOrchestrator } from './orchestrator/start.ts';
 import { startOutbox } from './outbox/start.ts';
 import { startOutside } from './outside/start.ts';
 import { startProjection } from './projection/start.ts';
@@ -123,6 +126,9 @@ async function furnish(house: House, options: StartOptions) {
     startOutside(house),
     startIdentity(house),
     startProjection(house),
+    startAttackers(house),
+    startCampaigns(house),
+    startOrchestrator(house),
     startIngress(house),
     startOutbox(house),
     startReconciler(house),

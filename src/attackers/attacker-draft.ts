@@ -2,6 +2,7 @@ import type { Json, JsonObject } from '../bus/event.ts';
 import { isJsonObject } from '../bus/event.ts';
 import type { AttackerRow, Bit } from '../db/schema.ts';
 import { countOf, numberOf, storable, textOf } from '../projection/payload.ts';
+import { CONTACT, type Contact, contactOf } from './contact.ts';
 
 /** How many of each are kept in an attacker's row; the newest commands and fingerprints, the first of the others. */
 const MOST = { services: 100, deckies: 200, fingerprints: 50, commands: 50 } as const;
@@ -19,6 +20,8 @@ export class AttackerDraft {
   readonly row: AttackerRow;
   readonly #services: Set<string>;
   readonly #deckies: Set<string>;
+  /** Of the batch. */
+  readonly #contacts = new Map<string, Contact>();
   readonly #commands: Json[];
   readonly #fingerprints: Json[];
 
@@ -76,12 +79,11 @@ export class AttackerDraft {
     if (at > this.row.updated_at) this.row.updated_at = at;
   }
 
-  /** It touched a service of a decky. */
-  touched(decky: string | undefined, service: string | undefined): void {
+  /** It touched a service of a decky. @param eventType of the line that tells of it */
+  touched(decky: string | undefined, service: string | undefined, eventType: string): void {
     this.row.event_count += 1;
-    if (service !== undefined && service !== '-' && this.#services.size < MOST.services) this.#services.add(service);
+    this.#met(service, contactOf(eventType));
     if (decky !== undefined && this.#deckies.size < MOST.deckies) this.#deckies.add(decky);
-    this.row.service_count = Math.max(this.row.service_count, this.#services.size);
     this.row.decky_count = Math.max(this.row.decky_count, this.#deckies.size);
     if (this.#deckies.size > 1) this.#traverses();
   }
@@ -97,12 +99,14 @@ export class AttackerDraft {
     if (payload.is_traversal === true) this.#traverses();
   }
 
-  credential(): void {
+  credential(service: string | undefined): void {
+    this.#met(service, CONTACT.used);
     this.row.credential_count += 1;
     this.row.bounty_count += 1;
   }
 
   command(command: TriedCommand): void {
+    this.#met(command.service, CONTACT.used);
     this.#commands.push({ ...command });
     if (this.#commands.length > MOST.commands) this.#commands.shift();
   }
@@ -145,6 +149,19 @@ export class AttackerDraft {
       commands: storable(JSON.stringify(this.#commands), Number.MAX_SAFE_INTEGER),
       fingerprints: storable(JSON.stringify(this.#fingerprints), Number.MAX_SAFE_INTEGER),
     };
+  }
+
+  /** The services that the batch tells of, each with the closest contact. */
+  contacts(): { service: string; contact: Contact }[] {
+    return [...this.#contacts].map(([service, contact]) => ({ service, contact }));
+  }
+
+  #met(service: string | undefined, contact: Contact): void {
+    if (service === undefined || service === '' || service === '-') return;
+    if (!this.#services.has(service) && this.#services.size >= MOST.services) return;
+    this.#services.add(service);
+    this.row.service_count = Math.max(this.row.service_count, this.#services.size);
+    if (contact >= (this.#contacts.get(service) ?? contact)) this.#contacts.set(service, contact);
   }
 
   #traverses(): void {

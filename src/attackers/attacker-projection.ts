@@ -8,11 +8,15 @@ import { isoOf, jsonText, objectsOf, textOf, textsOf, timeOf } from '../projecti
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
 import { AttackerDraft, type TriedCommand } from './attacker-draft.ts';
 import { bindToIdentity, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
+import { addTargets, saveContacts } from './attacker-parts.ts';
 import { attributionOf, observationOf, saveAttribution, saveObservation } from './observations.ts';
 
 export const ATTACKER_PROJECTION = 'attackers';
 
 const SESSION_ENDED = topics.attacker('session.ended');
+const MAIL_RECEIVED = 'email.received';
+/** Of one mail. */
+const MOST_DOMAINS = 100;
 const OBSERVATION = 'attacker.observation.';
 /** Of one session. */
 const MOST_COMMANDS = 1000;
@@ -72,6 +76,7 @@ export const attackerProjection = (engine: Engine): Projection => ({
     'attribution.>',
     topics.system('log'),
     topics.credential('captured'),
+    MAIL_RECEIVED,
     topics.identity('formed'),
     topics.identity('observation.linked'),
   ],
@@ -89,6 +94,8 @@ export const attackerProjection = (engine: Engine): Projection => ({
     await trx.deleteFrom('attackers').execute();
     await trx.deleteFrom('attacker_uuids').execute();
     await trx.deleteFrom('attacker_commands').execute();
+    await trx.deleteFrom('attacker_services').execute();
+    await trx.deleteFrom('attacker_smtp_targets').execute();
     await trx.deleteFrom('observations').execute();
     await trx.deleteFrom('attributions').execute();
     await trx.deleteFrom('attacker_intel').execute();
@@ -139,6 +146,10 @@ class Batch {
     const rows = [...this.#drafts.values()].map((draft) => draft.finished());
     await save(this.#trx, this.#engine, rows);
     await insertRows(this.#trx, this.#engine, COMMANDS, this.#commands);
+    const met = [...this.#drafts.values()].flatMap((draft) =>
+      draft.contacts().map((contact) => ({ ...contact, ip: draft.row.ip })),
+    );
+    await saveContacts(this.#trx, this.#engine, met);
   }
 
   async #change(draft: AttackerDraft, event: LoggedEvent): Promise<void> {
@@ -148,7 +159,7 @@ class Batch {
     switch (topic) {
       case 'system.log':
         draft.seen(timeOf(payload, 'timestamp') ?? at);
-        return draft.touched(decky, service);
+        return draft.touched(decky, service, textOf(payload, 'event_type', 255) ?? type);
       case 'attacker.observed':
         draft.seen(timeOf(payload, 'first_seen') ?? at);
         return;
@@ -162,7 +173,10 @@ class Batch {
         return draft.rotated(payload, timeOf(payload, 'ts') ?? at);
       case 'credential.captured':
         draft.seen(at);
-        return draft.credential();
+        return draft.credential(service);
+      case MAIL_RECEIVED:
+        draft.seen(at);
+        return addTargets(this.#trx, draft.row.ip, textsOf(payload, 'rcpt_domains', MOST_DOMAINS), at);
       case SESSION_ENDED:
         return this.#ended(draft, payload, timeOf(payload, 'ended_at') ?? at);
       case 'attacker.intel.enriched':

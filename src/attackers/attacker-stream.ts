@@ -2,11 +2,10 @@ import { LOG_CHANNEL } from '../bus/channel.ts';
 import type { Entry } from '../bus/entry.ts';
 import { isJsonObject, type JsonObject } from '../bus/event.ts';
 import type { Db } from '../db/database.ts';
-import { isStorable } from '../db/storable.ts';
-import { AppError } from '../errors.ts';
 import { projectedSnapshot } from '../projection/snapshot.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { ATTACKER_PROJECTION } from './attacker-projection.ts';
+import { attackerCalled, type Called } from './called.ts';
 import { latestObservations } from './observations.ts';
 import { attackerSnapshotSchema } from './schemas.ts';
 
@@ -20,9 +19,10 @@ export function attackerStream(db: Db): StreamDeclaration {
     channel: () => LOG_CHANNEL,
     eventName: nameOf,
     topics: TOPICS,
-    summary: 'Follow what is observed of an attacker',
+    summary: 'Follow one attacker: observations, scores, attribution',
     snapshotSchema: attackerSnapshotSchema,
     async narrow(uuid) {
+      // The identity is that of the opening (contract §3.4).
       const attacker = await attackerCalled(db, uuid);
       return {
         key: encodeURIComponent(JSON.stringify(attacker)),
@@ -35,35 +35,6 @@ export function attackerStream(db: Db): StreamDeclaration {
       };
     },
   };
-}
-
-/** What events call an attacker. The identity is that of the opening (contract §3.4). */
-interface Called {
-  readonly uuid: string;
-  readonly ip: string;
-  readonly identity: string | null;
-}
-
-async function attackerCalled(db: Db, uuid: string): Promise<Called> {
-  const row = isStorable(uuid)
-    ? await db
-        .selectFrom('attackers')
-        .select(['uuid', 'ip', 'identity_id'])
-        .where((eb) =>
-          eb.or([
-            eb('uuid', '=', uuid),
-            // A producer has named him since.
-            eb(
-              'ip',
-              '=',
-              eb.selectFrom('attacker_uuids').select('attacker_uuids.ip').where('attacker_uuids.uuid', '=', uuid),
-            ),
-          ]),
-        )
-        .executeTakeFirst()
-    : undefined;
-  if (row === undefined) throw new AppError('not_found', 'Attacker not found');
-  return { uuid: row.uuid, ip: row.ip, identity: row.identity_id };
 }
 
 function concerns(entry: Entry, { uuid, ip, identity }: Called): boolean {

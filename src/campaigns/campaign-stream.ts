@@ -18,7 +18,7 @@ export function campaignStream(db: Db): StreamDeclaration {
     channel: () => CHANNEL,
     eventName: (topic) => topic.slice('campaign.'.length) || topic,
     topics: TOPICS,
-    summary: 'Follow which identities act together',
+    summary: 'Follow what becomes known of campaigns',
     snapshotSchema: campaignSnapshotSchema,
     snapshot: () =>
       projectedSnapshot(db, campaignProjection.name, CHANNEL, async (trx) => ({

@@ -38,6 +38,9 @@ export interface Database {
   log_epochs: LogEpochsTable;
   attacker_uuids: AttackerUuidsTable;
   attacker_commands: AttackerCommandsTable;
+  attacker_services: AttackerServicesTable;
+  identity_observations: IdentityObservationsTable;
+  attacker_smtp_targets: AttackerSmtpTargetsTable;
   observations: ObservationsTable;
   attributions: AttributionsTable;
   attacker_intel: AttackerIntelTable;
@@ -516,6 +519,29 @@ export interface AttackerCommandsTable {
   decky: string;
   command: string;
   session_id: string | null;
+}
+
+/** Which identity an attacker, by what producers call him, was last said to belong to. */
+export interface IdentityObservationsTable {
+  observation_uuid: string;
+  identity_uuid: string;
+}
+
+/** Which services an attacker has touched: what an attacker's row holds as a list, to look for. */
+export interface AttackerServicesTable {
+  service: string;
+  ip: string;
+  /** The closest there was, of `attackers/contact.ts`. */
+  contact: number;
+}
+
+/** To which domains an attacker has tried to send mail. */
+export interface AttackerSmtpTargetsTable {
+  ip: string;
+  domain: string;
+  mails: number;
+  first_seen: string;
+  last_seen: string;
 }
 
 /** The newest observation of each primitive of an attacker (contract §6.4). */

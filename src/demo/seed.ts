@@ -169,6 +169,11 @@ async function seedIdentities(trx: Trx, now: number): Promise<void> {
         .values(demoAttacker(demoId(`attacker/${ip}`), ip, uuid, seenAt))
         .onConflict((conflict) => conflict.doNothing())
         .execute();
+      await trx
+        .insertInto('identity_observations')
+        .values({ observation_uuid: demoId(`attacker/${ip}`), identity_uuid: uuid })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
     }
   }
 }

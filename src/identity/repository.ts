@@ -1,5 +1,8 @@
+import { attackerRows } from '../attackers/attacker-rows.ts';
+import { countUpTo } from '../db/count-up-to.ts';
 import type { Db, Trx } from '../db/database.ts';
 import type { AttackerRow, IdentityRow } from '../db/schema.ts';
+import { COUNT_LIMIT } from '../http/paging.ts';
 
 /** Which rows of a list are asked for. */
 export interface Page {
@@ -14,16 +17,15 @@ export interface Paged<Row> {
 }
 
 // Merges form chains; more hops than these, or a circle, is damage that a read must survive (contract §6.1).
-const MAX_MERGE_HOPS = 8;
+export const MAX_MERGE_HOPS = 8;
+/** Identities whose attackers are shown as those of the one that they went into. */
+const MAX_FAMILY = 1000;
 
 /** The identities that have not been merged into another, newest update first. */
 export async function listIdentities(db: Db | Trx, page: Page): Promise<Paged<IdentityRow>> {
-  const { total } = await db
-    .selectFrom('attacker_identities')
-    .select((eb) => eb.fn.countAll<number>().as('total'))
-    .where('merged_into_uuid', 'is', null)
-    .executeTakeFirstOrThrow();
-  return { total, rows: await recentIdentities(db, page) };
+  const found = db.selectFrom('attacker_identities').where('merged_into_uuid', 'is', null);
+  const total = await countUpTo(db, found, COUNT_LIMIT);
+  return { total, rows: page.offset >= total ? [] : await recentIdentities(db, page) };
 }
 
 /** The rows of {@link listIdentities} without the count. */
@@ -65,9 +67,26 @@ export async function countObservations(db: Db | Trx, identityUuid: string): Pro
   const { total } = await db
     .selectFrom('attackers')
     .select((eb) => eb.fn.countAll<number>().as('total'))
-    .where('identity_id', '=', identityUuid)
+    .where('identity_id', 'in', await familyOf(db, identityUuid))
     .executeTakeFirstOrThrow();
   return total;
+}
+
+/** An identity with those that were merged into it: their attackers are its own, for as long as it lasts. */
+async function familyOf(db: Db | Trx, identityUuid: string): Promise<string[]> {
+  const family = new Set([identityUuid]);
+  let newest = [identityUuid];
+  for (let hop = 0; hop < MAX_MERGE_HOPS && newest.length > 0 && family.size < MAX_FAMILY; hop += 1) {
+    const merged = await db
+      .selectFrom('attacker_identities')
+      .select('uuid')
+      .where('merged_into_uuid', 'in', newest)
+      .limit(MAX_FAMILY)
+      .execute();
+    newest = merged.map(({ uuid }) => uuid).filter((uuid) => !family.has(uuid));
+    for (const uuid of newest) family.add(uuid);
+  }
+  return [...family];
 }
 
 /** The attackers bound to the identity, last seen first. */
@@ -76,14 +95,15 @@ export async function listObservations(
   identityUuid: string,
   { limit, offset }: Page,
 ): Promise<Paged<AttackerRow>> {
-  const rows = await db
+  const found = await db
     .selectFrom('attackers')
-    .selectAll()
-    .where('identity_id', '=', identityUuid)
+    .select('uuid')
+    .where('identity_id', 'in', await familyOf(db, identityUuid))
     .orderBy('last_seen', 'desc')
     .orderBy('uuid')
     .limit(limit)
     .offset(offset)
     .execute();
-  return { total: await countObservations(db, identityUuid), rows };
+  const uuids = found.map(({ uuid }) => uuid);
+  return { total: await countObservations(db, identityUuid), rows: await attackerRows(db, uuids) };
 }

@@ -1,6 +1,8 @@
-import type { JsonObject } from '../bus/event.ts';
 import { channelRevision } from '../bus/outbox.ts';
 import { type Db, readConsistently } from '../db/database.ts';
+import { knownPlace } from '../projection/snapshot.ts';
+import type { Snapshot } from '../stream/connection.ts';
+import { identityProjection } from './identity-projection.ts';
 import { recentIdentities } from './repository.ts';
 
 /** Contract §3.2. */
@@ -10,13 +12,15 @@ const MAX_IDENTITIES = 50;
 const IDENTITY_CHANNEL = 'identity';
 
 /**
- * The snapshot that opens the identity stream: the identities updated last, with the revision of their channel. One
- * transaction reads both, so that the revision is exactly that of the data.
+ * The snapshot that opens the identity stream: the identities updated last. Rows come in two ways: together with their
+ * event, which has a revision, and out of the log, behind it. One transaction reads them, the revision of the channel and
+ * the place of the projection, so that both are exactly those of the data.
  */
-export function identitySnapshot(db: Db): Promise<{ readonly revision: number; readonly data: JsonObject }> {
+export function identitySnapshot(db: Db): Promise<Snapshot> {
   return readConsistently(db, async (trx) => {
     const identities = await recentIdentities(trx, { limit: MAX_IDENTITIES, offset: 0 });
     const revision = await channelRevision(trx, IDENTITY_CHANNEL);
-    return { revision, data: { identities: identities } };
+    const contains = await knownPlace(trx, identityProjection.name, IDENTITY_CHANNEL);
+    return { revision, data: { identities }, ...(contains === undefined ? {} : { contains }) };
   });
 }

@@ -1,9 +1,7 @@
 import { AppError } from '../errors.ts';
+import { filterOf } from '../http/paging.ts';
 import { isoTimeOf } from '../projection/payload.ts';
 import { type LogQuery, parseSearch } from './search.ts';
-
-/** Values with which pages say that they filter nothing (contract P0). */
-const NO_FILTER = new Set(['', 'null', 'NULL', 'undefined']);
 
 /**
  * Which lines the query of a request asks for. Times without a zone are UTC.
@@ -17,8 +15,9 @@ export function logQueryOf(query: { search?: string; start_time?: string; end_ti
   };
 }
 
-function timeIn(text: string | undefined, name: string): string | undefined {
-  if (text === undefined || NO_FILTER.has(text)) return undefined;
+function timeIn(asked: string | undefined, name: string): string | undefined {
+  const text = filterOf(asked);
+  if (text === undefined) return undefined;
   const time = isoTimeOf(text);
   if (time === undefined) throw new AppError('invalid', `${name} must be a time such as 2026-11-21 08:00:00`);
   return time;

@@ -18,7 +18,7 @@ export function orchestratorStream(db: Db): StreamDeclaration {
     channel: () => CHANNEL,
     eventName: (topic) => topic.split('.')[1] || topic,
     topics: TOPICS,
-    summary: 'Follow the traffic, files and mails that make deckies look alive',
+    summary: 'Follow what the orchestrator does',
     snapshotSchema: orchestratorSnapshotSchema,
     snapshot: () =>
       projectedSnapshot(db, orchestratorProjection.name, CHANNEL, async (trx) => ({

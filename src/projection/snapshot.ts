@@ -24,6 +24,16 @@ export function projectedSnapshot(
   });
 }
 
+/**
+ * Up to where rows of a projection contain a channel's events.
+ * @returns `undefined` where nobody has ever projected: what rows there are came in another way
+ * @throws {AppError} `unavailable` while the rows are ahead of the place
+ */
+export async function knownPlace(trx: Trx, projection: string, channel: string): Promise<LogPlace | undefined> {
+  const place = await containedPlace(trx, projection, channel);
+  return place.epoch === '' ? undefined : place;
+}
+
 async function containedPlace(trx: Trx, projection: string, channel: string): Promise<LogPlace> {
   const row = await trx
     .selectFrom('projections')

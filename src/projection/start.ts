@@ -9,6 +9,7 @@ import type { Config } from '../config.ts';
 import { type Db, type Engine, engineOf } from '../db/database.ts';
 import type { Domain } from '../domain.ts';
 import type { Check } from '../health/routes.ts';
+import { identityProjection } from '../identity/identity-projection.ts';
 import { logProjection } from '../logs/log-projection.ts';
 import { logStream } from '../logs/log-stream.ts';
 import { logRoutes } from '../logs/routes.ts';
@@ -35,6 +36,7 @@ export function allProjections(engine: Engine): readonly Projection[] {
   return [
     logProjection(engine),
     attackerProjection(engine),
+    identityProjection,
     campaignProjection,
     orchestratorProjection,
     heartbeatProjection,

@@ -309,7 +309,7 @@ export class Connection implements Member {
     const { epoch, offset, proof } = standing;
     const position: Place = { offset, proof, revision: 0 };
     this.#epoch = epoch;
-    const from = start ?? { ...position, revision: snapshot?.revision ?? 0 };
+    const from = { ...(start ?? position), revision: snapshot?.revision ?? 0 };
     this.#at = opening?.kind === 'resume' ? opening.place : from;
     this.#sent = this.#at;
     // Within a channel revisions rise with offsets: once the log has reached that of the snapshot, no later event has

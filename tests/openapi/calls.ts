@@ -142,6 +142,15 @@ const OUTSIDE_CALLS: Readonly<Record<string, Calls>> = Object.fromEntries([
 ]);
 
 const persona = { name: 'Ada', email: 'ada@example.org', role: 'clerk' };
+const onAttacker: Calls = async ({ api }) => {
+  const [{ uuid: id }] = (await api('GET', '/attackers')).data;
+  return [{ params: { id }, expect: 200 }, nothing];
+};
+const onCampaign = async ({ plane: { database } }: World): Promise<readonly Call[]> => {
+  const [uuid, at] = [newName(), new Date().toISOString()];
+  await database.db.insertInto('campaigns').values({ uuid, created_at: at, updated_at: at }).execute();
+  return [{ params: { uuid }, expect: 200 }, nothing];
+};
 const withOnce: Call = { query: 'once=1', expect: 200 };
 const badStream: Call = { query: 'once=perhaps', expect: 422 };
 
@@ -516,6 +525,43 @@ export const CALLS: Readonly<Record<string, Calls>> = {
     const params = { uuid: data[0].uuid };
     return [{ params, expect: 200 }, { params, ...badPage }, nothing];
   },
+
+  listAttackers: () => [{ expect: 200 }, badPage],
+  exportAttackersStix: only(200),
+  exportAttackersMisp: only(200),
+  readAttacker: onAttacker,
+  readAttribution: onAttacker,
+  listAttackerCommands: onAttacker,
+  listAttackerArtifacts: onAttacker,
+  listAttackerTranscripts: onAttacker,
+  listAttackerSmtpTargets: onAttacker,
+  listAttackerMail: onAttacker,
+  readAttackerIntel: async (world) => {
+    const { plane, api } = world;
+    const [{ uuid, ip }] = (await api('GET', '/attackers')).data;
+    await plane.database.db
+      .insertInto('attacker_uuids')
+      .values({ uuid, ip, identity_uuid: null })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+    await plane.database.db
+      .insertInto('attacker_intel')
+      .values({ attacker_uuid: uuid, intel: '{"aggregate_verdict":"benign"}', updated_at: new Date().toISOString() })
+      .execute();
+    return onAttacker(world);
+  },
+  exportAttackerStix: onAttacker,
+  exportAttackerMisp: onAttacker,
+
+  listCampaigns: () => [{ expect: 200 }, badPage],
+  readCampaign: onCampaign,
+  listCampaignIdentities: async (world) => {
+    const calls = await onCampaign(world);
+    return [...calls, ...calls.slice(0, 1).map((found) => ({ ...found, ...badPage }))];
+  },
+
+  listOrchestratorEvents: () => [{ expect: 200 }, { query: 'kind=email', expect: 200 }, badPage],
+  countOrchestratorFailures: () => [{ query: 'success=false', expect: 200 }, { expect: 422 }],
 
   publishEvent: () => {
     const body = { topic: 'attacker.seen', type: 'seen', payload: { ip: '192.0.2.1' }, id: newName() };

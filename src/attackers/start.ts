@@ -1,0 +1,12 @@
+import type { Config } from '../config.ts';
+import { engineOf } from '../db/database.ts';
+import type { Domain } from '../domain.ts';
+import { type AttackerRouteParts, attackerRoutes } from './routes.ts';
+
+/** Attackers: addresses with all that is told of them. Their stream comes with the projections. */
+export function startAttackers(
+  parts: Omit<AttackerRouteParts, 'engine'> & { readonly config: { readonly db: Pick<Config['db'], 'url'> } },
+) {
+  const { config, db, authenticator } = parts;
+  return { routes: attackerRoutes({ db, engine: engineOf(config.db.url), authenticator }) } satisfies Domain;
+}

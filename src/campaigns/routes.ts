@@ -1,0 +1,47 @@
+import { Elysia, t } from 'elysia';
+import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
+import type { Db } from '../db/database.ts';
+import type { CampaignRow } from '../db/schema.ts';
+import { AppError } from '../errors.ts';
+import { envelopeOf, pageFields } from '../http/paging.ts';
+import { canonicalCampaign, countMembers, listCampaigns, listMembers } from './repository.ts';
+import { campaignOperations } from './schemas.ts';
+
+export interface CampaignRouteParts {
+  readonly db: Db;
+  readonly authenticator: HeaderAuthenticator;
+}
+
+const page = t.Object(pageFields);
+
+/** Campaigns and their identities (contract §6.2, P6). */
+export function campaignRoutes({ db, authenticator }: CampaignRouteParts) {
+  return new Elysia({ name: 'campaign-routes' })
+    .use(guard(authenticator, 'viewer'))
+    .get('/campaigns', async ({ query }) => envelopeOf(await listCampaigns(db, query), query), {
+      query: page,
+      ...campaignOperations.list,
+    })
+    .get(
+      '/campaigns/:uuid',
+      async ({ params }) => {
+        const campaign = await existing(db, params.uuid);
+        return { ...campaign, identity_count_live: await countMembers(db, campaign.uuid) };
+      },
+      campaignOperations.read,
+    )
+    .get(
+      '/campaigns/:uuid/identities',
+      async ({ params, query }) => {
+        const { uuid } = await existing(db, params.uuid);
+        return envelopeOf(await listMembers(db, uuid, query), query);
+      },
+      { query: page, ...campaignOperations.identities },
+    );
+}
+
+async function existing(db: Db, uuid: string): Promise<CampaignRow> {
+  const campaign = await canonicalCampaign(db, uuid);
+  if (campaign === undefined) throw new AppError('not_found', 'Campaign not found');
+  return campaign;
+}
