@@ -10,6 +10,7 @@ import { setAside } from './007-set-aside.ts';
 import { leaseTerms } from './008-lease-terms.ts';
 import { logWitness } from './009-log-witness.ts';
 import { substrateFences } from './010-substrate-fences.ts';
+import { webhooks } from './020-webhooks.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -24,5 +25,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '008-lease-terms': leaseTerms,
     '009-log-witness': logWitness(engine),
     '010-substrate-fences': substrateFences,
+    '020-webhooks': webhooks(engine),
   };
 }
