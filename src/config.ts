@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { assertPattern } from './bus/topic.ts';
 import { describeError } from './errors.ts';
+import { PROCESS_ROLES, type ProcessRoles } from './roles.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
 
 /** All settings of a process. Durations are milliseconds unless the name says otherwise. */
@@ -57,9 +58,9 @@ export interface Config {
     /** `DECNET_WS_AUTH_SECONDS`, default 10: a WebSocket on which nobody has signed in for so long is closed. */
     readonly authMs: number;
   };
+  /** `ROLES`, comma list, default all: what this process does. */
+  readonly roles: ProcessRoles;
   readonly pipeline: {
-    /** `DECNET_WORKERS`, default true: mutator, rotator and lifecycle work in this process; one that only serves has none. */
-    readonly workers: boolean;
     /** `DECNET_SUBSTRATE`, default record: what runs deckies. `record` runs nothing; `docker` asks a Docker engine. */
     readonly substrate: Substrate;
     /** `DECNET_DOCKER_SOCKET`, default /var/run/docker.sock. */
@@ -108,6 +109,12 @@ export class ConfigError extends Error {
 
 type Env = Readonly<Record<string, string | undefined>>;
 
+/** Variables of the past, and what to say instead. One that is set stops the start: it would change nothing. */
+export const REPLACED = {
+  DECNET_WORKERS:
+    'was replaced by ROLES: leave both out for true; for false set ROLES=api,bus-socket,relay,housekeeper',
+} as const;
+
 const KNOWN_BAD_SECRET = /^(.)\1*$|secret|changeme|change-me|password|example/i;
 
 /**
@@ -115,6 +122,9 @@ const KNOWN_BAD_SECRET = /^(.)\1*$|secret|changeme|change-me|password|example/i;
  * @throws {ConfigError} naming the first variable whose value cannot be used
  */
 export function loadConfig(env: Env): Config {
+  for (const [variable, instead] of Object.entries(REPLACED)) {
+    if (raw(env, variable) !== undefined) throw new ConfigError(variable, instead);
+  }
   const dataDir = text(env, 'DECNET_DATA_DIR', '.data');
   return {
     developer: flag(env, 'DECNET_DEVELOPER', false),
@@ -143,8 +153,8 @@ export function loadConfig(env: Env): Config {
       windowBytes: integer(env, 'DECNET_SSE_WINDOW_BYTES', 4 * 1024 * 1024, 0, 1024 ** 3),
     },
     ws: { authMs: integer(env, 'DECNET_WS_AUTH_SECONDS', 10, 1, 300) * 1000 },
+    roles: processRoles(env),
     pipeline: {
-      workers: flag(env, 'DECNET_WORKERS', true),
       substrate: oneOf(env, 'DECNET_SUBSTRATE', SUBSTRATES, 'record'),
       dockerSocket: text(env, 'DECNET_DOCKER_SOCKET', '/var/run/docker.sock'),
       dockerImage: text(env, 'DECNET_DOCKER_IMAGE', 'decnet/decky:latest'),
@@ -254,6 +264,18 @@ function words(env: Env, name: string, fallback: string): string[] {
     .split(',')
     .map((word) => word.trim())
     .filter((word) => word !== '');
+}
+
+/** @throws {ConfigError} for a role that there is not, and an empty name */
+function processRoles(env: Env): ProcessRoles {
+  const list = raw(env, 'ROLES');
+  if (list === undefined) return new Set(PROCESS_ROLES);
+  const roles = list.split(',').map((name) => {
+    const role = PROCESS_ROLES.find((candidate) => candidate === name.trim());
+    if (role === undefined) throw new ConfigError('ROLES', `must be a comma list of ${PROCESS_ROLES.join(', ')}`);
+    return role;
+  });
+  return new Set(roles);
 }
 
 function databaseUrl(env: Env, dataDir: string): string {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
-import { type Config, ConfigError, loadConfig } from '../src/config.ts';
+import { type Config, ConfigError, loadConfig, REPLACED } from '../src/config.ts';
+import { PROCESS_ROLES } from '../src/roles.ts';
 
 const SECRET = 'b64f0e7c91d2a8535e6f7a8190b2c3d4';
 const required = { DECNET_JWT_SECRET: SECRET };
@@ -32,8 +33,8 @@ describe('defaults', () => {
     },
     stream: { maxPerUser: 5, keepaliveMs: 15_000, stallMs: 30_000, retryMs: 3000, windowBytes: 4_194_304 },
     ws: { authMs: 10_000 },
+    roles: new Set(PROCESS_ROLES),
     pipeline: {
-      workers: true,
       substrate: 'record',
       dockerSocket: '/var/run/docker.sock',
       dockerImage: 'decnet/decky:latest',
@@ -125,13 +126,26 @@ describe('values', () => {
   });
 });
 
+describe('roles', () => {
+  test('are those that are listed, with white space between them or none', () => {
+    expect(loadConfig({ ...required, ROLES: ' api, relay,mutator' }).roles).toEqual(
+      new Set(['api', 'relay', 'mutator']),
+    );
+  });
+});
+
 describe('a value that cannot be used stops the start and names its variable', () => {
   test.each([
     ['DECNET_DEVELOPER', 'yes'],
     ['DECNET_LOG_LEVEL', 'verbose'],
     ['DECNET_TRUSTED_PROXIES', '10.0.0.0/8'],
     ['DECNET_LOG_MAX_BYTES', '1000000'],
-    ['DECNET_WORKERS', 'some'],
+    ['ROLES', 'api,painter'],
+    ['ROLES', 'api,,relay'],
+    ['ROLES', 'relay,'],
+    ['ROLES', 'API'],
+    ['DECNET_WORKERS', 'false'],
+    ['DECNET_WORKERS', 'true'],
     ['DECNET_SUBSTRATE', 'podman'],
     ['DECNET_GLOBAL_MUTATION_INTERVAL', 'soon'],
     ['DECNET_API_PORT', '65536'],
@@ -166,6 +180,10 @@ describe('a value that cannot be used stops the start and names its variable', (
     ['DECNET_BUS_SUBSCRIBE', 'system.>.control'],
   ])('%s=%s', (variable, value) => {
     expect(refusal({ [variable]: value }).message).toStartWith(`${variable} `);
+  });
+
+  test('DECNET_WORKERS=false, and says which roles are the same', () => {
+    expect(refusal({ DECNET_WORKERS: 'false' }).message).toContain('ROLES=api,bus-socket,relay,housekeeper');
   });
 
   test.each([
@@ -205,7 +223,7 @@ describe('.env.example', () => {
     const read = new Set<string>();
     const watched = new Proxy<Record<string, string>>(required, {
       get(target, name: string) {
-        read.add(name);
+        if (!(name in REPLACED)) read.add(name);
         return target[name];
       },
     });

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { LOG_CHANNEL } from './channel.ts';
+import { Exclusive } from './exclusive.ts';
 import type { Groups } from './groups.ts';
 import { keys } from './keys.ts';
 import { Trimmer } from './trimmer.ts';
@@ -13,22 +14,17 @@ import { Trimmer } from './trimmer.ts';
 const WALK = { everyMs: 60_000, rest: 10 } as const;
 
 export interface HousekeeperOptions {
-  /** Length of a node's lease, in milliseconds; a round runs every third of it. */
+  /** Length of a node's lease, in milliseconds; a round begins every third of it. */
   readonly leaseMs: number;
   /** Age at which events are trimmed, in milliseconds; 0 keeps them for ever. */
   readonly maxAgeMs: number;
   /** Bytes of events that each channel keeps; 0: any number. */
   readonly maxBytes: number;
-  /**
-   * The lease had ended before it was renewed: other nodes may have destroyed the groups of this one, and forgotten
-   * channels that only they kept.
-   */
-  readonly onLapsed?: () => void;
 }
 
 /**
- * What keeps Redis clean: renews this node's lease, and, on whichever node holds the lock, destroys the groups of dead
- * nodes and trims what is too old or too much. Trimming by count happens at each publish.
+ * What keeps Redis clean: destroys, on whichever node holds the lock, the groups of dead nodes and trims what is too old or
+ * too much. Trimming by count happens at each publish.
  */
 export class Housekeeper {
   readonly #redis: Redis;
@@ -36,8 +32,6 @@ export class Housekeeper {
   readonly #trimmer: Trimmer;
   readonly #logger: Log;
   readonly #options: HousekeeperOptions;
-  /** Apart, so that a walk over many channels does not cost the node its lease. */
-  readonly #renewal: Exclusive;
   readonly #cleaning: Exclusive;
   #timer: Timer | undefined;
 
@@ -47,40 +41,30 @@ export class Housekeeper {
     this.#logger = logger;
     this.#options = options;
     this.#trimmer = new Trimmer(redis, groups.node, { lockMs: this.#thirdMs, maxBytes: options.maxBytes });
-    this.#renewal = new Exclusive(() => this.#renew());
     this.#cleaning = new Exclusive(() => this.#clean());
   }
 
-  /** Takes the lease at once and keeps it. */
-  async start(): Promise<void> {
+  start(): void {
     this.#timer = setInterval(() => {
-      const onError = (error: unknown) =>
-        this.#logger.warn('housekeeping failed; trying again', { error: describeError(error) });
-      this.#renewal.run().catch(onError);
-      this.#cleaning.run().catch(onError);
+      this.round().catch((error) =>
+        this.#logger.warn('housekeeping failed; trying again', { error: describeError(error) }),
+      );
     }, this.#thirdMs);
-    // After the timer: with Redis down this throws, and the rounds go on all the same.
-    await this.#renewal.run();
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#trimmer.stop();
-    await Promise.allSettled([this.#renewal.running, this.#cleaning.running]);
+    await Promise.allSettled([this.#cleaning.running]);
   }
 
   /** One round, as the timer begins it; done when all of it is. */
-  async round(): Promise<void> {
-    await this.#renewal.run();
-    await this.#cleaning.run();
+  round(): Promise<void> {
+    return this.#cleaning.run();
   }
 
   get #thirdMs(): number {
     return Math.ceil(this.#options.leaseMs / 3);
-  }
-
-  async #renew(): Promise<void> {
-    if (await this.#groups.renew()) this.#options.onLapsed?.();
   }
 
   async #clean(): Promise<void> {
@@ -105,26 +89,5 @@ export class Housekeeper {
   /** Takes a key for so long; answers who has it, if somebody has. */
   #taken(key: string, ms: number): Promise<string | null> {
     return this.#redis.set(key, this.#groups.node, 'PX', ms, 'NX', 'GET');
-  }
-}
-
-/** A task that runs once at a time: started again while it runs, it goes on as it is. */
-class Exclusive {
-  readonly #task: () => Promise<void>;
-  #running: Promise<void> | undefined;
-
-  constructor(task: () => Promise<void>) {
-    this.#task = task;
-  }
-
-  get running(): Promise<void> | undefined {
-    return this.#running;
-  }
-
-  run(): Promise<void> {
-    this.#running ??= this.#task().finally(() => {
-      this.#running = undefined;
-    });
-    return this.#running;
   }
 }

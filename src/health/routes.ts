@@ -1,75 +1,44 @@
 import { Elysia } from 'elysia';
-import { sql } from 'kysely';
-import type { Relay } from '../bus/relay.ts';
-import type { Tail } from '../bus/tail.ts';
-import type { BusSocket } from '../bus-socket/server.ts';
-import type { Db } from '../db/database.ts';
 import { describeError } from '../errors.ts';
-import type { Streams } from '../stream/streams.ts';
 import type { Log } from '../telemetry/log.ts';
 
+/** How something is: whether the process can serve with it, and what people may want to know. */
+export interface Check {
+  readonly ok: boolean;
+  readonly [detail: string]: unknown;
+}
+
+/** By name. One that throws has failed; the reason goes to the log. */
+export type Checks = Readonly<Record<string, () => Check | Promise<Check>>>;
+
+/** Numbers and the like that are shown and make nothing fail. */
+export type Counts = () => Readonly<Record<string, unknown>>;
+
 export interface HealthParts {
-  readonly db: Db;
-  /** Rejects when Redis does not answer. */
-  readonly pingRedis: () => Promise<unknown>;
-  readonly tail: Pick<Tail, 'sinceCaughtUp' | 'cursor'>;
-  readonly relay: Pick<Relay, 'lag'>;
-  readonly streams: Pick<Streams, 'size' | 'draining'>;
-  /** Where DECNET's workers are connected; without it they have no socket here. */
-  readonly busSocket?: Pick<BusSocket, 'stats'> | undefined;
+  readonly checks: Checks;
+  readonly counts?: Counts;
   readonly logger: Log;
 }
 
-/** A tail that has not caught up for so long is behind; an idle one says so every second. */
-const TAIL_BEHIND_MS = 5000;
-/** Events that wait longer than this in the outbox are late. */
-const RELAY_LATE_SECONDS = 10;
 /** A check without an answer by then counts as failed, so that the probe itself answers. */
 const CHECK_MS = 2000;
 
-type Check = { readonly ok: boolean; readonly [detail: string]: unknown };
-
-/** `/healthz`: the process is alive. `/readyz`: it can serve; 503 with the failing check otherwise. */
-export function healthRoutes(parts: HealthParts) {
+/** `/healthz`: the process is alive. `/readyz`: it can do what it is there for; 503 with the failing check otherwise. */
+export function healthRoutes({ checks, counts, logger }: HealthParts) {
   return new Elysia({ name: 'health-routes' })
     .get('/healthz', () => ({ status: 'ok' }))
     .get('/readyz', async ({ set }) => {
-      const [database, redis, relay] = await Promise.all([
-        check('database', parts.logger, () => sql`select 1`.execute(parts.db).then(() => ({ ok: true }))),
-        check('redis', parts.logger, () => parts.pingRedis().then(() => ({ ok: true }))),
-        check('relay', parts.logger, () => relayCheck(parts)),
-      ]);
-      const checks = { database, redis, tail: tailCheck(parts), relay, draining: { ok: !parts.streams.draining } };
-      const ready = Object.values(checks).every(({ ok }) => ok);
+      const results = await Promise.all(
+        Object.entries(checks).map(async ([name, run]) => [name, await check(name, logger, run)] as const),
+      );
+      const ready = results.every(([, { ok }]) => ok);
       set.status = ready ? 200 : 503;
       set.headers['cache-control'] = 'no-store';
-      const counts = { streams: parts.streams.size, bus_socket: parts.busSocket?.stats };
-      return { status: ready ? 'ready' : 'not ready', checks, ...counts };
+      return { status: ready ? 'ready' : 'not ready', checks: Object.fromEntries(results), ...counts?.() };
     });
 }
 
-function tailCheck({ tail }: HealthParts): Check {
-  const behindMs = tail.sinceCaughtUp();
-  return {
-    ok: behindMs <= TAIL_BEHIND_MS,
-    epoch: tail.cursor.epoch,
-    offset: tail.cursor.offset,
-    seconds_since_caught_up: Number.isFinite(behindMs) ? Math.round(behindMs / 100) / 10 : null,
-  };
-}
-
-async function relayCheck({ relay }: HealthParts): Promise<Check> {
-  const { rows, oldestSeconds, setAside } = await relay.lag();
-  return {
-    ok: oldestSeconds <= RELAY_LATE_SECONDS,
-    waiting: rows,
-    oldest_seconds: Math.round(oldestSeconds * 10) / 10,
-    // For people to look at. Another node, or a restart, would do no better: that is no reason to be not ready.
-    set_aside: setAside,
-  };
-}
-
-async function check(name: string, logger: Log, run: () => Promise<Check>): Promise<Check> {
+async function check(name: string, logger: Log, run: Checks[string]): Promise<Check> {
   let timer: Timer | undefined;
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${CHECK_MS} ms`)), CHECK_MS);

@@ -3,8 +3,8 @@ import type { Redis } from 'ioredis';
 import type { Batch } from '../../src/bus/entry.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
 import { Groups } from '../../src/bus/groups.ts';
-import { Housekeeper } from '../../src/bus/housekeeper.ts';
 import { keys } from '../../src/bus/keys.ts';
+import { NodeLease } from '../../src/bus/node-lease.ts';
 import { appendToOutbox } from '../../src/bus/outbox.ts';
 import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
 import { Relay } from '../../src/bus/relay.ts';
@@ -146,11 +146,11 @@ describe('a network that goes silent or away', () => {
   test('a node that started without Redis takes its lease when Redis is there', async () => {
     await proxy.cut();
     const groups = new Groups('early', far.commands, far.replay, { leaseMs: 900 });
-    const housekeeper = new Housekeeper(far.commands, groups, quiet, { leaseMs: 900, maxAgeMs: 0, maxBytes: 0 });
-    await expect(housekeeper.start()).rejects.toThrow();
+    const lease = new NodeLease(groups, quiet, { leaseMs: 900 });
+    await lease.start();
     await proxy.restore();
     await until('the lease', () => bus.redis.zscore(keys.nodes, 'early'), PATIENCE_MS);
-    await housekeeper.stop();
+    await lease.stop();
   });
 
   test('the cap on a user’s streams holds for many who ask at once without Redis', async () => {

@@ -75,7 +75,7 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
     env: (redisUrl) => ({
       ...env,
       REDIS_URL: redisUrl,
-      DECNET_WORKERS: 'true',
+      ROLES: '',
       DECNET_SSE_WINDOW_BYTES: WINDOW_BYTES,
       DECNET_LOG_MAX_EVENTS: LOG_MAX_EVENTS,
     }),

@@ -5,6 +5,7 @@ import { appendToOutbox } from '../../src/bus/outbox.ts';
 import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
 import { Relay } from '../../src/bus/relay.ts';
 import { setAside } from '../../src/bus/set-aside.ts';
+import { databaseCheck, relayCheck, tailCheck } from '../../src/health/checks.ts';
 import { healthRoutes } from '../../src/health/routes.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
@@ -42,12 +43,17 @@ for (const engine of ENGINES) {
     function probe(path: string, ailments: Ailments = {}): Promise<Response> {
       const { behindMs = 20, draining = false, db = database.db } = ailments;
       const log = new EventLog(redis.commands, { maxEvents: 1000, idempotencyMs: 1000 });
+      const relay = new Relay(db, log, 'n1', quiet);
+      const pingRedis = ailments.pingRedis ?? (() => redis.commands.ping());
       const app = healthRoutes({
-        db,
-        pingRedis: ailments.pingRedis ?? (() => redis.commands.ping()),
-        tail: { sinceCaughtUp: () => behindMs, cursor: CURSOR },
-        relay: new Relay(db, log, 'n1', quiet),
-        streams: { size: 7, draining },
+        checks: {
+          database: () => databaseCheck(db),
+          redis: () => pingRedis().then(() => ({ ok: true })),
+          tail: () => tailCheck({ sinceCaughtUp: () => behindMs, cursor: CURSOR }),
+          relay: () => relayCheck(relay),
+          draining: () => ({ ok: !draining }),
+        },
+        counts: () => ({ streams: 7 }),
         logger: createLog('debug', (line) => lines.push(line)),
       });
       return app.handle(new Request(`http://localhost${path}`));

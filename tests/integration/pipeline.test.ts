@@ -5,7 +5,7 @@ import { ENGINES } from '../support/database.ts';
 import { SseClient } from '../support/sse-client.ts';
 import { until } from '../support/until.ts';
 
-const WORKING = { DECNET_WORKERS: 'true' };
+const WORKING = { ROLES: '' };
 
 for (const engine of ENGINES) {
   describe(`the pipeline as a whole on ${engine}`, () => {

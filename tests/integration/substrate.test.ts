@@ -25,7 +25,7 @@ test('a node with workers removes at its start what its installation has left an
   const docker = { DECNET_SUBSTRATE: 'docker', DECNET_DOCKER_SOCKET: engine.socketPath };
   await plane.node({}, docker);
   expect(engine.containers.size).toBe(2);
-  await plane.node({}, { ...docker, DECNET_WORKERS: 'true' });
+  await plane.node({}, { ...docker, ROLES: '' });
   await until('the orphan to go', () => engine.containers.size === 1);
   expect([...engine.containers.values()].map(({ labels }) => labels['decnet.installation'])).toEqual(['neighbour']);
 });

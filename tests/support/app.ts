@@ -22,7 +22,7 @@ export function testEnv(redis: string, database: string): Record<string, string>
     DECNET_SSE_KEEPALIVE_SECONDS: '1',
     DECNET_SSE_MAX_PER_USER: '1000',
     DECNET_LIMITER_ENABLED: 'false',
-    DECNET_WORKERS: 'false',
+    ROLES: 'api,bus-socket,relay,housekeeper',
   };
 }
 

@@ -1,0 +1,46 @@
+import { Elysia } from 'elysia';
+import type { HeaderAuthenticator } from '../auth/guard.ts';
+import type { Commits } from '../bus/commits.ts';
+import type { Config } from '../config.ts';
+import type { Db } from '../db/database.ts';
+import type { Domain } from '../domain.ts';
+import type { Substrate } from '../substrate/substrate.ts';
+import type { Log } from '../telemetry/log.ts';
+import { fleetRoutes } from './fleet-routes.ts';
+import { intervalMs } from './rotation.ts';
+import { Rotator } from './rotator.ts';
+import { serviceRoutes } from './service-routes.ts';
+
+export interface DeckyStartParts {
+  readonly config: Pick<Config, 'pipeline'>;
+  readonly db: Db;
+  readonly substrate: Substrate;
+  readonly logger: Log;
+  readonly authenticator: HeaderAuthenticator;
+  readonly commits: Commits;
+  /** Called after each commit of a worker. */
+  readonly wakeRelay: () => void;
+}
+
+/** Deckies that run: the fleet and its rotation, and services that are changed while they run. */
+export function startDecky(parts: DeckyStartParts) {
+  const { config, db, substrate, logger, authenticator, commits, wakeRelay } = parts;
+  const fleetIntervalMs = intervalMs(config.pipeline.mutationInterval) ?? null;
+  const rotator = new Rotator({ db, substrate, log: logger, onCommitted: wakeRelay, fleetIntervalMs });
+  const { onCommitted } = commits;
+  return {
+    routes: new Elysia({ name: 'deckies' })
+      .use(serviceRoutes({ db, authenticator, substrate, onCommitted, log: logger }))
+      .use(fleetRoutes({ db, authenticator, onRequested: () => rotator.wake() })),
+    workers: [
+      {
+        role: 'rotator',
+        // DECNET's mutator changes topologies and rotates the fleet: one worker to the outside.
+        reportsAs: 'mutator',
+        listener: rotator.listener,
+        start: () => rotator.start(),
+        stop: () => rotator.stop(),
+      },
+    ],
+  } satisfies Domain;
+}

@@ -1,0 +1,16 @@
+import type { HeaderAuthenticator } from '../auth/guard.ts';
+import type { EventLog } from '../bus/event-log.ts';
+import type { Domain } from '../domain.ts';
+import type { Log } from '../telemetry/log.ts';
+import { ingressRoutes } from './routes.ts';
+
+export interface IngressStartParts {
+  readonly authenticator: HeaderAuthenticator;
+  readonly eventLog: EventLog;
+  readonly logger: Log;
+}
+
+/** The way in for producers over HTTP. */
+export function startIngress({ authenticator, eventLog, logger }: IngressStartParts) {
+  return { routes: ingressRoutes({ authenticator, log: eventLog, logger }) } satisfies Domain;
+}
