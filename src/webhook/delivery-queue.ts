@@ -89,7 +89,11 @@ export async function dueRequests(
 /** The data of a request's events, in order. Deliveries whose event has gone are left out. */
 export async function dataOf(db: Db, request: DeliveryRequest): Promise<Map<string, string>> {
   const ids = request.deliveries.map(({ eventId }) => eventId);
-  const rows = await db.selectFrom('webhook_events').select(['event_id', 'data']).where('event_id', 'in', ids).execute();
+  const rows = await db
+    .selectFrom('webhook_events')
+    .select(['event_id', 'data'])
+    .where('event_id', 'in', ids)
+    .execute();
   return new Map(rows.map(({ event_id, data }) => [event_id, data]));
 }
 

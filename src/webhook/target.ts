@@ -15,9 +15,13 @@ export interface Target {
 
 /** A URL that no webhook may be sent to. The message says why, for the operator. */
 export class TargetError extends Error {
-  constructor(message: string) {
+  /** The name may resolve in a while. */
+  readonly isPassing: boolean;
+
+  constructor(message: string, isPassing = false) {
     super(message);
     this.name = 'TargetError';
+    this.isPassing = isPassing;
   }
 }
 
@@ -92,7 +96,7 @@ async function addressesOf(host: string, resolve: Resolve): Promise<readonly str
     if (addresses.length === 0) throw new Error('it has no address');
     return addresses;
   } catch (error) {
-    throw new TargetError(`webhook host '${host}' did not resolve: ${describeError(error)}`);
+    throw new TargetError(`webhook host '${host}' did not resolve: ${describeError(error)}`, true);
   }
 }
 
