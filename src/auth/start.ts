@@ -44,6 +44,8 @@ export async function startAuth({ config, db, redis, logger, onCommitted }: Auth
   return {
     authenticator,
     streamAuthenticator,
+    limits,
+    peerAddress: peer,
     routes: new Elysia({ name: 'auth' })
       .use(authRoutes({ authenticator, users, tokens, tickets, limits, log: logger, peerAddress: peer }))
       .use(userRoutes({ authenticator, users, settings, log: logger })),

@@ -35,7 +35,7 @@ export class Deliverer {
   readonly #recorder: Recorder;
   readonly #lanes = new Map<string, Lane>();
   /** Lanes of subscriptions that are no more; their requests under way end in peace. */
-  readonly #leaving = new Set<Promise<void>>();
+  readonly #leaving = new Map<string, Promise<void>>();
   readonly #sleep = new WakeableSleep();
   #stopped = false;
   #failing = false;
@@ -106,7 +106,8 @@ export class Deliverer {
         .where('uuid', '=', uuid)
         .where('enabled', '=', 1)
         .executeTakeFirst();
-      if (row === undefined || this.#stopped) continue;
+      // One that was taken away and given back waits: what is under way must not be sent beside itself.
+      if (row === undefined || this.#stopped || this.#leaving.has(uuid)) continue;
       if (lane === undefined) this.#lanes.set(uuid, new Lane(this.#laneParts(), toSubscription(row)));
       else lane.update(toSubscription(row));
     }
@@ -125,14 +126,16 @@ export class Deliverer {
     const lane = this.#lanes.get(uuid);
     this.#lanes.delete(uuid);
     if (lane === undefined) return;
-    const leaving = lane.stop();
-    this.#leaving.add(leaving);
-    void leaving.finally(() => this.#leaving.delete(leaving));
+    const leaving = lane.stop().finally(() => {
+      this.#leaving.delete(uuid);
+      this.#sleep.wake();
+    });
+    this.#leaving.set(uuid, leaving);
   }
 
   /** Ends all lanes: another node leads, or nobody knows. */
   async #stand(): Promise<void> {
     for (const uuid of [...this.#lanes.keys()]) this.#leave(uuid);
-    await Promise.all(this.#leaving);
+    await Promise.all(this.#leaving.values());
   }
 }

@@ -64,7 +64,13 @@ export class Sender {
         'X-DECNET-Event-Id': id,
         'X-DECNET-Event-Topic': headerText(events.length > 1 ? 'batch' : `${first?.topic}`),
         'X-DECNET-Timestamp': String(Math.floor(madeAt.getTime() / MILLISECONDS)),
-        ...signatureHeaders(this.#secrets(subscription, now), id, Math.floor(now / MILLISECONDS), body),
+        // Standard Webhooks separates what it signs by dots.
+        ...signatureHeaders(
+          this.#secrets(subscription, now),
+          id.replaceAll('.', '%2E'),
+          Math.floor(now / MILLISECONDS),
+          body,
+        ),
       };
       const target = await resolveTarget(subscription.url, this.#parts.target);
       const answer = await this.#parts.poster.post(target, headers, body);
@@ -117,7 +123,7 @@ export function eventOf(id: string, data: string): WebhookEvent {
   };
 }
 
-/** Ids and topics may hold any letters, a header may not; and Standard Webhooks separates what it signs by dots. */
+/** Ids and topics may hold any letters, a header may not. */
 function headerText(text: string): string {
   return /^[\x21-\x7e]*$/.test(text) ? text : encodeURIComponent(text);
 }
