@@ -150,7 +150,7 @@ export class Subscriptions {
             : {}),
           ...(patterns === undefined ? {} : { topic_patterns: JSON.stringify(patterns) }),
           ...(isGiven(enabled) ? { enabled: enabled ? (1 as const) : (0 as const) } : {}),
-          ...(enabled === true ? BEGUN_ANEW : {}),
+          ...(enabled === true && row.enabled === 0 ? BEGUN_ANEW : {}),
           revision: eb('revision', '+', 1),
           updated_at: now.toISOString(),
         }))
