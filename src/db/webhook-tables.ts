@@ -7,6 +7,7 @@ export interface WebhookTables {
   webhook_events: WebhookEventsTable;
   webhook_deliveries: WebhookDeliveriesTable;
   webhook_attempts: WebhookAttemptsTable;
+  webhook_dispatch: WebhookDispatchTable;
 }
 
 export interface WebhookSubscriptionsTable {
@@ -88,3 +89,13 @@ export interface WebhookAttemptsTable {
 
 export type WebhookSubscriptionRow = Selectable<WebhookSubscriptionsTable>;
 export type WebhookDeliveryRow = Selectable<WebhookDeliveriesTable>;
+
+/** Where the dispatcher stands in the log; one row, whose id is 1. */
+export interface WebhookDispatchTable {
+  id: number;
+  epoch: string;
+  log_offset: number;
+  proof: string;
+  /** JSON: epoch → the last offset of it that was dispatched, the newest epochs last. */
+  reached: string;
+}

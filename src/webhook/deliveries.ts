@@ -148,45 +148,59 @@ export async function removeOld(db: Db, { deliveredMs, deadMs }: Retention, now 
       (seqs) => deleteDeliveries(db, seqs),
     );
   }
-  removed += await eachStep(
-    () =>
-      db
-        .selectFrom('webhook_deliveries as delivery')
-        .leftJoin('webhook_subscriptions as subscription', 'subscription.uuid', 'delivery.subscription')
-        .select('delivery.seq')
-        .where('subscription.uuid', 'is', null)
-        .limit(STEP)
-        .execute(),
-    (seqs) => deleteDeliveries(db, seqs),
-  );
-  for (;;) {
-    const unneeded = await db
-      .selectFrom('webhook_events as event')
-      .select('event.event_id')
+  for (const uuid of await orphans(db)) removed += await removeAll(db, uuid);
+  return removed;
+}
+
+/** Removes all deliveries of a subscription that is no more. @returns how many */
+export function removeAll(db: Db, subscription: string): Promise<number> {
+  const next = () =>
+    db.selectFrom('webhook_deliveries').select('seq').where('subscription', '=', subscription).limit(STEP).execute();
+  return eachStep(next, (seqs) => deleteDeliveries(db, seqs));
+}
+
+/** Whose deliveries are left without a subscription. One look-up for each subscription that has deliveries. */
+async function orphans(db: Db): Promise<string[]> {
+  const found: string[] = [];
+  for (let last = ''; ; ) {
+    const next = await db
+      .selectFrom('webhook_deliveries')
+      .select('subscription')
+      .where('subscription', '>', last)
+      .orderBy('subscription')
+      .limit(1)
+      .executeTakeFirst();
+    if (next === undefined) return found;
+    last = next.subscription;
+    const row = await db.selectFrom('webhook_subscriptions').select('uuid').where('uuid', '=', last).executeTakeFirst();
+    if (row === undefined) found.push(last);
+  }
+}
+
+/** With what only they needed. */
+async function deleteDeliveries(db: Db, seqs: readonly number[]): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    await trx.deleteFrom('webhook_attempts').where('delivery', 'in', seqs).execute();
+    const gone = await trx.deleteFrom('webhook_deliveries').where('seq', 'in', seqs).returning('event_id').execute();
+    if (gone.length === 0) return;
+    await trx
+      .deleteFrom('webhook_events')
+      .where(
+        'event_id',
+        'in',
+        gone.map(({ event_id }) => event_id),
+      )
       .where((eb) =>
         eb.not(
           eb.exists(
             eb
-              .selectFrom('webhook_deliveries as delivery')
-              .select('delivery.seq')
-              .whereRef('delivery.event_id', '=', 'event.event_id'),
+              .selectFrom('webhook_deliveries as other')
+              .select('other.seq')
+              .whereRef('other.event_id', '=', 'webhook_events.event_id'),
           ),
         ),
       )
-      .limit(STEP)
       .execute();
-    if (unneeded.length === 0) return removed;
-    const ids = unneeded.map(({ event_id }) => event_id);
-    await db.deleteFrom('webhook_events').where('event_id', 'in', ids).execute();
-    removed += ids.length;
-    await turn();
-  }
-}
-
-async function deleteDeliveries(db: Db, seqs: readonly number[]): Promise<void> {
-  await db.transaction().execute(async (trx) => {
-    await trx.deleteFrom('webhook_attempts').where('delivery', 'in', seqs).execute();
-    await trx.deleteFrom('webhook_deliveries').where('seq', 'in', seqs).execute();
   });
 }
 

@@ -21,10 +21,10 @@ export type SimpleEvent = keyof typeof SIMPLE_EVENTS;
 
 /** How a subscription is delivered; every field has a default. */
 export interface DeliveryOptions {
-  readonly ordered?: boolean | undefined;
-  readonly concurrency?: number | undefined;
-  readonly batch_size?: number | undefined;
-  readonly batch_wait_ms?: number | undefined;
+  readonly ordered?: boolean | null | undefined;
+  readonly concurrency?: number | null | undefined;
+  readonly batch_size?: number | null | undefined;
+  readonly batch_wait_ms?: number | null | undefined;
   readonly template?: TemplateSource | null | undefined;
 }
 

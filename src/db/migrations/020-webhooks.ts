@@ -42,7 +42,6 @@ export const webhooks = (engine: Engine): Migration => ({
       // The last, since it may be megabytes.
       .addColumn('data', 'text', (column) => column.notNull())
       .execute();
-    await db.schema.createIndex('webhook_events_age').on('webhook_events').column('created_at').execute();
     await db.schema
       .createTable('webhook_deliveries')
       .addColumn('seq', engine === 'sqlite' ? 'integer' : 'bigserial', (column) =>
@@ -68,6 +67,15 @@ export const webhooks = (engine: Engine): Migration => ({
     await index('due').columns(['subscription', 'state', 'due_at']).execute();
     await index('batch').column('batch').execute();
     await index('age').columns(['state', 'finished_at']).execute();
+    // Where the dispatcher stands in the log: the only row that there ever is.
+    await db.schema
+      .createTable('webhook_dispatch')
+      .addColumn('id', 'integer', (column) => column.primaryKey())
+      .addColumn('epoch', 'text', (column) => column.notNull())
+      .addColumn('log_offset', 'bigint', (column) => column.notNull())
+      .addColumn('proof', 'text', (column) => column.notNull())
+      .addColumn('reached', 'text', (column) => column.notNull())
+      .execute();
     await db.schema
       .createTable('webhook_attempts')
       .addColumn('delivery', 'bigint', (column) => column.notNull())

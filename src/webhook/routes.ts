@@ -1,0 +1,145 @@
+import { Elysia, t } from 'elysia';
+import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
+import type { PeerAddress } from '../auth/peer-address.ts';
+import type { RateLimits } from '../auth/rate-limit.ts';
+import type { Db } from '../db/database.ts';
+import { AppError } from '../errors.ts';
+import { redirectToSlash } from '../http/redirect-to-slash.ts';
+import type { Log } from '../telemetry/log.ts';
+import { deliveryRoutes } from './delivery-routes.ts';
+import { eventById } from './event-by-id.ts';
+import { bodyOf, type Sender } from './sender.ts';
+import { readTemplate, templateSourceOf, toSubscription } from './subscription.ts';
+import {
+  describeTemplateError,
+  EXAMPLE,
+  SIMPLE_EVENTS,
+  type SimpleEvent,
+  type Subscriptions,
+} from './subscriptions.ts';
+import { TemplateError } from './template.ts';
+import { subscriptionOnWire } from './wire.ts';
+
+export interface WebhookRouteParts {
+  readonly db: Db;
+  readonly authenticator: HeaderAuthenticator;
+  readonly subscriptions: Subscriptions;
+  readonly sender: Pick<Sender, 'send'>;
+  readonly limits: Pick<RateLimits, 'createWebhook'>;
+  readonly peerAddress: PeerAddress;
+  readonly logger: Log;
+  /** There may be something to deliver. */
+  readonly wake: () => void;
+}
+
+const optional = <T extends Parameters<typeof t.Optional>[0]>(schema: T) => t.Optional(t.Union([schema, t.Null()]));
+
+const simpleEvents = t.Array(
+  t.Union([t.Literal('AttackerDetail'), t.Literal('DeckyStatus'), t.Literal('SystemStatus')]),
+);
+const template = t.Union([
+  t.Object({ preset: t.Union([t.Literal('ecs'), t.Literal('ocsf'), t.Literal('slack'), t.Literal('thehive')]) }),
+  t.Object({ text: t.String({ minLength: 1 }) }),
+]);
+const name = t.String({ minLength: 1, maxLength: 64 });
+const url = t.String({ minLength: 1, maxLength: 2083 });
+const secret = t.String({ minLength: 16, maxLength: 256 });
+const settings = {
+  secret: optional(secret),
+  simple_events: optional(simpleEvents),
+  topic_patterns: optional(t.Array(t.String(), { maxItems: 100 })),
+  enabled: optional(t.Boolean()),
+  ordered: optional(t.Boolean()),
+  concurrency: optional(t.Integer({ minimum: 1, maximum: 32 })),
+  batch_size: optional(t.Integer({ minimum: 1, maximum: 100 })),
+  batch_wait_ms: optional(t.Integer({ minimum: 0, maximum: 60_000 })),
+  template: optional(template),
+};
+const grace = t.Integer({ minimum: 0, maximum: 30 * 86_400, default: 86_400 });
+
+/** Contract §7.2, and what DECNET deferred. The caller mounts it under `/api/v1`. */
+export function webhookRoutes(parts: WebhookRouteParts) {
+  const { db, authenticator, subscriptions, limits, peerAddress, logger } = parts;
+  return new Elysia({ name: 'webhook-routes', prefix: '/webhooks' })
+    .use(guard(authenticator, 'admin'))
+    .get('/', async () => Promise.all((await subscriptions.list()).map((row) => subscriptionOnWire(db, row))), {
+      beforeHandle: redirectToSlash,
+    })
+    .post(
+      '/',
+      async ({ body, principal, set, request, server }) => {
+        await limits.createWebhook(peerAddress(request, server));
+        const made = await subscriptions.create(body);
+        logger.info('webhook created', { webhook: made.row.uuid, by: principal.userUuid });
+        parts.wake();
+        set.status = 201;
+        return { ...(await subscriptionOnWire(db, made.row)), secret: made.secret };
+      },
+      { body: t.Object({ name, url, ...settings }), beforeHandle: redirectToSlash },
+    )
+    .get('/:uuid', async ({ params }) => subscriptionOnWire(db, await subscriptions.get(params.uuid)))
+    .patch(
+      '/:uuid',
+      async ({ params, body, principal }) => {
+        const row = await subscriptions.update(params.uuid, body);
+        logger.info('webhook changed', { webhook: row.uuid, by: principal.userUuid });
+        parts.wake();
+        return subscriptionOnWire(db, row);
+      },
+      { body: t.Object({ name: optional(name), url: optional(url), ...settings }) },
+    )
+    .delete('/:uuid', async ({ params, principal }) => {
+      await subscriptions.delete(params.uuid);
+      logger.info('webhook deleted', { webhook: params.uuid, by: principal.userUuid });
+      parts.wake();
+      return { message: 'Webhook deleted' };
+    })
+    .post(
+      '/:uuid/rotate-secret',
+      async ({ params, body, principal }) => {
+        const { row, secret: fresh } = await subscriptions.rotateSecret(
+          params.uuid,
+          body.secret ?? undefined,
+          body.grace_seconds,
+        );
+        logger.info('secret of a webhook rotated', { webhook: row.uuid, by: principal.userUuid });
+        parts.wake();
+        return { ...(await subscriptionOnWire(db, row)), secret: fresh };
+      },
+      { body: t.Object({ secret: optional(secret), grace_seconds: grace }) },
+    )
+    .post('/:uuid/test', async ({ params, principal }) => testPing(parts, params.uuid, principal.username))
+    .post('/:uuid/preview', async ({ params, body }) => preview(parts, params.uuid, body), {
+      body: t.Object({ event_id: optional(t.String()), template: optional(template) }),
+    })
+    .use(deliveryRoutes(parts));
+}
+
+/** One attempt with an event of our own, which counts neither for nor against the receiver (contract §7.3). */
+async function testPing({ subscriptions, sender }: WebhookRouteParts, uuid: string, username: string) {
+  const subscription = toSubscription(await subscriptions.get(uuid));
+  const payload = { message: 'Synthetic test event from DECNET', triggered_by: username };
+  const now = new Date();
+  const event = { id: crypto.randomUUID(), topic: 'test.ping', type: 'test', ts: now.getTime() / 1000, payload };
+  const { outcome, status } = await sender.send(subscription, [event], now);
+  const isDelivered = outcome.kind === 'delivered';
+  return { delivered: isDelivered, status_code: status, error: isDelivered ? null : outcome.error };
+}
+
+/** What would be sent of an event that was delivered or is waiting, or of an example. */
+async function preview(
+  { db, subscriptions }: WebhookRouteParts,
+  uuid: string,
+  wanted: { event_id?: string | null; template?: Parameters<typeof readTemplate>[0] | null },
+) {
+  const row = await subscriptions.get(uuid);
+  const event = wanted.event_id ? await eventById(db, wanted.event_id) : EXAMPLE;
+  const source = wanted.template ?? templateSourceOf(row);
+  try {
+    const rendered = source === null ? undefined : readTemplate(source);
+    const body = bodyOf({ template: rendered, batchSize: row.batch_size }, [event]);
+    return { event_id: event.id, topic: event.topic, body: JSON.parse(body.toString()) as unknown };
+  } catch (error) {
+    throw error instanceof TemplateError ? new AppError('invalid', describeTemplateError(error)) : error;
+  }
+}
