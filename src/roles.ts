@@ -19,6 +19,8 @@ export const PROCESS_ROLES = [
   'lifecycle',
   /** Removes from the substrate what no row explains. */
   'reconciler',
+  /** Dispatches events to webhooks, and delivers them. */
+  'webhook',
 ] as const;
 
 export type ProcessRole = (typeof PROCESS_ROLES)[number];

@@ -51,11 +51,13 @@ export async function dueRequests(
   now: number,
 ): Promise<Due> {
   const { uuid, isOrdered, batchSize, batchWaitMs } = subscription;
+  // Whatever is under way before or after the look: what is recorded meanwhile may be seen as it was.
+  const before = new Set(taken);
   const base = waiting(db, uuid).limit(taken.size + limits.requests * batchSize + 1);
   const found = isOrdered
     ? await base.orderBy('delivery.seq').execute()
     : await base.orderBy('delivery.due_at').orderBy('delivery.seq').execute();
-  const free = found.filter(({ seq }) => !taken.has(seq));
+  const free = found.filter(({ seq }) => !before.has(seq) && !taken.has(seq));
   const requests: DeliveryRequest[] = [];
   const used = new Set<number>();
   let bytes = 0;

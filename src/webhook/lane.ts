@@ -55,6 +55,8 @@ export class Lane {
   #breaker: Breaker;
   #ahead: DeliveryRequest[] = [];
   #sending = 0;
+  /** Its receiver is gone, or has failed for too long: nothing more is sent before an operator says so. */
+  #isOver = false;
   #stopped = false;
   readonly #running: Promise<void>;
 
@@ -78,6 +80,7 @@ export class Lane {
   update(subscription: Subscription): void {
     this.#subscription = subscription;
     this.#breaker = subscription.breaker;
+    this.#isOver = false;
     this.#putBack();
     this.wake();
   }
@@ -111,7 +114,7 @@ export class Lane {
       const { may } = admit(this.#breaker, now);
       const room =
         may === 'all' ? this.#subscription.concurrency - this.#sending : may === 'one' && this.#sending === 0 ? 1 : 0;
-      if (this.#stopped || room <= 0) return this.#untilProbe(now);
+      if (this.#stopped || this.#isOver || room <= 0) return this.#untilProbe(now);
       if (this.#ahead.length === 0) {
         const nextAt = await this.#readAhead(now);
         if (this.#ahead.length === 0) return Math.min(Math.max((nextAt ?? now + POLL_MS) - now, 1), POLL_MS);
@@ -200,11 +203,13 @@ export class Lane {
         : undefined;
     if (outcome.kind === 'retry' && this.#subscription.isOrdered) this.#putBack();
     const { failingSince } = this.#breaker;
+    const givesUp = !isDelivered && failingSince !== null && at - failingSince >= rules.disableAfterMs;
+    if (isCurrent && (givesUp || outcome.kind === 'gone')) this.#isOver = true;
     return {
       subscription,
       request,
       outcome: outcome.kind === 'retry' && delayMs === undefined ? 'dead' : outcome.kind,
-      dueAt: at + (delayMs ?? 0),
+      dueAt: at + Math.ceil(delayMs ?? 0),
       at,
       status,
       latencyMs: Math.max(0, Math.round(at - startedAt)),
@@ -212,7 +217,7 @@ export class Lane {
       excerpt,
       breaker: this.#breaker,
       breakerChanged: isCurrent && before !== this.#breaker.state,
-      givesUp: !isDelivered && failingSince !== null && at - failingSince >= rules.disableAfterMs,
+      givesUp,
     };
   }
 }

@@ -10,9 +10,6 @@ export type Outcome =
   /** The receiver says that it is gone for good (410, as Standard Webhooks asks): nothing more is sent to it. */
   | { readonly kind: 'gone'; readonly error: string };
 
-/** Seconds between attempts: DECNET's 1, 2, 4 (contract §7.3), then a long tail; the sum is about two days. */
-export const RETRY_SCHEDULE: readonly number[] = [1, 2, 4, 30, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000];
-
 /** No receiver may put a delivery off for longer. */
 const MOST_RETRY_AFTER_MS = 86_400_000;
 const JITTER = 0.2;

@@ -2,6 +2,7 @@ import { Elysia, t } from 'elysia';
 import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import type { PeerAddress } from '../auth/peer-address.ts';
 import type { RateLimits } from '../auth/rate-limit.ts';
+import { isJsonObject } from '../bus/event.ts';
 import type { Db } from '../db/database.ts';
 import { AppError } from '../errors.ts';
 import { redirectToSlash } from '../http/redirect-to-slash.ts';
@@ -10,13 +11,7 @@ import { deliveryRoutes } from './delivery-routes.ts';
 import { eventById } from './event-by-id.ts';
 import { bodyOf, type Sender } from './sender.ts';
 import { readTemplate, templateSourceOf, toSubscription } from './subscription.ts';
-import {
-  describeTemplateError,
-  EXAMPLE,
-  SIMPLE_EVENTS,
-  type SimpleEvent,
-  type Subscriptions,
-} from './subscriptions.ts';
+import { describeTemplateError, EXAMPLE, type Subscriptions } from './subscriptions.ts';
 import { TemplateError } from './template.ts';
 import { subscriptionOnWire } from './wire.ts';
 
@@ -32,7 +27,12 @@ export interface WebhookRouteParts {
   readonly wake: () => void;
 }
 
-const optional = <T extends Parameters<typeof t.Optional>[0]>(schema: T) => t.Optional(t.Union([schema, t.Null()]));
+// What is null is not given (contract §7.2), so that what is given is checked as itself.
+const withoutNulls = ({ body }: { body: unknown }) => {
+  if (!isJsonObject(body)) return;
+  const fields = body as Record<string, unknown>;
+  for (const name of Object.keys(fields)) if (fields[name] === null && name !== 'template') delete fields[name];
+};
 
 const simpleEvents = t.Array(
   t.Union([t.Literal('AttackerDetail'), t.Literal('DeckyStatus'), t.Literal('SystemStatus')]),
@@ -45,15 +45,15 @@ const name = t.String({ minLength: 1, maxLength: 64 });
 const url = t.String({ minLength: 1, maxLength: 2083 });
 const secret = t.String({ minLength: 16, maxLength: 256 });
 const settings = {
-  secret: optional(secret),
-  simple_events: optional(simpleEvents),
-  topic_patterns: optional(t.Array(t.String(), { maxItems: 100 })),
-  enabled: optional(t.Boolean()),
-  ordered: optional(t.Boolean()),
-  concurrency: optional(t.Integer({ minimum: 1, maximum: 32 })),
-  batch_size: optional(t.Integer({ minimum: 1, maximum: 100 })),
-  batch_wait_ms: optional(t.Integer({ minimum: 0, maximum: 60_000 })),
-  template: optional(template),
+  secret: t.Optional(secret),
+  simple_events: t.Optional(simpleEvents),
+  topic_patterns: t.Optional(t.Array(t.String(), { maxItems: 100 })),
+  enabled: t.Optional(t.Boolean()),
+  ordered: t.Optional(t.Boolean()),
+  concurrency: t.Optional(t.Integer({ minimum: 1, maximum: 32 })),
+  batch_size: t.Optional(t.Integer({ minimum: 1, maximum: 100 })),
+  batch_wait_ms: t.Optional(t.Integer({ minimum: 0, maximum: 60_000 })),
+  template: t.Optional(t.Union([template, t.Null()])),
 };
 const grace = t.Integer({ minimum: 0, maximum: 30 * 86_400, default: 86_400 });
 
@@ -75,7 +75,7 @@ export function webhookRoutes(parts: WebhookRouteParts) {
         set.status = 201;
         return { ...(await subscriptionOnWire(db, made.row)), secret: made.secret };
       },
-      { body: t.Object({ name, url, ...settings }), beforeHandle: redirectToSlash },
+      { body: t.Object({ name, url, ...settings }), transform: withoutNulls, beforeHandle: redirectToSlash },
     )
     .get('/:uuid', async ({ params }) => subscriptionOnWire(db, await subscriptions.get(params.uuid)))
     .patch(
@@ -86,7 +86,7 @@ export function webhookRoutes(parts: WebhookRouteParts) {
         parts.wake();
         return subscriptionOnWire(db, row);
       },
-      { body: t.Object({ name: optional(name), url: optional(url), ...settings }) },
+      { body: t.Object({ name: t.Optional(name), url: t.Optional(url), ...settings }), transform: withoutNulls },
     )
     .delete('/:uuid', async ({ params, principal }) => {
       await subscriptions.delete(params.uuid);
@@ -106,11 +106,12 @@ export function webhookRoutes(parts: WebhookRouteParts) {
         parts.wake();
         return { ...(await subscriptionOnWire(db, row)), secret: fresh };
       },
-      { body: t.Object({ secret: optional(secret), grace_seconds: grace }) },
+      { body: t.Object({ secret: t.Optional(secret), grace_seconds: grace }), transform: withoutNulls },
     )
     .post('/:uuid/test', async ({ params, principal }) => testPing(parts, params.uuid, principal.username))
     .post('/:uuid/preview', async ({ params, body }) => preview(parts, params.uuid, body), {
-      body: t.Object({ event_id: optional(t.String()), template: optional(template) }),
+      transform: withoutNulls,
+      body: t.Object({ event_id: t.Optional(t.String()), template: t.Optional(t.Union([template, t.Null()])) }),
     })
     .use(deliveryRoutes(parts));
 }

@@ -1,11 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-
-/** A key for secrets at rest, under the name that is stored with what it encrypts. */
-export interface BoxKey {
-  readonly id: string;
-  /** 32 bytes. */
-  readonly key: Uint8Array;
-}
+import type { SealKey } from '../config.ts';
 
 /** What is stored cannot be opened: its key is not there, or somebody changed it. The message holds no secret. */
 export class SecretBoxError extends Error {
@@ -23,11 +17,11 @@ const TAG_BYTES = 16;
 
 /** Encrypts secrets with the first of its keys and decrypts with any: a key is changed by putting a new one in front. */
 export class SecretBox {
-  readonly #current: BoxKey;
-  readonly #byId: ReadonlyMap<string, BoxKey>;
+  readonly #current: SealKey;
+  readonly #byId: ReadonlyMap<string, SealKey>;
 
   /** @param keys at least one; the first encrypts */
-  constructor(keys: readonly [BoxKey, ...BoxKey[]]) {
+  constructor(keys: readonly [SealKey, ...SealKey[]]) {
     this.#current = keys[0];
     this.#byId = new Map(keys.map((key) => [key.id, key]));
   }

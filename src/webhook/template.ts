@@ -39,7 +39,7 @@ const engine = new Liquid({
   // No files: `include`, `render` and `layout` find nothing.
   templates: {},
   parseLimit: MAX_TEMPLATE_BYTES,
-  renderLimit: 8,
+  renderLimit: 50,
   memoryLimit: MAX_RENDERED_BYTES,
 });
 

@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'bun:test';
-import { outcomeOf, RETRY_SCHEDULE, readRetryAfter, retryDelayMs } from '../../src/webhook/retry.ts';
+import { loadConfig } from '../../src/config.ts';
+import { outcomeOf, readRetryAfter, retryDelayMs } from '../../src/webhook/retry.ts';
+
+const RETRY_SCHEDULE = loadConfig({ DECNET_JWT_SECRET: 'f3a9c1d27b804e56a1d4c8b29e7f6035' }).webhook.retrySeconds;
 
 const NOW = Date.parse('2026-11-21T12:00:00Z');
 const answer = (status: number, retryAfter?: string) => ({ status, excerpt: '', retryAfter });

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'bun:test';
-import { type BoxKey, SecretBox, SecretBoxError } from '../../src/webhook/secret-box.ts';
+import type { SealKey } from '../../src/config.ts';
+import { SecretBox, SecretBoxError } from '../../src/webhook/secret-box.ts';
 
-const key = (id: string, byte: number): BoxKey => ({ id, key: new Uint8Array(32).fill(byte) });
+const key = (id: string, byte: number): SealKey => ({ id, key: new Uint8Array(32).fill(byte) });
 const OLD = key('2025', 1);
 const NEW = key('2026', 2);
 const SECRET = 'what nobody may read';
