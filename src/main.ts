@@ -133,7 +133,9 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     logger,
     options.protections?.tailChecks ?? tailChecks,
   );
-  tail.start();
+  // Who hears nothing needs to read nothing.
+  const isRead = running.listeners.length > 0;
+  if (isRead) tail.start();
   stops.add(() => tail.stop());
   for (const worker of running.workers) {
     stops.add(() => worker.stop());
@@ -142,7 +144,7 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
   const checks = {
     database: () => databaseCheck(db),
     redis: () => redis.commands.ping().then(() => ({ ok: true })),
-    tail: () => tailCheck(tail),
+    ...(isRead ? { tail: () => tailCheck(tail) } : {}),
     ...running.checks,
   };
   const server = startHttpServer({ config, logger, running: { ...running, checks }, routes });

@@ -224,7 +224,7 @@ async function fenced<T>(answer: Promise<T>): Promise<T> {
 }
 
 /** Eight characters `[0-9a-z]`: 41 bits, so that two epochs of one installation do not meet. */
-function newEpoch(): string {
+export function newEpoch(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return Array.from(bytes, (byte) => (byte % 36).toString(36)).join('');
 }

@@ -1,9 +1,8 @@
+import { isJsonObject, type JsonObject } from './json.ts';
 import { boundsOf } from './json-bounds.ts';
 import { assertTopic } from './topic.ts';
 
-/** JSON as it travels in payloads. */
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
-export type JsonObject = { readonly [key: string]: Json | undefined };
+export { isJsonObject, type Json, type JsonObject } from './json.ts';
 
 /** The envelope of every event (contract §2.1). */
 export interface Event {
@@ -130,17 +129,4 @@ export function digestOf({ topic, type, payload }: Event): string {
 /** The `data` of a live frame (contract §3.0): the envelope without `v` and `id`, encoded once, before it is stored. */
 export function wireData(event: Event): string {
   return JSON.stringify({ topic: event.topic, type: event.type, ts: event.ts, payload: event.payload });
-}
-
-/** A text in the payload of an event on the wire; `undefined` when there is none of this name. */
-export function payloadText(data: string, name: string): string | undefined {
-  const event: unknown = JSON.parse(data);
-  if (!isJsonObject(event) || !isJsonObject(event.payload)) return undefined;
-  const value = event.payload[name];
-  return typeof value === 'string' ? value : undefined;
-}
-
-/** True for a JSON object: not an array, not null. For values that came out of `JSON.parse`. */
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

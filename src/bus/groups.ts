@@ -5,6 +5,7 @@ import closeSource from './close-group.lua' with { type: 'text' };
 import destroySource from './destroy-groups.lua' with { type: 'text' };
 import { type Entry, entryId, parseEntry, type RawEntry } from './entry.ts';
 import expiredSource from './expired.lua' with { type: 'text' };
+import fittingSource from './fitting.lua' with { type: 'text' };
 import { keys } from './keys.ts';
 import leaseSource from './lease.lua' with { type: 'text' };
 import openSource from './open-group.lua' with { type: 'text' };
@@ -14,7 +15,7 @@ import unusedSource from './unused.lua' with { type: 'text' };
 
 const leaseScript = script(leaseSource);
 const expiredScript = script(expiredSource);
-const readScript = script(readSource);
+const readScript = script(fittingSource, readSource);
 const openScript = script(openSource);
 const closeScript = script(unusedSource, closeSource);
 const destroyScript = script(unusedSource, destroySource);
@@ -234,7 +235,7 @@ export function entriesOf(answer: unknown): RawEntry[] {
 }
 
 /** An entry that was deleted has null for its fields. */
-function toRawEntries(entries: readonly unknown[]): RawEntry[] {
+export function toRawEntries(entries: readonly unknown[]): RawEntry[] {
   return entries.flatMap((raw): RawEntry[] => {
     const [id, fields] = asList(raw);
     return Array.isArray(fields) ? [[String(id), fields.map(String)]] : [];

@@ -1,4 +1,4 @@
-import type { Json } from './event.ts';
+import type { Json } from './json.ts';
 
 /** What a JSON value comes to when it is encoded, found without encoding it. */
 export interface JsonBounds {

@@ -25,6 +25,26 @@ export interface Database extends WebhookTables {
   decky_lifecycle: DeckyLifecycleTable;
   installation: InstallationTable;
   substrate_claims: SubstrateClaimsTable;
+  projections: ProjectionsTable;
+  projection_places: ProjectionPlacesTable;
+  projection_epochs: ProjectionEpochsTable;
+  projection_events: ProjectionEventsTable;
+  projection_set_aside: ProjectionSetAsideTable;
+  logs: LogsTable;
+  log_values: LogValuesTable;
+  log_minutes: LogMinutesTable;
+  counters: CountersTable;
+  log_epochs: LogEpochsTable;
+  attacker_uuids: AttackerUuidsTable;
+  attacker_commands: AttackerCommandsTable;
+  observations: ObservationsTable;
+  attributions: AttributionsTable;
+  attacker_intel: AttackerIntelTable;
+  campaigns: CampaignsTable;
+  campaign_members: CampaignMembersTable;
+  orchestrator_events: OrchestratorEventsTable;
+  orchestrator_emails: OrchestratorEmailsTable;
+  worker_heartbeats: WorkerHeartbeatsTable;
 }
 
 /** 0 or 1; SQLite has no boolean. */
@@ -311,6 +331,236 @@ export interface DeckyLifecycleTable {
   claim_expires_at: number | null;
 }
 
+/** Where a projection of the event log stands: committed together with its rows. */
+export interface ProjectionsTable {
+  name: string;
+  /** Of the code that made the rows; another one does not go on with them. */
+  version: number;
+  /** The place in the log up to which its rows contain everything; an empty epoch: nothing yet. */
+  epoch: string;
+  log_offset: number;
+  proof: string;
+  /** Below this offset it is walking over what it may have counted before: its rows are ahead of its place. */
+  aligned_until: Generated<number>;
+  /** When the newest event that it has looked at happened, in seconds since the epoch. */
+  event_ts: number | null;
+  /** Events that became rows, that held nothing usable, that were known already, that could not be applied. */
+  counted: Generated<number>;
+  skipped: Generated<number>;
+  repeated: Generated<number>;
+  set_aside: Generated<number>;
+  /** How often history was gone before it had been read. */
+  gaps: Generated<number>;
+  /** JSON: the newest of them. */
+  last_gap: string | null;
+}
+
+/** Where a projection stands in a channel: what a snapshot of its rows contains of the channel's stream. */
+export interface ProjectionPlacesTable {
+  projection: string;
+  channel: string;
+  channel_offset: number;
+  proof: string;
+}
+
+/** How far a projection came in each epoch. */
+export interface ProjectionEpochsTable {
+  projection: string;
+  epoch: string;
+  reached: number;
+  /** Up to here its event ids are not remembered any more. */
+  forgotten: Generated<number>;
+}
+
+/** The ids of events that a projection has counted: the newest of them. */
+export interface ProjectionEventsTable {
+  projection: string;
+  event_id: string;
+  /** The projection's own count. */
+  ordinal: number;
+  epoch: string;
+  log_offset: number;
+}
+
+/** Events that a projection could not apply: out of the way of the others, and told. */
+export interface ProjectionSetAsideTable {
+  projection: string;
+  event_id: string;
+  epoch: string;
+  log_offset: number;
+  topic: string;
+  error: string;
+  /** ISO time. */
+  set_aside_at: string;
+}
+
+/** One line of a decky's log (contract §3.6). */
+export interface LogsTable {
+  id: number;
+  timestamp: string;
+  decky: string;
+  service: string;
+  event_type: string;
+  attacker_ip: string;
+  raw_line: string;
+  /** JSON object. */
+  fields: string;
+  msg: string | null;
+  trace_id: string | null;
+  span_id: string | null;
+}
+
+/** How many lines there are of each value of a filter. */
+export interface LogValuesTable {
+  field: string;
+  value: string;
+  lines: number;
+}
+
+/** How many lines there are of each minute, `YYYY-MM-DDTHH:MM`. */
+export interface LogMinutesTable {
+  minute: string;
+  lines: number;
+}
+
+/** Numbers that are kept instead of counted. */
+export interface CountersTable {
+  name: string;
+  value: number;
+}
+
+/** Epochs of the event log in the order in which they were met: the upper part of a line's id. */
+export interface LogEpochsTable {
+  epoch: string;
+  ordinal: number;
+}
+
+/** What producers call an attacker; one address may have several names, and one may be told before its address is. */
+export interface AttackerUuidsTable {
+  uuid: string;
+  ip: string | null;
+  identity_uuid: string | null;
+}
+
+export interface AttackerCommandsTable {
+  seq: Generated<number>;
+  ip: string;
+  timestamp: string;
+  service: string;
+  decky: string;
+  command: string;
+  session_id: string | null;
+}
+
+/** The newest observation of each primitive of an attacker (contract §6.4). */
+export interface ObservationsTable {
+  attacker_uuid: string;
+  primitive: string;
+  id: string;
+  identity_ref: string | null;
+  /** JSON. */
+  value: string;
+  confidence: number;
+  window_start_ts: number | null;
+  window_end_ts: number | null;
+  source: string;
+  evidence_ref: string | null;
+  envelope_v: number;
+  ts: number;
+}
+
+/** What attribution says of each primitive of an identity (contract §6.3). */
+export interface AttributionsTable {
+  identity_uuid: string;
+  primitive: string;
+  /** JSON. */
+  current_value: string;
+  state: string;
+  confidence: number;
+  observation_count: number;
+  last_change_ts: number;
+  last_observation_ts: number;
+}
+
+export interface AttackerIntelTable {
+  attacker_uuid: string;
+  /** JSON object: the payload of `attacker.intel.enriched`. */
+  intel: string;
+  updated_at: string;
+}
+
+/** Contract §6.2. */
+export interface CampaignsTable {
+  uuid: string;
+  schema_version: Generated<number>;
+  first_seen_at: string | null;
+  last_seen_at: string | null;
+  created_at: string;
+  updated_at: string;
+  confidence: number | null;
+  identity_count: Generated<number>;
+  ja3_hashes: string | null;
+  hassh_hashes: string | null;
+  tls_cert_sha256: string | null;
+  payload_simhashes: string | null;
+  c2_endpoints: string | null;
+  merged_into_uuid: string | null;
+  notes: string | null;
+}
+
+/** Which campaign an identity belongs to. */
+export interface CampaignMembersTable {
+  identity_uuid: string;
+  campaign_uuid: string;
+}
+
+/** Contract §6.5. */
+export interface OrchestratorEventsTable {
+  /** The id of its event. */
+  uuid: string;
+  ts: string;
+  kind: 'traffic' | 'file';
+  protocol: string;
+  action: string;
+  src_decky_uuid: string | null;
+  dst_decky_uuid: string;
+  success: Bit;
+  /** JSON object. */
+  payload: string;
+}
+
+/** Contract §6.5. */
+export interface OrchestratorEmailsTable {
+  /** The id of its event. */
+  uuid: string;
+  ts: string;
+  mail_decky_uuid: string;
+  thread_id: string;
+  message_id: string;
+  in_reply_to: string | null;
+  sender_email: string;
+  recipient_email: string;
+  subject: string;
+  language: string;
+  eml_path: string | null;
+  success: Bit;
+  /** JSON object. */
+  payload: string;
+}
+
+/** When each worker was last heard of (contract §8). */
+export interface WorkerHeartbeatsTable {
+  name: string;
+  /** Seconds since the epoch. */
+  ts: number;
+  /** JSON object: what it told beside its name and the time. */
+  extra: string;
+}
+
+export type ProjectionRow = Selectable<ProjectionsTable>;
+export type LogRow = Selectable<LogsTable>;
+export type CampaignRow = Selectable<CampaignsTable>;
+export type OrchestratorEventRow = Selectable<OrchestratorEventsTable>;
 export type OutboxRow = Selectable<OutboxTable>;
 export type SetAsideRow = Selectable<OutboxSetAsideTable>;
 export type UserRow = Selectable<UsersTable>;

@@ -2,6 +2,7 @@ import { createEvent, type Event } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
+import { lockRow } from '../db/row-lock.ts';
 import type { DeckyLifecycleRow, FleetDeckyRow, LifecycleStatus } from '../db/schema.ts';
 import { isoTime, substrateId, textsOf } from './fleet.ts';
 import { intervalOf, pickServices } from './rotation.ts';
@@ -177,12 +178,7 @@ async function forgetOld(trx: Trx, name: string, now: number): Promise<void> {
 
 /** Whoever takes or gives back the requests of a decky holds its row: no two do so at once. */
 function lockDecky(trx: Trx, name: string): Promise<FleetDeckyRow | undefined> {
-  return trx
-    .updateTable('fleet_deckies')
-    .set((eb) => ({ name: eb.ref('name') }))
-    .where('name', '=', name)
-    .returningAll()
-    .executeTakeFirst();
+  return lockRow(trx, 'fleet_deckies', { name });
 }
 
 function openRequests(trx: Trx, name: string): Promise<DeckyLifecycleRow[]> {

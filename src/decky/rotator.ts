@@ -1,5 +1,6 @@
 import type { Entry } from '../bus/entry.ts';
-import { isJsonObject } from '../bus/event.ts';
+import { payloadText } from '../bus/logged-event.ts';
+import { Renewal } from '../bus/renewal.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
 import { WakeableSleep } from '../bus/wake.ts';
@@ -105,10 +106,10 @@ export class Rotator {
     await Promise.all(this.#underWay);
   }
 
-  #hear({ id, topic, data }: Entry): void {
-    const name = topic.split('.')[1] || nameIn(data);
-    if (name === undefined) return;
-    this.#heard.push({ eventId: id, name });
+  #hear(entry: Entry): void {
+    const name = entry.topic.split('.')[1] || payloadText(entry, 'name');
+    if (!name) return;
+    this.#heard.push({ eventId: entry.id, name });
     this.wake();
   }
 
@@ -162,7 +163,7 @@ export class Rotator {
 
   async #carryOut(rotation: Rotation): Promise<void> {
     const { log, onCommitted } = this.#options;
-    const stopRenewing = this.#renew(rotation);
+    const renewal = this.#renew(rotation);
     const fields = { decky: rotation.decky.name, claim: rotation.claim };
     try {
       const outcome = await this.#applyUnderClaim(rotation);
@@ -174,7 +175,7 @@ export class Rotator {
       // The claim runs out, and whoever comes next does it again.
       log.warn('a rotation could not be recorded', { ...fields, error: describeError(error) });
     } finally {
-      await stopRenewing();
+      await renewal.stop();
     }
   }
 
@@ -225,18 +226,13 @@ export class Rotator {
     }
   }
 
-  /** @returns ends the renewing */
-  #renew({ claim }: Rotation): () => Promise<unknown> {
-    let renewal: Promise<unknown> = Promise.resolve();
-    const timer = setInterval(() => {
-      renewal = renewClaim(this.#db, claim, this.#now(), this.#leaseMs).catch((error) =>
+  #renew({ claim }: Rotation): Renewal {
+    return new Renewal({
+      leaseMs: this.#leaseMs,
+      renew: () => renewClaim(this.#db, claim, this.#now(), this.#leaseMs),
+      onError: (error) =>
         this.#options.log.warn('a claim could not be renewed', { claim, error: describeError(error) }),
-      );
-    }, this.#leaseMs / 3);
-    return () => {
-      clearInterval(timer);
-      return renewal;
-    };
+    });
   }
 }
 
@@ -244,10 +240,4 @@ export class Rotator {
 function onSubstrate(decky: FleetDeckyRow, services: readonly string[]): SubstrateDecky {
   const { name } = decky;
   return { topologyId: FLEET, uuid: substrateId(decky), name, services, addresses: [], forwardsL3: false };
-}
-
-function nameIn(data: string): string | undefined {
-  const event: unknown = JSON.parse(data);
-  const name = isJsonObject(event) && isJsonObject(event.payload) ? event.payload.name : undefined;
-  return typeof name === 'string' && name !== '' ? name : undefined;
 }

@@ -1,8 +1,18 @@
 import { sql } from 'kysely';
-import type { Relay } from '../bus/relay.ts';
-import type { Tail } from '../bus/tail.ts';
 import type { Db } from '../db/database.ts';
 import type { Check } from './routes.ts';
+
+/** How far a process has read the log. */
+export interface Reading {
+  /** Milliseconds; `Infinity` before the first time. */
+  sinceCaughtUp(): number;
+  readonly cursor: { readonly epoch: string; readonly offset: number };
+}
+
+/** What waits to be published. */
+export interface Backlog {
+  lag(): Promise<{ readonly rows: number; readonly oldestSeconds: number; readonly setAside: number }>;
+}
 
 /** A tail that has not caught up for so long is behind; an idle one says so every second. */
 const TAIL_BEHIND_MS = 5000;
@@ -15,7 +25,7 @@ export async function databaseCheck(db: Db): Promise<Check> {
   return { ok: true };
 }
 
-export function tailCheck(tail: Pick<Tail, 'sinceCaughtUp' | 'cursor'>): Check {
+export function tailCheck(tail: Reading): Check {
   const behindMs = tail.sinceCaughtUp();
   return {
     ok: behindMs <= TAIL_BEHIND_MS,
@@ -26,7 +36,7 @@ export function tailCheck(tail: Pick<Tail, 'sinceCaughtUp' | 'cursor'>): Check {
 }
 
 /** @throws when the database does not answer */
-export async function relayCheck(relay: Pick<Relay, 'lag'>): Promise<Check> {
+export async function relayCheck(relay: Backlog): Promise<Check> {
   const { rows, oldestSeconds, setAside } = await relay.lag();
   return {
     ok: oldestSeconds <= RELAY_LATE_SECONDS,

@@ -3,6 +3,7 @@ import type { Entry } from '../bus/entry.ts';
 import type { JsonObject } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
 import { GroupGoneError, type Groups } from '../bus/groups.ts';
+import type { LogPlace } from '../bus/log-history.ts';
 import { AppError, describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { type FrameHead, type Framing, jsonFrame, toBytes } from './framing.ts';
@@ -18,6 +19,11 @@ import type { Window } from './window.ts';
 export interface Snapshot {
   readonly revision: number;
   readonly data: JsonObject;
+  /**
+   * The place in the channel up to which it contains all events, for rows that follow the log: the stream goes on from
+   * there. Its proof is empty where nothing of the channel has been read yet. Absent: the position that was read before it.
+   */
+  readonly contains?: LogPlace;
 }
 
 /** What a client subscribed to. */

@@ -1,6 +1,6 @@
 import { SESSION_REVOKED_TOPIC } from '../auth/session-revoked.ts';
 import type { Batch } from '../bus/entry.ts';
-import { payloadText } from '../bus/event.ts';
+import { payloadText } from '../bus/logged-event.ts';
 import type { TailListener } from '../bus/tail.ts';
 
 /**
@@ -12,7 +12,7 @@ export function sessionWatch(recheck: (userUuid?: string) => Promise<void>): Tai
     onBatch(batch: Batch) {
       if (batch.channel !== 'system') return;
       for (const entry of batch.entries) {
-        if (entry.topic === SESSION_REVOKED_TOPIC) void recheck(payloadText(entry.data, 'user_uuid'));
+        if (entry.topic === SESSION_REVOKED_TOPIC) void recheck(payloadText(entry, 'user_uuid'));
       }
     },
     // A revocation may be among the events that were not seen.

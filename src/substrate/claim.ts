@@ -1,4 +1,6 @@
+import { Renewal } from '../bus/renewal.ts';
 import type { Db, Trx } from '../db/database.ts';
+import { lockRow } from '../db/row-lock.ts';
 import { describeError } from '../errors.ts';
 import { ClaimLost, type Fence, type Substrate } from './substrate.ts';
 
@@ -63,9 +65,8 @@ export class SubstrateClaim implements Hold {
   readonly #thing: string;
   readonly #leaseMs: number;
   readonly #now: () => number;
-  readonly #timer: Timer;
+  readonly #renewal: Renewal;
   #endsAt: number;
-  #renewal: Promise<unknown> = Promise.resolve();
 
   private constructor(db: Db, thing: string, token: number, takenAt: number, leaseMs: number, now: () => number) {
     this.#db = db;
@@ -74,10 +75,8 @@ export class SubstrateClaim implements Hold {
     this.#leaseMs = leaseMs;
     this.#now = now;
     this.#endsAt = takenAt + leaseMs;
-    this.#timer = setInterval(() => {
-      // The database is away, perhaps. The next renewal tries again; until one succeeds the lease runs out.
-      this.#renewal = this.#renew(this.#now()).catch(() => {});
-    }, leaseMs / 3);
+    // With the database away the next renewal tries again; until one succeeds the lease runs out.
+    this.#renewal = new Renewal({ leaseMs, renew: () => this.#renew(this.#now()) });
   }
 
   /** @returns `undefined` when somebody else holds the thing all the time */
@@ -116,20 +115,14 @@ export class SubstrateClaim implements Hold {
 
   /** The row is locked, so that whoever finds it expired meanwhile waits for the commit. */
   async holdIn(trx: Trx): Promise<void> {
-    const { numUpdatedRows } = await trx
-      .updateTable('substrate_claims')
-      .set((eb) => ({ fence: eb.ref('fence') }))
-      .where('thing', '=', this.#thing)
-      .where('fence', '=', this.token)
-      .executeTakeFirstOrThrow();
-    if (numUpdatedRows > 0n) return;
+    const row = await lockRow(trx, 'substrate_claims', { thing: this.#thing, fence: this.token });
+    if (row !== undefined) return;
     this.#endsAt = 0;
     throw this.#lost();
   }
 
   async release(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#renewal;
+    await this.#renewal.stop();
     this.#endsAt = 0;
     await this.#db
       .deleteFrom('substrate_claims')

@@ -2,8 +2,8 @@ import { createEvent, type JsonObject, newEventId } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
-import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
+import { lockTopology } from './lock.ts';
 import { LIVE_STATUSES } from './model.ts';
 import type { MutationRequest } from './mutation-request.ts';
 
@@ -58,19 +58,11 @@ function assertApplicable(topologyId: string, told: JsonObject): void {
 }
 
 /**
- * Compare and swap, in the order of contract §5.4. The UPDATE that changes nothing takes the topology's row lock, which
- * is held until the commit: whatever is compared below cannot change, and the topology's queue is filled one by one.
+ * Compare and swap, in the order of contract §5.4. The topology's row is locked until the commit: whatever is compared below
+ * cannot change, and the topology's queue is filled one by one.
  */
 async function claimTopology(trx: Trx, id: string, expectedVersion: number | undefined): Promise<void> {
-  const topology = isStorable(id)
-    ? await trx
-        .updateTable('topologies')
-        .set((eb) => ({ version: eb.ref('version') }))
-        .where('id', '=', id)
-        .returning(['status', 'version'])
-        .executeTakeFirst()
-    : undefined;
-  if (topology === undefined) throw new AppError('not_found', 'Topology not found');
+  const topology = await lockTopology(trx, id);
   if (!LIVE_STATUSES.includes(topology.status)) {
     throw new AppError(
       'conflict',

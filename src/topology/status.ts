@@ -2,6 +2,7 @@ import { createEvent, type Event } from '../bus/event.ts';
 import { topics } from '../bus/topic.ts';
 import type { Trx } from '../db/database.ts';
 import { AppError } from '../errors.ts';
+import { lockTopology } from './lock.ts';
 
 /** The status machine of a topology (contract §5.2). Everything that is not listed is an error, self-loops included. */
 export const TRANSITIONS = {
@@ -45,13 +46,7 @@ export async function transition(
 ): Promise<Event> {
   const at = new Date(now).toISOString();
   const allowed = from.filter((status) => mayBecome(status, to));
-  const before = await trx
-    .updateTable('topologies')
-    .set((update) => ({ status: update.ref('status') }))
-    .where('id', '=', topologyId)
-    .returning('status')
-    .executeTakeFirst();
-  if (before === undefined) throw new AppError('not_found', 'Topology not found');
+  const before = await lockTopology(trx, topologyId);
   if (!allowed.some((status) => status === before.status)) {
     throw new AppError('conflict', `Topology is ${before.status}; it cannot become ${to}`);
   }

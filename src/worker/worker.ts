@@ -1,5 +1,7 @@
-import { createEvent, isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { Entry } from '../bus/entry.ts';
+import { createEvent, type JsonObject } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
+import { payloadText } from '../bus/logged-event.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
 import { topics } from '../bus/topic.ts';
@@ -36,7 +38,7 @@ export class Worker {
     this.#options = options;
     this.listener = subscription(
       [topics.systemControl(options.name)],
-      ({ data }) => this.#onControl(data),
+      (entry) => this.#onControl(entry),
       // A missed stop is given again by whoever sees the heartbeats go on.
       () => {},
     );
@@ -69,17 +71,11 @@ export class Worker {
     }
   }
 
-  #onControl(data: string): void {
+  #onControl(entry: Entry): void {
     const { name, log } = this.#options;
-    if (actionIn(data) !== 'stop' || this.#stopped) return;
+    if (payloadText(entry, 'action') !== 'stop' || this.#stopped) return;
     log.info('a worker was told to stop', { worker: name });
     const stopping = Promise.all([this.stop(), this.#options.stop()]);
     stopping.catch((error) => log.error('a worker did not stop', { worker: name, error: describeError(error) }));
   }
-}
-
-/** @param data a frame's data: whoever published it may have sent any payload */
-function actionIn(data: string): unknown {
-  const frame: unknown = JSON.parse(data);
-  return isJsonObject(frame) && isJsonObject(frame.payload) ? frame.payload.action : undefined;
 }

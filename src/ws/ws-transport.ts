@@ -1,6 +1,5 @@
 import { jsonFraming } from '../stream/json-framing.ts';
 import type { Transport } from '../stream/transport.ts';
-import type { SocketWriter } from './socket-writer.ts';
 
 /** Sent at once, and the largest text of a message: what a client that reads nothing costs, and what it must be able to take. */
 const PIECE_BYTES = 64 * 1024;
@@ -9,13 +8,20 @@ const NOTHING: readonly Uint8Array[] = [];
 
 const decoder = new TextDecoder();
 
+/** What carries the messages of all streams of a socket. */
+export interface MessageWriter {
+  /** False while the socket takes nothing. */
+  readonly writable: boolean;
+  send(messages: readonly string[]): void;
+}
+
 /**
  * One stream of a WebSocket. Its frames are lines of JSON that it shares with other connections; each becomes a message that
  * names the stream, and one that is larger than {@link PIECE_BYTES} several: `{"sid","part","more"}`.
  */
 export class WsTransport implements Transport {
   readonly framing = jsonFraming;
-  readonly #writer: SocketWriter;
+  readonly #writer: MessageWriter;
   readonly #sid: string;
   readonly #onEnd: () => void;
   /** What was written and not yet sent: from `#at` on in the first chunk. */
@@ -28,7 +34,7 @@ export class WsTransport implements Transport {
   onDrain = () => {};
 
   /** @param onEnd called once, when nothing more will be sent */
-  constructor(writer: SocketWriter, sid: string, onEnd: () => void) {
+  constructor(writer: MessageWriter, sid: string, onEnd: () => void) {
     this.#writer = writer;
     this.#sid = JSON.stringify(sid);
     this.#onEnd = onEnd;

@@ -10,6 +10,10 @@ import { setAside } from './007-set-aside.ts';
 import { leaseTerms } from './008-lease-terms.ts';
 import { logWitness } from './009-log-witness.ts';
 import { substrateFences } from './010-substrate-fences.ts';
+import { projections } from './012-projections.ts';
+import { logs } from './013-logs.ts';
+import { attackerModels } from './014-attackers.ts';
+import { orchestrator } from './015-orchestrator.ts';
 import { webhooks } from './020-webhooks.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
@@ -25,6 +29,10 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '008-lease-terms': leaseTerms,
     '009-log-witness': logWitness(engine),
     '010-substrate-fences': substrateFences,
+    '012-projections': projections(engine),
+    '013-logs': logs(engine),
+    '014-attackers': attackerModels(engine),
+    '015-orchestrator': orchestrator,
     '020-webhooks': webhooks(engine),
   };
 }

@@ -1,6 +1,7 @@
 import { topologyChannel } from '../../bus/channel.ts';
 import type { Batch } from '../../bus/entry.ts';
-import { createEvent, type Event, payloadText } from '../../bus/event.ts';
+import { createEvent, type Event } from '../../bus/event.ts';
+import { payloadText } from '../../bus/logged-event.ts';
 import type { TailListener } from '../../bus/tail.ts';
 import { topics } from '../../bus/topic.ts';
 
@@ -23,7 +24,7 @@ export function deletionWatch(endChannel: (channel: string) => void): TailListen
       if (batch.channel !== 'system') return;
       for (const entry of batch.entries) {
         if (entry.topic !== TOPOLOGY_DELETED_TOPIC) continue;
-        const topologyId = payloadText(entry.data, 'topology_id');
+        const topologyId = payloadText(entry, 'topology_id');
         if (topologyId !== undefined) endChannel(topologyChannel(topologyId));
       }
     },

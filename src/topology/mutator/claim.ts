@@ -2,6 +2,7 @@ import { createEvent, newEventId } from '../../bus/event.ts';
 import { appendToOutbox } from '../../bus/outbox.ts';
 import { topics } from '../../bus/topic.ts';
 import type { Db, Trx } from '../../db/database.ts';
+import { lockRow } from '../../db/row-lock.ts';
 import { LIVE_STATUSES } from '../model.ts';
 
 /** A mutation that one mutator applies. */
@@ -65,7 +66,7 @@ export async function claimNext(db: Db, topologyId: string, claimant: Claimant):
   if (!isClaimable(await nextMutation(db, topologyId), claimant.now)) return undefined;
   return db.transaction().execute(async (trx) => {
     // The topology's lock makes what follows happen one by one: two of its mutations are never held at once.
-    const status = await lockTopology(trx, topologyId);
+    const status = (await lockRow(trx, 'topologies', { id: topologyId }))?.status;
     const next = await nextMutation(trx, topologyId);
     if (status === undefined || next === undefined || !isClaimable(next, claimant.now)) return undefined;
     const isNew = next.state === 'pending';
@@ -106,7 +107,7 @@ export async function renewClaim(db: Db, claim: Claim, expiresAt: number): Promi
  * @returns `undefined` when the claim has gone to somebody else, or its mutation is no more
  */
 export async function lockClaim(trx: Trx, claim: Claim): Promise<HeldClaim | undefined> {
-  const status = await lockTopology(trx, claim.topologyId);
+  const status = (await lockRow(trx, 'topologies', { id: claim.topologyId }))?.status;
   const row = await trx
     .selectFrom('topology_mutations')
     .select('reserved_subnet')
@@ -116,17 +117,6 @@ export async function lockClaim(trx: Trx, claim: Claim): Promise<HeldClaim | und
     .where('attempts', '=', claim.attempt)
     .executeTakeFirst();
   return status === undefined || row === undefined ? undefined : { status, reservedSubnet: row.reserved_subnet };
-}
-
-/** An UPDATE that changes nothing takes the row's lock on both engines. @returns the topology's status */
-async function lockTopology(trx: Trx, id: string): Promise<string | undefined> {
-  const row = await trx
-    .updateTable('topologies')
-    .set((update) => ({ status: update.ref('status') }))
-    .where('id', '=', id)
-    .returning('status')
-    .executeTakeFirst();
-  return row?.status;
 }
 
 type NextMutation = NonNullable<Awaited<ReturnType<typeof nextMutation>>>;

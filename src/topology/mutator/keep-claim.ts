@@ -1,4 +1,4 @@
-import { WakeableSleep } from '../../bus/wake.ts';
+import { Renewal } from '../../bus/renewal.ts';
 import { describeError } from '../../errors.ts';
 import { type Claim, renewClaim } from './claim.ts';
 import type { MutatorParts } from './parts.ts';
@@ -12,25 +12,15 @@ export async function keepClaim(
   claim: Claim,
   work: () => Promise<void>,
 ): Promise<void> {
-  const nap = new WakeableSleep();
-  let isDone = false;
-  let isHeld = true;
-  const renewing = (async () => {
-    while (isHeld) {
-      await nap.sleep(leaseMs / 3);
-      if (isDone) return;
-      try {
-        isHeld = await renewClaim(db, claim, now() + leaseMs);
-      } catch (error) {
-        log.warn('a claim could not be renewed', { mutation: claim.mutationId, error: describeError(error) });
-      }
-    }
-  })();
+  const renewal = new Renewal({
+    leaseMs,
+    renew: () => renewClaim(db, claim, now() + leaseMs),
+    onError: (error) =>
+      log.warn('a claim could not be renewed', { mutation: claim.mutationId, error: describeError(error) }),
+  });
   try {
     await work();
   } finally {
-    isDone = true;
-    nap.wake();
-    await renewing;
+    await renewal.stop();
   }
 }

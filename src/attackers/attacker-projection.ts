@@ -1,0 +1,217 @@
+import { sql } from 'kysely';
+import type { JsonObject } from '../bus/event.ts';
+import { topics } from '../bus/topic.ts';
+import type { Trx } from '../db/database.ts';
+import type { AttackerRow } from '../db/schema.ts';
+import { isoOf, jsonText, objectsOf, textOf, textsOf, timeOf } from '../projection/payload.ts';
+import type { LoggedEvent, Projection } from '../projection/projection.ts';
+import { AttackerDraft, type TriedCommand } from './attacker-draft.ts';
+import { bindToIdentity, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
+import { attributionOf, observationOf, saveAttribution, saveObservation } from './observations.ts';
+
+const SESSION_ENDED = topics.attacker('session.ended');
+const OBSERVATION = 'attacker.observation.';
+/** Of one session. */
+const MOST_COMMANDS = 1000;
+const CHUNK = 50;
+/** What the collector says where it knows no address. */
+const UNKNOWN = 'Unknown';
+
+/** Attackers with all that is told of them (contract §1.3, §6.3, §6.4). */
+export const attackerProjection: Projection = {
+  name: 'attackers',
+  version: 1,
+  topics: [
+    'attacker.>',
+    'attribution.>',
+    topics.system('log'),
+    topics.credential('captured'),
+    topics.identity('formed'),
+    topics.identity('observation.linked'),
+  ],
+  channels: ['attacker', 'attribution'],
+  async apply(trx, events) {
+    const batch = await Batch.open(trx, events);
+    let skipped = 0;
+    for (const event of events) {
+      if (!(await batch.apply(event))) skipped += 1;
+    }
+    await batch.save();
+    return skipped;
+  },
+  async clear(trx) {
+    await trx.deleteFrom('attackers').execute();
+    await trx.deleteFrom('attacker_uuids').execute();
+    await trx.deleteFrom('attacker_commands').execute();
+    await trx.deleteFrom('observations').execute();
+    await trx.deleteFrom('attributions').execute();
+    await trx.deleteFrom('attacker_intel').execute();
+  },
+};
+
+/** The attackers that a batch of events concerns, read once and written once. */
+class Batch {
+  readonly #trx: Trx;
+  readonly #drafts: Map<string, AttackerDraft>;
+  readonly #commands: (TriedCommand & { ip: string; session_id: string | null })[] = [];
+
+  private constructor(trx: Trx, drafts: Map<string, AttackerDraft>) {
+    this.#trx = trx;
+    this.#drafts = drafts;
+  }
+
+  static async open(trx: Trx, events: readonly LoggedEvent[]): Promise<Batch> {
+    const ips = [...new Set(events.flatMap(({ payload }) => addressOf(payload) ?? []))];
+    const drafts = new Map<string, AttackerDraft>();
+    if (ips.length > 0) {
+      const rows = await trx.selectFrom('attackers').selectAll().where('ip', 'in', ips).execute();
+      for (const row of rows) drafts.set(row.ip, new AttackerDraft(row));
+    }
+    return new Batch(trx, drafts);
+  }
+
+  /** @returns false when the event held nothing that can be used */
+  async apply(event: LoggedEvent): Promise<boolean> {
+    const { topic, payload } = event;
+    if (topic.startsWith(OBSERVATION)) return this.#observed(event);
+    if (topic.startsWith('attribution.')) {
+      const attribution = attributionOf(event);
+      if (attribution !== undefined) await saveAttribution(this.#trx, attribution);
+      return attribution !== undefined;
+    }
+    if (topic.startsWith('identity.')) return this.#bound(payload);
+    const ip = addressOf(payload);
+    if (ip === undefined) return false;
+    const draft = await this.#draftOf(ip, textOf(payload, 'attacker_uuid', 128), event);
+    await this.#change(draft, event);
+    return true;
+  }
+
+  async save(): Promise<void> {
+    const rows = [...this.#drafts.values()].map((draft) => draft.finished());
+    for (let first = 0; first < rows.length; first += CHUNK) await save(this.#trx, rows.slice(first, first + CHUNK));
+    for (let first = 0; first < this.#commands.length; first += CHUNK * 2) {
+      await this.#trx
+        .insertInto('attacker_commands')
+        .values(this.#commands.slice(first, first + CHUNK * 2))
+        .execute();
+    }
+  }
+
+  async #change(draft: AttackerDraft, event: LoggedEvent): Promise<void> {
+    const { topic, payload, type } = event;
+    const at = isoOf(event.ts);
+    const [decky, service] = [textOf(payload, 'decky', 255), textOf(payload, 'service', 255)];
+    switch (topic) {
+      case 'system.log':
+        draft.seen(timeOf(payload, 'timestamp') ?? at);
+        return draft.touched(decky, service);
+      case 'attacker.observed':
+        draft.seen(timeOf(payload, 'first_seen') ?? at);
+        return;
+      case 'attacker.scored':
+        draft.seen(at);
+        return draft.scored(payload);
+      case 'attacker.fingerprinted':
+        draft.fingerprint(type, payload);
+        return type === 'ipv6_leak' ? draft.leakedIpv6(payload, timeOf(payload, 'observed_at') ?? at) : undefined;
+      case 'attacker.fingerprint_rotated':
+        return draft.rotated(payload, timeOf(payload, 'ts') ?? at);
+      case 'credential.captured':
+        draft.seen(at);
+        return draft.credential();
+      case SESSION_ENDED:
+        return this.#ended(draft, payload, timeOf(payload, 'ended_at') ?? at);
+      case 'attacker.intel.enriched':
+        return this.#enriched(draft, payload, at);
+      default:
+        return draft.seen(at);
+    }
+  }
+
+  #ended(draft: AttackerDraft, payload: JsonObject, at: string): void {
+    draft.seen(at);
+    const [decky, service] = [textOf(payload, 'decky_id', 255) ?? '', textOf(payload, 'service', 255) ?? ''];
+    const session_id = textOf(payload, 'session_id', 128) ?? null;
+    for (const tried of objectsOf(payload, 'commands', MOST_COMMANDS)) {
+      const text = textOf(tried, 'command_text', 4096);
+      if (text === undefined) continue;
+      const command = {
+        service: textOf(tried, 'service', 255) ?? service,
+        decky: textOf(tried, 'decky', 255) ?? decky,
+        command: text,
+        timestamp: timeOf(tried, 'ts') ?? at,
+      };
+      draft.command(command);
+      this.#commands.push({ ...command, ip: draft.row.ip, session_id });
+    }
+  }
+
+  async #enriched(draft: AttackerDraft, payload: JsonObject, at: string): Promise<void> {
+    const row = { attacker_uuid: draft.row.uuid, intel: jsonText(payload, '{}', 65_536), updated_at: at };
+    await this.#trx
+      .insertInto('attacker_intel')
+      .values(row)
+      .onConflict((conflict) => conflict.column('attacker_uuid').doUpdateSet(row))
+      .execute();
+  }
+
+  async #observed(event: LoggedEvent): Promise<boolean> {
+    const observation = observationOf(event);
+    if (observation === undefined) return false;
+    await saveObservation(this.#trx, observation);
+    const ip = addressOf(event.payload);
+    if (ip !== undefined) await this.#draftOf(ip, observation.attacker_uuid, event);
+    return true;
+  }
+
+  /** `identity.formed` and `identity.observation.linked` name attackers by uuid. */
+  async #bound(payload: JsonObject): Promise<boolean> {
+    const identity = textOf(payload, 'identity_uuid', 128);
+    const linked = textOf(payload, 'observation_uuid', 128);
+    const uuids = linked === undefined ? textsOf(payload, 'observation_uuids') : [linked];
+    if (identity === undefined || uuids.length === 0) return false;
+    await bindToIdentity(this.#trx, uuids, identity);
+    await this.#trx.updateTable('attackers').set({ identity_id: identity }).where('uuid', 'in', uuids).execute();
+    for (const draft of this.#drafts.values()) {
+      if (uuids.includes(draft.row.uuid)) draft.row.identity_id = identity;
+    }
+    return true;
+  }
+
+  /** The attacker at an address, who takes the uuid that a producer has for him. */
+  async #draftOf(ip: string, told: string | undefined, event: LoggedEvent): Promise<AttackerDraft> {
+    const found = this.#drafts.get(ip);
+    if (found !== undefined && (told === undefined || told === found.row.uuid)) return found;
+    const known = told === undefined ? undefined : (await knownOf(this.#trx, [told])).get(told);
+    // A uuid that is another attacker's stays his.
+    const isFree = told !== undefined && (known === undefined || known.ip === null || known.ip === ip);
+    const uuid = isFree ? told : (found?.row.uuid ?? uuidOfAddress(ip));
+    const draft = found ?? AttackerDraft.of(uuid, ip, isoOf(event.ts));
+    this.#drafts.set(ip, draft);
+    if (found !== undefined && uuid === found.row.uuid) return draft;
+    await nameAttacker(this.#trx, uuid, ip);
+    if (found !== undefined) await this.#trx.updateTable('attackers').set({ uuid }).where('ip', '=', ip).execute();
+    draft.row.uuid = uuid;
+    const identity = isFree ? known : (await knownOf(this.#trx, [uuid])).get(uuid);
+    draft.row.identity_id = identity?.identityUuid ?? draft.row.identity_id;
+    return draft;
+  }
+}
+
+async function save(trx: Trx, rows: readonly AttackerRow[]): Promise<void> {
+  const [first] = rows;
+  if (first === undefined) return;
+  const columns = Object.keys(first).filter((name) => name !== 'ip');
+  const update = Object.fromEntries(columns.map((name) => [name, sql.ref(`excluded.${name}`)]));
+  await trx
+    .insertInto('attackers')
+    .values(rows)
+    .onConflict((conflict) => conflict.column('ip').doUpdateSet(update))
+    .execute();
+}
+
+function addressOf(payload: JsonObject): string | undefined {
+  const ip = textOf(payload, 'attacker_ip', 64);
+  return ip === UNKNOWN ? undefined : ip;
+}

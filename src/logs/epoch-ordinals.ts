@@ -1,0 +1,51 @@
+import { sql } from 'kysely';
+import type { Db, Trx } from '../db/database.ts';
+
+/** Several nodes may meet different epochs at once; each try that fails has let another one succeed. */
+const MAX_TRIES = 20;
+
+/**
+ * The number of an epoch in the order in which epochs were met: 1, 2, 3 … It is given once and stays, so that everybody
+ * works out the same ids for what was published in it.
+ */
+export async function epochOrdinal(db: Db | Trx, epoch: string): Promise<number> {
+  for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+    const known = await db.selectFrom('log_epochs').select('ordinal').where('epoch', '=', epoch).executeTakeFirst();
+    if (known !== undefined) return known.ordinal;
+    await db
+      .insertInto('log_epochs')
+      .columns(['epoch', 'ordinal'])
+      .expression((eb) =>
+        eb
+          .selectFrom('log_epochs')
+          .select([
+            sql<string>`cast(${epoch} as text)`.as('epoch'),
+            sql<number>`coalesce(max(ordinal), 0) + 1`.as('ordinal'),
+          ]),
+      )
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+  }
+  throw new Error('an epoch could not be numbered');
+}
+
+/** Keeps the numbers of epochs at hand, for those who cannot wait for the database. */
+export class EpochOrdinals {
+  readonly #db: Db;
+  readonly #known = new Map<string, number>();
+
+  constructor(db: Db) {
+    this.#db = db;
+  }
+
+  /** Asks the database once. */
+  async load(epoch: string): Promise<void> {
+    if (epoch === '' || this.#known.has(epoch)) return;
+    this.#known.set(epoch, await epochOrdinal(this.#db, epoch));
+  }
+
+  /** 0 for an epoch that was not loaded. */
+  of(epoch: string): number {
+    return this.#known.get(epoch) ?? 0;
+  }
+}

@@ -1,0 +1,74 @@
+import type { Insertable } from 'kysely';
+import type { OrchestratorEmailsTable, OrchestratorEventsTable } from '../db/schema.ts';
+import { isoOf, jsonText, textOf, timeOf } from '../projection/payload.ts';
+import type { LoggedEvent, Projection } from '../projection/projection.ts';
+
+/** What the orchestrator did in the deckies (contract §1.3, §6.5). */
+export const orchestratorProjection: Projection = {
+  name: 'orchestrator',
+  version: 1,
+  topics: ['orchestrator.traffic.*', 'orchestrator.file.*', 'orchestrator.email.*'],
+  channels: ['orchestrator'],
+  async apply(trx, events) {
+    const actions = events.flatMap((event) => actionOf(event) ?? []);
+    const emails = events.flatMap((event) => emailOf(event) ?? []);
+    if (actions.length > 0) {
+      await trx
+        .insertInto('orchestrator_events')
+        .values(actions)
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+    }
+    if (emails.length > 0) {
+      await trx
+        .insertInto('orchestrator_emails')
+        .values(emails)
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+    }
+    return events.length - actions.length - emails.length;
+  },
+  async clear(trx) {
+    await trx.deleteFrom('orchestrator_events').execute();
+    await trx.deleteFrom('orchestrator_emails').execute();
+  },
+};
+
+function actionOf({ id, topic, ts, payload }: LoggedEvent): Insertable<OrchestratorEventsTable> | undefined {
+  const [, kind, target = ''] = topic.split('.');
+  const action = textOf(payload, 'action');
+  if ((kind !== 'traffic' && kind !== 'file') || action === undefined) return undefined;
+  return {
+    uuid: id,
+    ts: timeOf(payload, 'ts') ?? isoOf(ts),
+    kind,
+    protocol: textOf(payload, 'protocol', 64) ?? 'ssh',
+    action,
+    src_decky_uuid: textOf(payload, 'src_decky_uuid', 255) ?? null,
+    dst_decky_uuid: textOf(payload, 'dst_decky_uuid', 255) ?? target,
+    success: payload.success === true ? 1 : 0,
+    payload: jsonText(payload.payload, '{}'),
+  };
+}
+
+function emailOf({ id, topic, ts, payload }: LoggedEvent): Insertable<OrchestratorEmailsTable> | undefined {
+  const [, kind, target = ''] = topic.split('.');
+  const sender = textOf(payload, 'sender_email');
+  const recipient = textOf(payload, 'recipient_email');
+  if (kind !== 'email' || sender === undefined || recipient === undefined) return undefined;
+  return {
+    uuid: id,
+    ts: timeOf(payload, 'ts') ?? isoOf(ts),
+    mail_decky_uuid: textOf(payload, 'mail_decky_uuid', 255) ?? target,
+    thread_id: textOf(payload, 'thread_id', 255) ?? '',
+    message_id: textOf(payload, 'message_id', 255) ?? '',
+    in_reply_to: textOf(payload, 'in_reply_to', 255) ?? null,
+    sender_email: sender,
+    recipient_email: recipient,
+    subject: textOf(payload, 'subject') ?? '',
+    language: textOf(payload, 'language', 32) ?? '',
+    eml_path: null,
+    success: payload.success === true ? 1 : 0,
+    payload: jsonText(payload.payload, '{}'),
+  };
+}

@@ -1,0 +1,78 @@
+import { isJsonObject, type Json, type JsonObject } from '../bus/event.ts';
+
+/** Longest text that is taken over from a payload, in characters; what is longer is cut. */
+const MAX_TEXT = 1024;
+
+/**
+ * A text of a payload, fit for both databases: without NUL and halves of characters.
+ * @param most characters
+ * @returns `undefined` when it is no text, or empty
+ */
+export function textOf(payload: JsonObject, name: string, most = MAX_TEXT): string | undefined {
+  const value = payload[name];
+  return typeof value === 'string' && value !== '' ? storable(value, most) : undefined;
+}
+
+/** The same for any text. */
+export function storable(text: string, most = MAX_TEXT): string {
+  const whole = text.length > most ? text.slice(0, most) : text;
+  return whole.replaceAll('\0', '\ufffd').toWellFormed();
+}
+
+/** A finite number of a payload. */
+export function numberOf(payload: JsonObject, name: string): number | undefined {
+  const value = payload[name];
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+}
+
+/** A count of a payload: a whole number that a column of 32 bits can hold. */
+export function countOf(payload: JsonObject, name: string): number | undefined {
+  const value = numberOf(payload, name);
+  return value !== undefined && Number.isInteger(value) && value >= 0 && value < 2 ** 31 ? value : undefined;
+}
+
+/** The texts of a list in a payload. */
+export function textsOf(payload: JsonObject, name: string, most = 1000): string[] {
+  const value = payload[name];
+  if (!Array.isArray(value)) return [];
+  return value.slice(0, most).flatMap((item) => (typeof item === 'string' && item !== '' ? [storable(item)] : []));
+}
+
+/** The objects of a list in a payload. */
+export function objectsOf(payload: JsonObject, name: string, most = 1000): JsonObject[] {
+  const value = payload[name];
+  return Array.isArray(value) ? value.slice(0, most).filter(isJsonObject) : [];
+}
+
+/**
+ * Any JSON as text for a column.
+ * @param most characters; what is longer becomes `instead`
+ */
+export function jsonText(value: Json | undefined, instead: string, most = 16_384): string {
+  if (value === undefined) return instead;
+  const text = JSON.stringify(value);
+  return text.length <= most ? storable(text, most) : instead;
+}
+
+/** Seconds since the epoch as ISO time; the fallback where they are no time that ISO can write with four digits. */
+export function isoOf(seconds: number, fallback = 0): string {
+  const ms = seconds * 1000;
+  const usable = Number.isFinite(ms) && ms >= 0 && ms < Date.UTC(9999, 0);
+  return new Date(usable ? ms : fallback * 1000).toISOString();
+}
+
+/** The time that a text names, as ISO time in UTC; without a zone it is UTC. `undefined` when it names none. */
+export function timeOf(payload: JsonObject, name: string): string | undefined {
+  const text = textOf(payload, name, 40);
+  return text === undefined ? undefined : isoTimeOf(text);
+}
+
+const TIME = /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)(Z|[+-]\d{2}:?\d{2})?$/;
+
+/** The time that a text names, as ISO time in UTC; without a zone it is UTC. `undefined` when it names none. */
+export function isoTimeOf(text: string): string | undefined {
+  const [, day, time, zone = 'Z'] = TIME.exec(text.trim()) ?? [];
+  if (day === undefined || time === undefined) return undefined;
+  const ms = Date.parse(`${day}T${time}${zone}`);
+  return Number.isNaN(ms) || ms < 0 ? undefined : new Date(ms).toISOString();
+}

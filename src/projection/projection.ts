@@ -1,0 +1,63 @@
+import type { LogEntry } from '../bus/entry.ts';
+import { isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { Trx } from '../db/database.ts';
+
+/** An event of the log as a projection sees it. Whoever published it may have put anything into its payload. */
+export interface LoggedEvent {
+  readonly id: string;
+  readonly topic: string;
+  readonly type: string;
+  /** Seconds since the epoch. */
+  readonly ts: number;
+  readonly payload: JsonObject;
+  /** The epoch in which it was published. */
+  readonly epoch: string;
+  /** Its offset in a channel; `undefined` when it is not in it. */
+  offsetIn(channel: string): number | undefined;
+}
+
+/**
+ * Rows that follow from the log alone. Each event is counted once: its rows and the place in the log are committed in one
+ * transaction.
+ */
+export interface Projection {
+  readonly name: string;
+  /** Another number, other rows: what an older one has made has to be rebuilt. */
+  readonly version: number;
+  /** Patterns of the events that it is made of. */
+  readonly topics: readonly string[];
+  /** Channels whose streams open with its rows. */
+  readonly channels: readonly string[];
+  /**
+   * Turns events into rows, in their order. What cannot be used of an event is left out; what it throws is taken for the
+   * fault of one of the events, which is looked for and set aside.
+   * @returns how many of the events held nothing that can be used
+   */
+  apply(trx: Trx, events: readonly LoggedEvent[]): Promise<number>;
+  /** Removes all of its rows. */
+  clear(trx: Trx): Promise<void>;
+}
+
+/** Reads an entry's event; `undefined` when it is none: somebody else wrote into the stream. */
+export function loggedEvent(entry: LogEntry): LoggedEvent | undefined {
+  const frame = parsed(entry.data);
+  if (!isJsonObject(frame) || !isJsonObject(frame.payload)) return undefined;
+  const { type, ts, payload } = frame;
+  return {
+    id: entry.id,
+    topic: entry.topic,
+    type: typeof type === 'string' ? type : '',
+    ts: typeof ts === 'number' && Number.isFinite(ts) ? ts : 0,
+    payload,
+    epoch: entry.epoch,
+    offsetIn: (channel) => entry.places.find((place) => place.channel === channel)?.offset,
+  };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
