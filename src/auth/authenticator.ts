@@ -1,6 +1,9 @@
 import { AppError } from '../errors.ts';
-import { assertRole, type HeaderAuthenticator } from './guard.ts';
-import type { Principal, Role } from './principal.ts';
+import { isAccountToken } from './account-secret.ts';
+import type { HeaderAuthenticator } from './guard.ts';
+import type { Principal } from './principal.ts';
+import { assertRole, type RoleGate } from './rights.ts';
+import { isAccountSession, type ServiceAccounts } from './service-accounts.ts';
 import { isOutdated, type Session, type Tokens, unauthenticated } from './tokens.ts';
 import type { Users } from './users.ts';
 
@@ -18,10 +21,13 @@ export interface AuthenticateOptions {
 export class Authenticator implements HeaderAuthenticator {
   readonly #tokens: Tokens;
   readonly #users: Users;
+  readonly #accounts: Pick<ServiceAccounts, 'authenticate' | 'resume'> | undefined;
 
-  constructor(tokens: Tokens, users: Users) {
+  /** @param accounts without it no service account is let in */
+  constructor(tokens: Tokens, users: Users, accounts?: Pick<ServiceAccounts, 'authenticate' | 'resume'>) {
     this.#tokens = tokens;
     this.#users = users;
+    this.#accounts = accounts;
   }
 
   /** Contract §4.1: the scheme is compared case-sensitively, and the token is all that follows it. */
@@ -32,12 +38,13 @@ export class Authenticator implements HeaderAuthenticator {
   }
 
   /**
-   * @param token an access token, from wherever it came
+   * @param token an access token, or one of a service account, from wherever it came
    * @throws {AppError} `unauthenticated` (the same for every cause) or `password_change_required`
    */
   async authenticateToken(token: string, options?: AuthenticateOptions): Promise<Principal> {
+    if (isAccountToken(token)) return known(await this.#accounts?.authenticate(token));
     const session = await this.#tokens.verify(token, 'access');
-    if (session === undefined) throw unauthenticated();
+    if (session === undefined || isAccountSession(session)) throw unauthenticated();
     return this.authenticateSession(session, options);
   }
 
@@ -46,6 +53,7 @@ export class Authenticator implements HeaderAuthenticator {
    * @throws {AppError} as {@link authenticateToken}
    */
   async authenticateSession(session: Session, options: AuthenticateOptions = {}): Promise<Principal> {
+    if (isAccountSession(session)) return known(await this.#accounts?.resume(session));
     const { userUuid, jti, issuedAt, expiresAt, generation } = session;
     const user = expiresAt > Date.now() ? await this.#users.findSessionUser(session) : undefined;
     if (user === undefined || user.revoked || isOutdated(session, user.tokens_valid_from)) throw unauthenticated();
@@ -59,15 +67,22 @@ export class Authenticator implements HeaderAuthenticator {
    * Whether an open stream may go on: all that let it in still holds, by the database as it is now.
    * @throws when the database cannot be asked; that says nothing about the session
    */
-  async stillValid(principal: Principal, gate: Role): Promise<boolean> {
+  async stillValid(principal: Principal, gate: RoleGate): Promise<boolean> {
     try {
-      assertRole(await this.authenticateSession(principal), gate);
-      return true;
+      const now = await this.authenticateSession(principal);
+      assertRole(now, gate);
+      // What it opened with another role shows what that one may see.
+      return now.role === principal.role;
     } catch (error) {
       if (error instanceof AppError) return false;
       throw error;
     }
   }
+}
+
+function known(principal: Principal | undefined): Principal {
+  if (principal === undefined) throw unauthenticated();
+  return principal;
 }
 
 /** @returns the token of an `Authorization` header, or undefined when there is none of the Bearer scheme */

@@ -1,6 +1,6 @@
 import { Elysia } from 'elysia';
-import { AppError } from '../errors.ts';
-import type { Principal, Role } from './principal.ts';
+import type { Principal } from './principal.ts';
+import { assertRole, type RoleGate } from './rights.ts';
 
 /** Turns the `Authorization` header of a request into who is asking. */
 export interface HeaderAuthenticator {
@@ -14,20 +14,16 @@ export interface HeaderAuthenticator {
   ): Promise<Principal>;
 }
 
-/** Which roles each gate lets in (contract §4.2). */
-const GATES: Readonly<Record<Role, readonly Role[]>> = { admin: ['admin'], viewer: ['viewer', 'admin'] };
-
-/** @throws {AppError} `forbidden` when the principal's role does not pass the gate */
-export function assertRole(principal: Pick<Principal, 'role'>, gate: Role): void {
-  if (!GATES[gate].includes(principal.role)) throw new AppError('forbidden', 'Insufficient permissions');
-}
-
 /**
  * A gate in front of every route declared after it in the same plugin; the routes find `principal` in their context.
  * It runs once the body has been parsed and before it is checked against the schema (contract §4.2).
  * @param options.allowPasswordChange lets in users who have yet to change their password; default false
  */
-export function guard(authenticator: HeaderAuthenticator, gate: Role, options: { allowPasswordChange?: boolean } = {}) {
+export function guard(
+  authenticator: HeaderAuthenticator,
+  gate: RoleGate,
+  options: { allowPasswordChange?: boolean } = {},
+) {
   const seed = { gate, ...options };
   return new Elysia({ name: 'guard', seed }).derive({ as: 'scoped' }, async ({ headers }) => {
     const principal = await authenticator.authenticateHeader(headers.authorization, options);

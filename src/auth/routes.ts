@@ -4,10 +4,15 @@ import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
 import { assertPasswordBytes, currentPassword, newPassword } from './passwords.ts';
 import { type PeerAddress, peerAddress as peerAddressBehind } from './peer-address.ts';
+import { NEVER, type Principal } from './principal.ts';
 import type { RateLimits } from './rate-limit.ts';
+import { rightsOf } from './rights.ts';
 import { TICKET_TTL_SECONDS, type Tickets } from './tickets.ts';
 import type { Tokens } from './tokens.ts';
 import type { Users } from './users.ts';
+
+/** What a ticket of a service account opens can be opened again for so long. */
+const ACCOUNT_TICKET_MS = 24 * 3600 * 1000;
 
 export interface AuthParts {
   readonly authenticator: HeaderAuthenticator;
@@ -25,7 +30,8 @@ export function authRoutes(parts: AuthParts) {
   return new Elysia({ name: 'auth-routes', prefix: '/auth' })
     .use(loginRoute(parts))
     .use(sessionRoutes(parts))
-    .use(ticketRoute(parts));
+    .use(ticketRoute(parts))
+    .use(meRoute(parts));
 }
 
 function loginRoute({ users, tokens, limits, peerAddress = peerAddressBehind([]) }: AuthParts) {
@@ -69,8 +75,27 @@ function sessionRoutes({ authenticator, users, limits, log, peerAddress = peerAd
 }
 
 function ticketRoute({ authenticator, tickets }: AuthParts) {
-  return new Elysia().use(guard(authenticator, 'viewer')).post('/sse-ticket', async ({ principal, set }) => {
+  return new Elysia().use(guard(authenticator, 'anyone')).post('/sse-ticket', async ({ principal, set }) => {
     set.headers['cache-control'] = 'no-store';
-    return { ticket: await tickets.mint(principal), expires_in: TICKET_TTL_SECONDS };
+    return { ticket: await tickets.mint(ticketSession(principal)), expires_in: TICKET_TTL_SECONDS };
+  });
+}
+
+/** A spent ticket is remembered as long as its session lasts, and that of a service account may last for ever. */
+function ticketSession(principal: Principal): Principal {
+  if (principal.role !== 'account') return principal;
+  return { ...principal, expiresAt: Math.min(principal.expiresAt, Date.now() + ACCOUNT_TICKET_MS) };
+}
+
+function meRoute({ authenticator }: AuthParts) {
+  return new Elysia().use(guard(authenticator, 'anyone')).get('/me', ({ principal }) => {
+    const { userUuid, username, role, expiresAt } = principal;
+    return {
+      uuid: userUuid,
+      name: username,
+      role,
+      ...rightsOf(principal),
+      expires_at: expiresAt === NEVER ? null : Math.floor(expiresAt / 1000),
+    };
   });
 }

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
+import { mayUse, type Subject } from '../auth/rights.ts';
 import type { EventLog } from '../bus/event-log.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
-import { matcher } from '../bus/topic.ts';
 import { within } from '../bus/within.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
@@ -113,6 +113,10 @@ class Server {
 
   constructor({ options, events, logger, stopMs = STOP_MS }: BusSocketParts) {
     const turns = new Turns(logger);
+    // Who may connect is the business of file permissions, and what they may do then that of the configuration alone.
+    const { publish, subscribe } = options;
+    const peer: Subject = { role: 'peer', grants: { publish, subscribe, control: true } };
+    const mayHear = mayUse(peer, 'subscribe');
     this.#logger = logger;
     this.#stopMs = stopMs;
     this.#parts = {
@@ -121,7 +125,7 @@ class Server {
       stats: this.stats,
       turns,
       tailBegun: this.#tailBegun.promise,
-      mayPublish: matcher(options.publish),
+      mayPublish: mayUse(peer, 'publish'),
       refusals: new RareWarning(logger, 'a publication of the bus socket was refused'),
       violations: new RareWarning(logger, 'a peer of the bus socket broke the rules; its connection ends'),
       cuts: new RareWarning(logger, 'a connection of the bus socket ended in the middle of a frame'),
@@ -129,8 +133,8 @@ class Server {
     };
     const delivery = new Delivery(this.#connections, turns, this.stats, logger);
     this.listener = subscription(
-      options.subscribe,
-      (entry) => delivery.add(entry),
+      ['>'],
+      (entry) => mayHear(entry.topic) && delivery.add(entry),
       () => this.#onBreak(),
     );
   }

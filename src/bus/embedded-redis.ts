@@ -42,7 +42,7 @@ const SOUND_MS = 30_000;
  */
 export async function startEmbeddedRedis(
   dataDir: string,
-  log: Log,
+  logger: Log,
   limits: Partial<EmbeddedRedisLimits> = {},
 ): Promise<EmbeddedRedis> {
   const command = Bun.which('redis-server');
@@ -61,12 +61,12 @@ export async function startEmbeddedRedis(
   try {
     const { orphanMs, silenceMs } = { ...LIMITS, ...limits };
     const socket = privateSocket(folder);
-    await endOrphan(folder, orphanMs, log);
+    await endOrphan(folder, orphanMs, logger);
     // Whoever has lost its record; or a server that is none of ours.
     if (!(await within(1000, async () => (await pingRedis(socket, 1000)) === 'absent'))) {
       throw new Error(`an unknown server listens on ${socket}: end it, or set REDIS_URL to it`);
     }
-    const supervisor = new Supervisor(() => new RedisChild(command, folder, socket, log), socket, silenceMs, log);
+    const supervisor = new Supervisor(() => new RedisChild(command, folder, socket, logger), socket, silenceMs, logger);
     await supervisor.start();
     let stopping: Promise<void> | undefined;
     const stop = async () => {
@@ -92,17 +92,17 @@ class Supervisor {
   readonly #spawn: () => RedisChild;
   readonly #socket: string;
   readonly #silenceMs: number;
-  readonly #log: Log;
+  readonly #logger: Log;
   readonly #restartDelay = new WakeableSleep();
   #child: RedisChild | undefined;
   #running: Promise<void> | undefined;
   #isStopping = false;
 
-  constructor(spawn: () => RedisChild, socket: string, silenceMs: number, log: Log) {
+  constructor(spawn: () => RedisChild, socket: string, silenceMs: number, logger: Log) {
     this.#spawn = spawn;
     this.#socket = socket;
     this.#silenceMs = silenceMs;
-    this.#log = log;
+    this.#logger = logger;
   }
 
   async start(): Promise<void> {
@@ -123,7 +123,7 @@ class Supervisor {
     const child = this.#spawn();
     this.#child = child;
     await child.ready();
-    this.#log.info('embedded redis started', { pid: child.pid });
+    this.#logger.info('embedded redis started', { pid: child.pid });
     return child;
   }
 
@@ -134,7 +134,7 @@ class Supervisor {
         const since = performance.now();
         const reason = await this.#untilEnded(child);
         if (this.#isStopping) return;
-        this.#log.error('embedded redis ended unasked; starting it again', { reason });
+        this.#logger.error('embedded redis ended unasked; starting it again', { reason });
         if (performance.now() - since > SOUND_MS) delayMs = RESTART_DELAY_MS;
       }
       await this.#restartDelay.sleep(delayMs);
@@ -147,7 +147,7 @@ class Supervisor {
 
   #couldNotStart(error: unknown): undefined {
     if (this.#isStopping) return;
-    this.#log.error('embedded redis could not be started; trying again', { error: describeError(error) });
+    this.#logger.error('embedded redis could not be started; trying again', { error: describeError(error) });
   }
 
   /**
@@ -168,8 +168,8 @@ class Supervisor {
       const state = await pingRedis(this.#socket, this.#silenceMs);
       if (isOver || isSilent === (state !== 'ready')) continue;
       isSilent = !isSilent;
-      if (isSilent) this.#log.error('embedded redis does not answer; it is left alone', { pid: child.pid, state });
-      else this.#log.warn('embedded redis answers again', { pid: child.pid });
+      if (isSilent) this.#logger.error('embedded redis does not answer; it is left alone', { pid: child.pid, state });
+      else this.#logger.warn('embedded redis answers again', { pid: child.pid });
     }
     return ended;
   }

@@ -36,7 +36,7 @@ interface Prepared {
  */
 export class OutboxPublisher {
   readonly #db: Db;
-  readonly #log: EventLog;
+  readonly #eventLog: EventLog;
   readonly #witness: LogWitness;
   readonly #logger: Log;
   /** The row at the head that failed, and how often in a row. */
@@ -44,9 +44,9 @@ export class OutboxPublisher {
   /** Channels whose event was set aside and that have taken none since: what follows is not tried as long. */
   readonly #broken = new Set<string>();
 
-  constructor(db: Db, log: EventLog, logger: Log, witness = new LogWitness(db, log, logger)) {
+  constructor(db: Db, eventLog: EventLog, logger: Log, witness = new LogWitness(db, eventLog, logger)) {
     this.#db = db;
-    this.#log = log;
+    this.#eventLog = eventLog;
     this.#witness = witness;
     this.#logger = logger;
   }
@@ -76,7 +76,7 @@ export class OutboxPublisher {
    */
   async #relay(publications: readonly Publication[], term: number): Promise<void> {
     const known = await this.#witness.keep(term);
-    await this.#witness.moveOn(known, await this.#log.relay(publications, term, known));
+    await this.#witness.moveOn(known, await this.#eventLog.relay(publications, term, known));
   }
 
   /** @returns false when it ended at a row that could not be published */
@@ -121,7 +121,7 @@ export class OutboxPublisher {
   async #published(done: readonly Prepared[]): Promise<void> {
     const rows = done.map(({ row }) => row);
     await deleteOutboxRows(this.#db, rows);
-    await this.#log.acknowledge(rows.map((row) => row.event_id));
+    await this.#eventLog.acknowledge(rows.map((row) => row.event_id));
     this.#failing = undefined;
     if (this.#broken.size === 0) return;
     for (const channel of done.flatMap(channelsIn)) this.#broken.delete(channel);
@@ -159,7 +159,7 @@ export class OutboxPublisher {
       substituted: isSubstituted,
       error: excerpt(error),
     });
-    if (isSubstituted) await this.#log.acknowledge([row.event_id]);
+    if (isSubstituted) await this.#eventLog.acknowledge([row.event_id]);
     return isSubstituted;
   }
 

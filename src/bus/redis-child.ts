@@ -13,7 +13,7 @@ const KILL_LIMIT_MS = 3000;
 /** What is kept of its output, to say why it ended, and how much of it goes to the log in all. */
 const KEPT_LINES = 5;
 const MAX_LINE = 300;
-const TOLD_LINES = 20;
+const REPORTED_LINES = 20;
 
 /** Its stamp: `4711:M 21 Nov 2026 14:20:22.031 # `. A crash report has none and may hold data: it is not kept. */
 const STAMP = /^\d+:\w \d+ \w+ \d+ [\d:.]+ \W /;
@@ -28,16 +28,16 @@ const GATE = 'read -r go && exec "$@" </dev/null';
 export class RedisChild {
   readonly #process: Bun.Subprocess<'pipe', 'pipe', 'pipe'>;
   readonly #socket: string;
-  readonly #log: Log;
+  readonly #logger: Log;
   readonly #lines: string[] = [];
   readonly #output: Promise<unknown>;
-  #told = 0;
+  #reported = 0;
   #isEnding = false;
 
   /** @param command path of redis-server */
-  constructor(command: string, folder: string, socket: string, log: Log) {
+  constructor(command: string, folder: string, socket: string, logger: Log) {
     this.#socket = socket;
-    this.#log = log;
+    this.#logger = logger;
     this.#process = Bun.spawn(['/bin/sh', '-c', GATE, 'gate', command, ...redisArguments(socket, folder)], {
       // A group of its own: Ctrl-C in the terminal would otherwise stop it before the server has drained.
       detached: true,
@@ -81,7 +81,7 @@ export class RedisChild {
       const now = performance.now();
       if (state === 'loading') {
         heard = now;
-        if (!isLoading) this.#log.info('embedded redis loads its data', { pid: this.pid });
+        if (!isLoading) this.#logger.info('embedded redis loads its data', { pid: this.pid });
         isLoading = true;
       }
       if (now - heard > SILENT_START_MS || now - start > LOAD_LIMIT_MS) {
@@ -128,8 +128,9 @@ export class RedisChild {
     if (GREETING.test(text)) return;
     this.#lines.push(text);
     if (this.#lines.length > KEPT_LINES) this.#lines.shift();
-    this.#told += 1;
-    if (!this.#isEnding && this.#told <= TOLD_LINES) this.#log.warn('embedded redis says', { pid: this.pid, text });
+    this.#reported += 1;
+    if (!this.#isEnding && this.#reported <= REPORTED_LINES)
+      this.#logger.warn('embedded redis says', { pid: this.pid, text });
   }
 }
 

@@ -14,13 +14,13 @@ export const pidFile = (folder: string): string => join(folder, 'redis.pid');
  * @param graceMs milliseconds to end by itself; it is killed then, which loses nothing that was acknowledged
  * @throws when it is still there after all
  */
-export async function endOrphan(folder: string, graceMs: number, log: Log): Promise<void> {
+export async function endOrphan(folder: string, graceMs: number, logger: Log): Promise<void> {
   const pid = recordedPid(folder);
   if (pid !== undefined && isServerOf(pid, folder)) {
-    log.warn('ending the embedded redis that an earlier run left behind', { pid });
+    logger.warn('ending the embedded redis that an earlier run left behind', { pid });
     signal(pid, 'SIGTERM', folder);
     if (!(await within(graceMs, () => hasEnded(pid)))) {
-      log.warn('it does not end by itself; killing it', { pid });
+      logger.warn('it does not end by itself; killing it', { pid });
       signal(pid, 'SIGKILL', folder);
       if (!(await within(KILL_LIMIT_MS, () => hasEnded(pid)))) {
         throw new Error(`redis-server ${pid} still uses ${folder} and cannot be killed: its disk may hang`);

@@ -33,7 +33,7 @@ const SILENCE_MS = 6000;
 /**
  * @param url `redis://…`, `rediss://…` or the path of a UNIX socket
  */
-export function connectRedis(url: string, log: Log): RedisConnections {
+export function connectRedis(url: string, logger: Log): RedisConnections {
   const create = (role: string, options: RoleOptions) =>
     new Redis(url, {
       connectionName: `decnet-${role}`,
@@ -44,7 +44,7 @@ export function connectRedis(url: string, log: Log): RedisConnections {
     });
   const open = (role: string, options: RoleOptions) => {
     const client = create(role, options);
-    logOutages(client, role, log);
+    logOutages(client, role, logger);
     return client;
   };
   const commands = open('commands', {
@@ -103,14 +103,14 @@ export async function connected(client: Redis, ms: number): Promise<void> {
 }
 
 /** One line when a connection is lost and one when it is back, however often the attempts between fail. */
-function logOutages(client: Redis, role: string, log: Log): void {
+function logOutages(client: Redis, role: string, logger: Log): void {
   let down = false;
   client.on('error', (error: Error) => {
-    if (!down) log.warn('redis connection lost', { role, error: error.message });
+    if (!down) logger.warn('redis connection lost', { role, error: error.message });
     down = true;
   });
   client.on('ready', () => {
-    if (down) log.info('redis connection is back', { role });
+    if (down) logger.info('redis connection is back', { role });
     down = false;
   });
 }

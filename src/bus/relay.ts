@@ -43,10 +43,10 @@ export class Relay {
   #running: Promise<void> | undefined;
 
   /** @param testified what the witness is compared with; a negative control hands in what sees nothing */
-  constructor(db: Db, log: EventLog, node: string, logger: Log, testified: Pick<EventLog, 'testify'> = log) {
+  constructor(db: Db, eventLog: EventLog, node: string, logger: Log, testified: Pick<EventLog, 'testify'> = eventLog) {
     this.#db = db;
     this.#witness = new LogWitness(db, testified, logger);
-    this.#publisher = new OutboxPublisher(db, log, logger, this.#witness);
+    this.#publisher = new OutboxPublisher(db, eventLog, logger, this.#witness);
     this.#node = node;
     this.#logger = logger;
   }
@@ -91,7 +91,7 @@ export class Relay {
         if (error instanceof FencedOffError) await this.#overtake(error);
         await this.#yieldLeadership();
         backoff = Math.min(backoff * 2, 2000);
-        // Longer than a standby's nap: one that does reach Redis gets its turn.
+        // Longer than a standby's sleep: one that does reach Redis gets its turn.
         await Bun.sleep(Math.max(backoff, RENEW_MS * 1.2));
       }
     }

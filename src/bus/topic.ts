@@ -126,3 +126,29 @@ export function matcher(patterns: readonly string[]): (topic: string) => boolean
     return all.some((wanted) => matchesTokens(wanted, tokens));
   };
 }
+
+/** True when every topic that the second pattern matches is matched by the first, too. */
+export function covers(wide: string, narrow: string): boolean {
+  return compare(wide.split('.'), narrow.split('.'), (a, b) => a === b || (a === '*' && b !== '>'));
+}
+
+/** True when there is a topic that both patterns match. */
+export function overlaps(one: string, other: string): boolean {
+  const meets = (a: string, b: string) => a === b || a === '*' || b === '*';
+  return compare(one.split('.'), other.split('.'), meets) || compare(other.split('.'), one.split('.'), meets);
+}
+
+/** Token by token, until `>` in the first pattern stands for all the rest of the second. */
+function compare(
+  wide: readonly string[],
+  narrow: readonly string[],
+  meets: (token: string, other: string) => boolean,
+): boolean {
+  for (const [index, token] of wide.entries()) {
+    const other = narrow[index];
+    if (other === undefined) return false;
+    if (token === '>') return true;
+    if (!meets(token, other)) return false;
+  }
+  return wide.length === narrow.length;
+}

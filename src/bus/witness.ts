@@ -16,15 +16,15 @@ const MAX_EPOCHS = 200;
  */
 export class LogWitness {
   readonly #db: Db;
-  readonly #log: Pick<EventLog, 'testify'>;
+  readonly #eventLog: Pick<EventLog, 'testify'>;
   readonly #logger: Log;
   #known: WitnessedPlace | undefined;
   #term: number | undefined;
   #checkedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(db: Db, log: Pick<EventLog, 'testify'>, logger: Log) {
+  constructor(db: Db, eventLog: Pick<EventLog, 'testify'>, logger: Log) {
     this.#db = db;
-    this.#log = log;
+    this.#eventLog = eventLog;
     this.#logger = logger;
   }
 
@@ -83,7 +83,7 @@ export class LogWitness {
       .execute();
     const [row, ...before] = known;
     const newest = row && { epoch: row.epoch, offset: row.log_offset, proof: row.proof };
-    const stands = await this.#log.testify({ newest, epochs: before.map(({ epoch }) => epoch) }, term);
+    const stands = await this.#eventLog.testify({ newest, epochs: before.map(({ epoch }) => epoch) }, term);
     if (stands.rotated) {
       this.#logger.error('redis has lost events that were published; all clients are reset', {
         lost_after: `${newest?.epoch}.${stands.offset}`,

@@ -49,7 +49,7 @@ export function engineOf(url: string): Engine {
  * Opens the database. Nothing is connected until the first query.
  * @param url `postgres://…` or `sqlite:<path>`; the folder of an SQLite file is created
  */
-export function openDatabase(url: string, log: Log): Db {
+export function openDatabase(url: string, logger: Log): Db {
   if (engineOf(url) === 'sqlite') {
     const path = url.slice('sqlite:'.length);
     if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
@@ -65,7 +65,7 @@ export function openDatabase(url: string, log: Log): Db {
   });
   // Without a listener a connection that breaks would end the process. The pool's own hears only those that are idle; the
   // query under way on the others is rejected as well.
-  const lost = (error: Error) => log.warn('database connection lost', { error: error.message });
+  const lost = (error: Error) => logger.warn('database connection lost', { error: error.message });
   pool.on('error', lost);
   pool.on('connect', (client) => client.on('error', lost));
   return new Kysely<Database>({ dialect: new StrictPostgresDialect({ pool }) });

@@ -8,6 +8,7 @@ import type { WebhookTables } from './webhook-tables.ts';
 export interface Database extends WebhookTables {
   users: UsersTable;
   revoked_tokens: RevokedTokensTable;
+  service_accounts: ServiceAccountsTable;
   topologies: TopologiesTable;
   lans: LansTable;
   topology_deckies: TopologyDeckiesTable;
@@ -65,6 +66,30 @@ export interface RevokedTokensTable {
   user_uuid: string;
   expires_at: string;
   revoked_at: string;
+}
+
+export interface ServiceAccountsTable {
+  uuid: string;
+  /** Of those that are not revoked no two have the same. */
+  name: string;
+  /** JSON lists of topic patterns. */
+  publish: string;
+  subscribe: string;
+  control: Bit;
+  /** Rises with each change of the three above: what was admitted by an older one ends. */
+  rights_version: Generated<number>;
+  /** SHA-256 of the secret, in hex. */
+  secret_hash: string;
+  /** Rises with each rotation. */
+  secret_number: Generated<number>;
+  /** The secret before, which holds until the time beside it. */
+  previous_hash: string | null;
+  previous_until: string | null;
+  expires_at: string | null;
+  created_at: string;
+  /** To the minute. */
+  last_used_at: string | null;
+  revoked_at: string | null;
 }
 
 export interface TopologiesTable {
@@ -563,6 +588,7 @@ export type CampaignRow = Selectable<CampaignsTable>;
 export type OrchestratorEventRow = Selectable<OrchestratorEventsTable>;
 export type OutboxRow = Selectable<OutboxTable>;
 export type SetAsideRow = Selectable<OutboxSetAsideTable>;
+export type ServiceAccountRow = Selectable<ServiceAccountsTable>;
 export type UserRow = Selectable<UsersTable>;
 export type TopologyRow = Selectable<TopologiesTable>;
 export type LanRow = Selectable<LansTable>;

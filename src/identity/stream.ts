@@ -2,17 +2,14 @@ import type { Db } from '../db/database.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { identitySnapshot } from './snapshot.ts';
 
-const TOPICS = ['identity.>'];
-
 /** `GET /identities/events` (contract §3.2). */
 export function identityStream(db: Db): StreamDeclaration {
   return {
     name: 'identity',
     path: '/identities/events',
-    role: 'viewer',
     channel: () => 'identity',
     eventName: (topic) => topic.slice('identity.'.length) || topic,
-    topics: { viewer: TOPICS, admin: TOPICS },
+    topics: ['identity.>'],
     snapshot: () => identitySnapshot(db),
   };
 }

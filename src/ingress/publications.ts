@@ -1,3 +1,4 @@
+import { mayUse, type Subject } from '../auth/rights.ts';
 import { createEvent, digestOf, isJsonObject } from '../bus/event.ts';
 import type { EventLog, Publication, Published } from '../bus/event-log.ts';
 import { AppError, describeError } from '../errors.ts';
@@ -31,23 +32,38 @@ export function publicationOf(body: unknown): Publication {
 
 /**
  * Publishes in order.
+ * @param publisher for whom: what it may not publish is answered by `forbidden`, and the others are published
  * @returns an answer for each, once Redis has them
  * @throws {AppError} `unavailable` when Redis does not answer: some of the first may have been published, none after them
  */
 export async function publishAll(
   log: Pick<EventLog, 'publish'>,
   publications: readonly Publication[],
+  publisher: Subject,
   logger: Log,
 ): Promise<Answer[]> {
-  const published = await log.publish(publications).catch((error: unknown) => {
-    const [first] = publications;
-    const fields = { topic: first?.event.topic, count: publications.length, error: describeError(error) };
+  const isAllowed = mayUse(publisher, 'publish');
+  const allowed = publications.filter(({ event }) => isAllowed(event.topic));
+  const published = await log.publish(allowed).catch((error: unknown) => {
+    const [first] = allowed;
+    const fields = { topic: first?.event.topic, count: allowed.length, error: describeError(error) };
     logger.warn('events were refused: redis does not answer', fields);
     throw new AppError('unavailable', 'The event log cannot be reached; publish again with the same id');
   });
-  return published.map(({ conflict, ...place }) =>
-    conflict
-      ? new AppError('conflict', `The id '${place.id}' belongs to another event; give this one an id of its own`)
-      : place,
+  const answers = published.map(answerOf);
+  if (allowed.length === publications.length) return answers;
+  const rest = answers.values();
+  return publications.map(({ event }) =>
+    isAllowed(event.topic) ? (rest.next().value ?? forbidden(event.topic)) : forbidden(event.topic),
   );
+}
+
+function answerOf({ conflict, ...place }: Published): Answer {
+  return conflict
+    ? new AppError('conflict', `The id '${place.id}' belongs to another event; give this one an id of its own`)
+    : place;
+}
+
+function forbidden(topic: string): AppError {
+  return new AppError('forbidden', `Insufficient permissions: you may not publish '${topic}'; see GET /api/v1/auth/me`);
 }

@@ -23,10 +23,10 @@ const publication = t.Object({
  * same event again after a lost answer; it is told the first result. 409 when the id belongs to another event.
  */
 export function ingressRoutes({ authenticator, log, logger }: IngressRouteParts) {
-  return new Elysia({ name: 'ingress-routes' }).use(guard(authenticator, 'admin')).post(
+  return new Elysia({ name: 'ingress-routes' }).use(guard(authenticator, 'publish')).post(
     '/events',
-    async ({ body, set }) => {
-      const [answer] = await publishAll(log, [publicationOf(body)], logger);
+    async ({ body, principal, set }) => {
+      const [answer] = await publishAll(log, [publicationOf(body)], principal, logger);
       if (answer === undefined) throw new Error('nothing was published');
       if (answer instanceof AppError) throw answer;
       set.status = 202;

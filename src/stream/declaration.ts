@@ -1,5 +1,5 @@
-import type { Role } from '../auth/principal.ts';
-import { assertPattern, matchesAny, TopicError } from '../bus/topic.ts';
+import { mayUse, mayUseAll, type Subject } from '../auth/rights.ts';
+import { assertPattern, matcher, TopicError } from '../bus/topic.ts';
 import { AppError } from '../errors.ts';
 import type { Snapshot, Subscription } from './connection.ts';
 import type { View } from './view.ts';
@@ -9,14 +9,15 @@ export interface StreamDeclaration {
   readonly name: string;
   /** Below `/api/v1`; `:id` where the stream belongs to one thing. */
   readonly path: string;
-  /** The gate in front of it. */
-  readonly role: Role;
   /** The channel that it reads, for the thing with this id. */
   channel(id: string): string;
   /** The frame's name for a topic; `undefined` for unnamed frames, which every EventSource hears. */
   eventName(topic: string): string | undefined;
-  /** Patterns of the events that a role is shown. What no pattern lists is never sent to it. */
-  readonly topics: Readonly<Record<Role, readonly string[]>>;
+  /**
+   * Patterns of the events that it shows. The table of rights says who may be shown which: where clients choose among them,
+   * what they may not see is left out; elsewhere only those are let in who may see all.
+   */
+  readonly topics: readonly string[];
   /** Refuses ids of things that are not there; absent where there is no id. */
   assertExists?(id: string): Promise<void>;
   /** The state that a fresh client starts from; absent on streams without one. */
@@ -29,17 +30,22 @@ const MAX_PATTERNS = 50;
 
 /**
  * What a client subscribes to by opening a declared stream.
+ * @param subject whom it is shown to
  * @param query of the request: `topics` (comma list of patterns, where the stream takes them) and `once`
- * @throws {AppError} `invalid`
+ * @throws {AppError} `forbidden`, `invalid`
  */
 export function subscriptionTo(
   declaration: StreamDeclaration,
   id: string,
-  role: Role,
+  subject: Subject,
   query: URLSearchParams,
 ): Omit<Subscription, 'request'> {
-  const patterns = declaration.takesPatterns ? patternsOf(query.get('topics')) : undefined;
-  const view = new DeclaredView(declaration, id, role, patterns);
+  const { takesPatterns = false, topics } = declaration;
+  if (!takesPatterns && !topics.every((pattern) => mayUseAll(subject, 'subscribe', pattern))) {
+    throw new AppError('forbidden', `Insufficient permissions: this stream shows all of ${topics.join(', ')}`);
+  }
+  const patterns = takesPatterns ? patternsOf(query.get('topics')) : undefined;
+  const view = new DeclaredView(declaration, id, subject, patterns);
   const snapshot = declaration.snapshot?.bind(declaration, id);
   return { view, once: isOnce(query.get('once')), ...(snapshot === undefined ? {} : { snapshot }) };
 }
@@ -49,14 +55,16 @@ class DeclaredView implements View {
   readonly key: string;
   readonly channel: string;
   readonly #declaration: StreamDeclaration;
-  readonly #role: Role;
+  readonly #subject: Subject;
   readonly #patterns: readonly string[] | undefined;
+  /** Made when it is first asked: of all who look the same one window asks. */
+  #isShown: ((topic: string) => boolean) | undefined;
 
-  constructor(declaration: StreamDeclaration, id: string, role: Role, patterns: readonly string[] | undefined) {
+  constructor(declaration: StreamDeclaration, id: string, subject: Subject, patterns: readonly string[] | undefined) {
     this.#declaration = declaration;
-    this.#role = role;
+    this.#subject = subject;
     this.#patterns = patterns;
-    this.key = [declaration.name, role, id, ...(patterns ?? [])].join(' ');
+    this.key = [declaration.name, keyOf(subject), id, ...(patterns ?? [])].join(' ');
     this.channel = declaration.channel(id);
   }
 
@@ -69,8 +77,21 @@ class DeclaredView implements View {
   }
 
   shows(topic: string): boolean {
-    return matchesAny(this.#declaration.topics[this.#role], topic) && matchesAny(this.#patterns ?? ['>'], topic);
+    this.#isShown ??= shownTo(this.#subject, this.#declaration.topics, this.#patterns ?? ['>']);
+    return this.#isShown(topic);
   }
+}
+
+function shownTo(subject: Subject, ...lists: (readonly string[])[]): (topic: string) => boolean {
+  const all = [mayUse(subject, 'subscribe'), ...lists.map(matcher)];
+  return (topic) => all.every((isShown) => isShown(topic));
+}
+
+/** Those with the same are shown the same. Patterns hold no white space. */
+function keyOf(subject: Subject): string {
+  if (!('grants' in subject)) return subject.role;
+  const { subscribe, control } = subject.grants;
+  return `${subject.role}\n${control}\n${subscribe.toSorted().join('\n')}\n`;
 }
 
 function patternsOf(text: string | null): string[] {

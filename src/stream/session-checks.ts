@@ -1,11 +1,12 @@
-import type { Principal, Role } from '../auth/principal.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { RoleGate } from '../auth/rights.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { nextTurn } from './slices.ts';
 
 interface Session<Stream> {
   readonly principal: Principal;
-  readonly gate: Role;
+  readonly gate: RoleGate;
   readonly streams: Set<Stream>;
   /** When it was last found valid, in milliseconds of `performance.now()`. */
   checkedAt: number;
@@ -13,7 +14,7 @@ interface Session<Stream> {
 
 export interface SessionChecksParts {
   /** Whether streams of this session may go on: its user, session and role are still good. */
-  readonly isStillValid: (principal: Principal, gate: Role) => Promise<boolean>;
+  readonly isStillValid: (principal: Principal, gate: RoleGate) => Promise<boolean>;
   readonly logger: Log;
 }
 
@@ -57,7 +58,7 @@ export class SessionChecks<Stream> {
    * @param heard {@link revocations} before the session was authenticated. One that came between then and now has found nothing
    *   to end, so the session is asked about once more
    */
-  add(principal: Principal, gate: Role, heard: number, stream: Stream): void {
+  add(principal: Principal, gate: RoleGate, heard: number, stream: Stream): void {
     const key = `${principal.jti} ${gate}`;
     const sessions = this.#byUser.get(principal.userUuid) ?? new Map<string, Session<Stream>>();
     this.#byUser.set(principal.userUuid, sessions);
@@ -71,7 +72,7 @@ export class SessionChecks<Stream> {
     if (heard !== this.#revocations) void this.#check([session]);
   }
 
-  delete(principal: Principal, gate: Role, stream: Stream): void {
+  delete(principal: Principal, gate: RoleGate, stream: Stream): void {
     const sessions = this.#byUser.get(principal.userUuid);
     const session = sessions?.get(`${principal.jti} ${gate}`);
     session?.streams.delete(stream);

@@ -1,4 +1,5 @@
-import type { Principal, Role } from '../auth/principal.ts';
+import type { Principal } from '../auth/principal.ts';
+import { haveSameRights, type RoleGate } from '../auth/rights.ts';
 import { parseCursor } from '../bus/cursor.ts';
 import { AppError, describeError } from '../errors.ts';
 import { Connection, type ConnectionParts, type Prepared, type Subscription } from './connection.ts';
@@ -29,7 +30,7 @@ type CheckpointGroups = ConnectionParts['groups'] & {
 /** A client that may stream: who it is, and what it asked for. */
 export interface Client {
   readonly principal: Principal;
-  readonly gate: Role;
+  readonly gate: RoleGate;
   /** {@link Streams.revocations} before it was authenticated. */
   readonly heard: number;
   /** Names the stream for the take-over of a half-dead predecessor: `topology:<id>`. */
@@ -44,7 +45,7 @@ export interface Admission {
 }
 
 /** The gate that lets every role in. */
-const ANYONE: Role = 'viewer';
+const ANYONE: RoleGate = 'anyone';
 /** What is told to Redis in one tick at most; who comes later is told of in the next. */
 const MOST_CHECKPOINTS = 500;
 /** An ended channel is remembered for so long, for streams that were being opened meanwhile; and so many are. */
@@ -120,7 +121,7 @@ export class Streams {
     const isReturning = request.kind === 'from';
     // Who was told that another stream took its place waits for one: otherwise six tabs evict each other for ever.
     const mayTakeOver = isReturning && !request.cursor.evicted;
-    const slot = await this.#parts.slots.acquire(principal.userUuid, stream, id, mayTakeOver);
+    const slot = await this.#parts.slots.acquire(principal.userUuid, stream, id, mayTakeOver, ownerOf(principal));
     try {
       const prepared = await Connection.prepare(subscription, this.#parts.connection, subscription.request);
       if (prepared.standing === undefined && subscription.once && isReturning) {
@@ -176,13 +177,14 @@ export class Streams {
   }
 
   /**
-   * The same user goes on with a newer session. A stream that showed what another role may see ends; its client can come back.
+   * The same user goes on with a newer session. A stream that shows what it may no longer see ends, or that shows
+   * less than it may see now; its client can come back.
    * @param heard {@link revocations} before the session was authenticated
    */
   renew(connection: Connection, principal: Principal, heard: number): void {
     const open = this.#open.get(connection.id);
     if (open === undefined) return;
-    if (principal.role !== open.client.principal.role) return connection.close('end');
+    if (!haveSameRights(principal, open.client.principal)) return connection.close('end');
     this.#sessions.delete(open.client.principal, open.client.gate, open);
     open.client = { ...open.client, principal, heard };
     this.#sessions.add(principal, open.client.gate, heard, open);
@@ -275,6 +277,11 @@ export class Streams {
       this.#parts.logger.debug('stream slots could not be renewed', { error: describeError(error) });
     }
   }
+}
+
+/** Whose streams are counted, as it is told to whom they belong. */
+function ownerOf({ role, username }: Principal): string {
+  return role === 'account' ? `the service account '${username}'` : `the user '${username}'`;
 }
 
 /** Its session has ended. An answer that is finished, but that the client has not taken yet, is not for the time after. */

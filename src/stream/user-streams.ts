@@ -41,13 +41,20 @@ export class UserStreams {
    * Takes a slot.
    * @param stream names what is streamed: a returning client takes over the oldest connection to the same stream, its own
    *   half-dead predecessor, instead of being refused
+   * @param owner tells the refused whose streams they are
    * @throws {AppError} `stream_limit`
    */
-  async acquire(userUuid: string, stream: string, connection: string, mayTakeOver: boolean): Promise<Slot> {
+  async acquire(
+    userUuid: string,
+    stream: string,
+    connection: string,
+    mayTakeOver: boolean,
+    owner = 'this user',
+  ): Promise<Slot> {
     const start = Date.now().toString().padStart(15, '0');
     const slot: Slot = { userUuid, member: `${stream}|${start}|${this.#node}|${connection}` };
     if (!(await this.#isGranted(slot, stream, mayTakeOver))) {
-      throw new AppError('stream_limit', `SSE connection limit (${this.#max}) reached; close another stream first`);
+      throw new AppError('stream_limit', `Stream limit (${this.#max}) of ${owner} reached; close another stream first`);
     }
     this.#own.set(slot.member, slot);
     return slot;

@@ -13,11 +13,12 @@ export interface Log {
   error(message: string, fields?: LogFields): void;
 }
 
-// A second line of defence for messages of libraries: `redis://user:secret@host`, `?token=…`, `Bearer …`, bare JWTs.
+// A second line of defence for messages of libraries: `redis://user:secret@host`, `?token=…`, `Bearer …`, bare JWTs, secrets of service accounts.
 const SECRETS: readonly [RegExp, string][] = [
   [/\/\/[^/\s]*@/g, '//***@'],
   [/([?&](?:token|ticket)=)[^&\s"]+/g, '$1***'],
   [/(Bearer )[^\s"]+/g, '$1***'],
+  [/\bdls_[\w-]{8,}/g, 'dls_***'],
   [/\beyJ[\w-]+\.[\w-]+\.[\w-]+/g, '***'],
 ];
 

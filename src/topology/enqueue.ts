@@ -26,10 +26,10 @@ export function enqueueMutation(
     const mutationId = crypto.randomUUID();
     const { op, payload } = request;
     const topic = topics.topologyMutation(topologyId, 'enqueued');
-    const told = { mutation_id: mutationId, op, payload };
-    const event = createEvent(topic, 'enqueued', told, newEventId(), at);
+    const reported = { mutation_id: mutationId, op, payload };
+    const event = createEvent(topic, 'enqueued', reported, newEventId(), at);
     const text = JSON.stringify(payload);
-    assertApplicable(topologyId, { ...told, payload: text });
+    assertApplicable(topologyId, { ...reported, payload: text });
     await trx
       .insertInto('topology_mutations')
       .values({
@@ -53,8 +53,8 @@ export function enqueueMutation(
  * What is accepted can be told to its end: the mutator tells the payload as text, which escapes make larger.
  * @throws {EventError}
  */
-function assertApplicable(topologyId: string, told: JsonObject): void {
-  createEvent(topics.topologyMutation(topologyId, 'applying'), 'applying', told);
+function assertApplicable(topologyId: string, reported: JsonObject): void {
+  createEvent(topics.topologyMutation(topologyId, 'applying'), 'applying', reported);
 }
 
 /**

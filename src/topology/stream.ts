@@ -5,17 +5,14 @@ import type { StreamDeclaration } from '../stream/declaration.ts';
 import { topologyExists } from './repository.ts';
 import { topologySnapshot } from './snapshot.ts';
 
-const TOPICS = ['topology.>', 'decky.>'];
-
 /** `GET /topologies/:id/events` (contract §3.1). */
 export function topologyStream(db: Db): StreamDeclaration {
   return {
     name: 'topology',
     path: '/topologies/:id/events',
-    role: 'viewer',
     channel: topologyChannel,
     eventName: topologyEventName,
-    topics: { viewer: TOPICS, admin: TOPICS },
+    topics: ['topology.>', 'decky.>'],
     async assertExists(id) {
       if (!(await topologyExists(db, id))) throw notFound();
     },

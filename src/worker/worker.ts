@@ -29,7 +29,7 @@ export class Worker {
   /** For the tail: hears `system.<name>.control`. */
   readonly listener: TailListener;
   readonly #options: WorkerOptions;
-  readonly #nap = new WakeableSleep();
+  readonly #sleep = new WakeableSleep();
   #failing = false;
   #stopped = false;
   #beating: Promise<void> | undefined;
@@ -51,7 +51,7 @@ export class Worker {
   /** Ends the heartbeats; the work itself is stopped by its owner. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#nap.wake();
+    this.#sleep.wake();
     await this.#beating;
   }
 
@@ -60,14 +60,14 @@ export class Worker {
     while (!this.#stopped) {
       try {
         const at = now();
-        const told = { worker: name, ts: at / 1000, ...this.#options.extra?.() };
-        await events.publish([{ event: createEvent(topics.systemHealth(name), 'health', told, undefined, at) }]);
+        const payload = { worker: name, ts: at / 1000, ...this.#options.extra?.() };
+        await events.publish([{ event: createEvent(topics.systemHealth(name), 'health', payload, undefined, at) }]);
         this.#failing = false;
       } catch (error) {
         if (!this.#failing) log.warn('a heartbeat was lost', { worker: name, error: describeError(error) });
         this.#failing = true;
       }
-      await this.#nap.sleep(heartbeatMs);
+      await this.#sleep.sleep(heartbeatMs);
     }
   }
 

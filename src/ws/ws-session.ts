@@ -1,5 +1,5 @@
-import { assertRole } from '../auth/guard.ts';
-import type { Principal, Role } from '../auth/principal.ts';
+import { NEVER, type Principal } from '../auth/principal.ts';
+import { assertRole, type RoleGate } from '../auth/rights.ts';
 import type { JsonObject } from '../bus/event.ts';
 import type { EventLog, Publication } from '../bus/event-log.ts';
 import { AppError, describeError } from '../errors.ts';
@@ -35,7 +35,7 @@ export interface WsParts {
   readonly authenticator: {
     authenticateStream(request: Request): Promise<{ readonly principal: Principal }>;
     authenticateToken(token: string): Promise<Principal>;
-    stillValid(principal: Principal, gate: Role): Promise<boolean>;
+    stillValid(principal: Principal, gate: RoleGate): Promise<boolean>;
   };
   readonly log: Pick<EventLog, 'publish'>;
   readonly logger: Log;
@@ -55,7 +55,7 @@ interface Stream {
 }
 
 /** Who may publish. */
-const PUBLISHERS: Role = 'admin';
+const PUBLISHERS: RoleGate = 'publish';
 /** What a message costs beside its bytes while it waits. */
 const MESSAGE_COST = 256;
 /** Nobody has said who it is that sends so much. */
@@ -245,7 +245,8 @@ export class WsSession {
     for (const { connection } of [...this.#streams.values()]) streams.renew(connection, principal, heard);
     this.#endAt(principal.expiresAt);
     const { username, role, expiresAt } = principal;
-    this.#writer.say({ op: 'auth', ...refOf(message), user: username, role, expires_at: expiresAt });
+    const ends = expiresAt === NEVER ? null : expiresAt;
+    this.#writer.say({ op: 'auth', ...refOf(message), user: username, role, expires_at: ends });
   }
 
   #endAt(time: number): void {
@@ -303,7 +304,8 @@ export class WsSession {
     const checked = eventsOf(message).map(publicationOrError);
     const good = checked.filter((each): each is Publication => !(each instanceof AppError));
     await this.#gate.pass();
-    const answers = await publishAll(this.#parts.log, good, this.#parts.logger);
+    // Whoever it is by now: of what was taken away meanwhile nothing is left.
+    const answers = await publishAll(this.#parts.log, good, this.#signed().principal, this.#parts.logger);
     const results = checked.map((each) => (each instanceof AppError ? each : answers.shift())).map(resultOf);
     this.#writer.say({ op: 'published', ...refOf(message), results });
   }

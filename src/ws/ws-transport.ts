@@ -113,7 +113,7 @@ export class WsTransport implements Transport {
   #take(): [pieces: Uint8Array[], isWhole: boolean] {
     const pieces: Uint8Array[] = [];
     /** Behind the last frame that ends: how many pieces, and where in the last of them. */
-    let cut: { count: number; end: number } | undefined;
+    let lineEnd: { count: number; end: number } | undefined;
     let room = PIECE_BYTES;
     for (let index = 0; index < this.#chunks.length && room > 0; index += 1) {
       const chunk = this.#chunks[index] ?? new Uint8Array(0);
@@ -122,16 +122,16 @@ export class WsTransport implements Transport {
       pieces.push(piece);
       room -= piece.length;
       const end = this.#parts === undefined ? piece.lastIndexOf(LINE_END) : piece.indexOf(LINE_END);
-      if (end !== -1) cut = { count: pieces.length, end: end + 1 };
+      if (end !== -1) lineEnd = { count: pieces.length, end: end + 1 };
       if (end !== -1 && this.#parts !== undefined) break;
     }
-    if (cut !== undefined) {
-      const last = pieces[cut.count - 1];
-      pieces.length = cut.count;
-      if (last !== undefined && cut.end < last.length) pieces[cut.count - 1] = last.subarray(0, cut.end);
+    if (lineEnd !== undefined) {
+      const last = pieces[lineEnd.count - 1];
+      pieces.length = lineEnd.count;
+      if (last !== undefined && lineEnd.end < last.length) pieces[lineEnd.count - 1] = last.subarray(0, lineEnd.end);
     }
     this.#skip(pieces);
-    return [pieces, cut !== undefined];
+    return [pieces, lineEnd !== undefined];
   }
 
   #skip(pieces: readonly Uint8Array[]): void {

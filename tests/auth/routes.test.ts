@@ -12,6 +12,30 @@ for (const engine of ENGINES) {
     });
     afterAll(() => app.dispose());
 
+    describe('GET /auth/me', () => {
+      const me = async (token?: string) => app.call('GET', '/auth/me', { token });
+
+      test('says who it is and what it may do', async () => {
+        const [viewer, admin] = [await app.member('viewer'), await app.member('admin')];
+        const ofViewer = await bodyOf(await me(viewer.token));
+        const { uuid, username: name } = viewer;
+        expect(ofViewer).toMatchObject({ uuid, name, role: 'viewer', publish: [], control: false });
+        expect(ofViewer.subscribe).toContain('attacker.>');
+        expect(ofViewer.subscribe).not.toContain('credential.>');
+        expect(ofViewer.expires_at).toBeGreaterThan(Date.now() / 1000);
+        const ofAdmin = await bodyOf(await me(admin.token));
+        expect(ofAdmin).toMatchObject({ role: 'admin', control: true });
+        expect(ofAdmin.publish).toContain('>');
+        expect(ofAdmin.subscribe).toContain('credential.>');
+        expect(ofAdmin.subscribe).not.toContain('>');
+      });
+
+      test('is not for strangers, nor for whoever has to change the password first', async () => {
+        expect((await me()).status).toBe(401);
+        expect((await me((await app.member('admin', { mustChange: true })).token)).status).toBe(403);
+      });
+    });
+
     describe('POST /auth/login', () => {
       test('answers a token that works, and is not to be stored', async () => {
         const { username, password, uuid } = await app.member('viewer');

@@ -1,10 +1,12 @@
 import { createHmac } from 'node:crypto';
 import { Elysia } from 'elysia';
+import { accountRoutes } from '../../src/auth/account-routes.ts';
 import { Authenticator } from '../../src/auth/authenticator.ts';
 import type { verifyPassword } from '../../src/auth/passwords.ts';
 import type { Principal, Role } from '../../src/auth/principal.ts';
 import { createRateLimits } from '../../src/auth/rate-limit.ts';
 import { authRoutes } from '../../src/auth/routes.ts';
+import { ServiceAccounts } from '../../src/auth/service-accounts.ts';
 import { StreamAuthenticator } from '../../src/auth/stream-auth.ts';
 import { Tickets } from '../../src/auth/tickets.ts';
 import { Tokens } from '../../src/auth/tokens.ts';
@@ -49,7 +51,8 @@ export async function createAuthApp(engine: Engine, options: AuthAppOptions = {}
   };
   const users = new Users(database.db, onCommitted, options.verify);
   const tokens = new Tokens({ secret: SECRET, ttlSeconds: TTL_SECONDS });
-  const authenticator = new Authenticator(tokens, users);
+  const accounts = new ServiceAccounts(database.db, onCommitted, log);
+  const authenticator = new Authenticator(tokens, users, accounts);
   const tickets = new Tickets(redis, log);
   const parts = { authenticator, users, tokens, tickets, log };
   const limits = createRateLimits(redis, options.limiter ?? false, options.sleep);
@@ -63,10 +66,13 @@ export async function createAuthApp(engine: Engine, options: AuthAppOptions = {}
       api
         .use(authRoutes({ ...parts, limits, ...peers }))
         .use(userRoutes({ ...parts, settings }))
+        .use(accountRoutes({ authenticator, accounts, logger: log }))
         .get('/open', () => 'no guard here'),
     );
   return {
     ...parts,
+    accounts,
+    databaseUrl: database.url,
     db: database.db,
     app,
     lines,

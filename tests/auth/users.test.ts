@@ -138,6 +138,13 @@ for (const engine of ENGINES) {
         });
       }
 
+      test('not with another role than it began with, even where no time tells that the role is new', async () => {
+        const { uuid, token } = await app.member('admin');
+        const principal = await app.principal(token);
+        await app.db.updateTable('users').set({ role: 'viewer' }).where('uuid', '=', uuid).execute();
+        expect(await app.authenticator.stillValid(principal, 'anyone')).toBe(false);
+      });
+
       test('not once the token has expired', async () => {
         const principal = await app.principal((await app.member('viewer')).token);
         expect(await app.authenticator.stillValid({ ...principal, expiresAt: Date.now() }, 'viewer')).toBe(false);

@@ -2,9 +2,11 @@ import { describe, expect, test } from 'bun:test';
 import {
   assertPattern,
   assertTopic,
+  covers,
   MAX_TOPIC_LENGTH,
   matcher,
   matches,
+  overlaps,
   TopicError,
   topics,
 } from '../../src/bus/topic.ts';
@@ -199,4 +201,29 @@ describe('assertPattern', () => {
       expect(() => assertPattern(pattern)).toThrow(TopicError);
     },
   );
+});
+
+describe('patterns among themselves', () => {
+  const of = (tokens: readonly string[], length: number): string[] =>
+    length === 1 ? [...tokens] : of(tokens, length - 1).flatMap((start) => tokens.map((token) => `${start}.${token}`));
+  const upTo = (tokens: readonly string[], most: number) =>
+    Array.from({ length: most }, (_, index) => of(tokens, index + 1)).flat();
+  // One token more than patterns name, and one level more than they have: enough to tell any two of them apart.
+  const allTopics = upTo(['a', 'b', 'c'], 4);
+  const all = upTo(['a', 'b', '*', '>'], 3).filter((pattern) => !pattern.slice(0, -1).includes('>'));
+  const matched = new Map(all.map((pattern) => [pattern, allTopics.filter((topic) => matches(pattern, topic))]));
+
+  test('cover and overlap each other exactly as the topics say that they match', () => {
+    const wrong: string[] = [];
+    for (const [one, ofOne] of matched) {
+      for (const [other, ofOther] of matched) {
+        if (covers(one, other) !== ofOther.every((topic) => ofOne.includes(topic)))
+          wrong.push(`${one} covers ${other}`);
+        if (overlaps(one, other) !== ofOther.some((topic) => ofOne.includes(topic)))
+          wrong.push(`${one} meets ${other}`);
+      }
+    }
+    expect(all.length).toBeGreaterThan(40);
+    expect(wrong).toEqual([]);
+  });
 });

@@ -9,6 +9,13 @@ const GUARDED = [
   ['POST', '/auth/change-password', 'viewer'],
   ['POST', '/auth/logout', 'viewer'],
   ['POST', '/auth/sse-ticket', 'viewer'],
+  ['GET', '/auth/me', 'viewer'],
+  ['POST', '/service-accounts', 'admin'],
+  ['GET', '/service-accounts', 'admin'],
+  ['GET', `/service-accounts/${ID}`, 'admin'],
+  ['PATCH', `/service-accounts/${ID}`, 'admin'],
+  ['POST', `/service-accounts/${ID}/rotate`, 'admin'],
+  ['DELETE', `/service-accounts/${ID}`, 'admin'],
   ['GET', '/config', 'viewer'],
   ['POST', '/config/users', 'admin'],
   ['DELETE', `/config/users/${ID}`, 'admin'],
@@ -73,7 +80,7 @@ describe('as the whole is put together', () => {
   });
 
   test.each(GUARDED.filter(([, , role]) => role === 'admin'))('%s %s is not for viewers', async (method, path) => {
-    const answer = await call(node.url, viewer, method, path, {});
+    const answer = await call(node.url, viewer, method, path, method === 'GET' ? undefined : {});
     expect(answer.status).toBe(403);
     expect(await answer.json()).toEqual({ detail: 'Insufficient permissions' });
   });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test';
+import type { Subject } from '../../src/auth/rights.ts';
 import { AppError } from '../../src/errors.ts';
 import { type StreamDeclaration, subscriptionTo } from '../../src/stream/declaration.ts';
 import { patternStream } from '../../src/stream/pattern-stream.ts';
@@ -6,15 +7,22 @@ import { patternStream } from '../../src/stream/pattern-stream.ts';
 const TOPOLOGY: StreamDeclaration = {
   name: 'topology',
   path: '/topologies/:id/events',
-  role: 'viewer',
   channel: (id) => `topology.${id}`,
   eventName: (topic) => topic,
-  topics: { viewer: ['topology.>'], admin: ['topology.>', 'decky.>'] },
+  topics: ['topology.>'],
   snapshot: async (id) => ({ revision: 7, data: { id } }),
 };
 
-const subscribe = (query = '', id = 't1') => subscriptionTo(TOPOLOGY, id, 'viewer', new URLSearchParams(query));
-const patterns = (topics: string) => subscriptionTo(patternStream, '', 'admin', new URLSearchParams({ topics })).view;
+const VIEWER: Subject = { role: 'viewer' };
+const ADMIN: Subject = { role: 'admin' };
+const subscribe = (query = '', id = 't1') => subscriptionTo(TOPOLOGY, id, VIEWER, new URLSearchParams(query));
+const patterns = (topics: string) => subscriptionTo(patternStream, '', ADMIN, new URLSearchParams({ topics })).view;
+
+/** Of a service account's stream of all that it may see. */
+function keyFor(...subscribe: string[]): string {
+  const account: Subject = { role: 'account', grants: { publish: [], subscribe, control: false } };
+  return subscriptionTo(patternStream, '', account, new URLSearchParams()).view.key;
+}
 
 describe('a subscription', () => {
   test('reads the channel of its thing, and its snapshot', async () => {
@@ -24,24 +32,46 @@ describe('a subscription', () => {
     expect(view.filtered).toBe(false);
   });
 
-  test('shows a role what is listed for it and nothing else', () => {
-    const [viewer, admin] = [subscribe().view, subscriptionTo(TOPOLOGY, 't1', 'admin', new URLSearchParams()).view];
-    expect(viewer.shows('topology.t1.status')).toBe(true);
-    expect(viewer.shows('decky.web.state')).toBe(false);
-    expect(admin.shows('decky.web.state')).toBe(true);
-    for (const view of [viewer, admin]) expect(view.shows('credential.captured')).toBe(false);
+  test('shows what it declares and nothing else', () => {
+    const [viewer, admin] = [subscribe().view, subscriptionTo(TOPOLOGY, 't1', ADMIN, new URLSearchParams()).view];
+    for (const view of [viewer, admin]) {
+      expect(view.shows('topology.t1.status')).toBe(true);
+      for (const topic of ['decky.web.state', 'credential.captured']) expect(view.shows(topic)).toBe(false);
+    }
+  });
+
+  test('is refused to those who may not see all of it, and given to those who may', () => {
+    const to = (topics: string[], subject: Subject) => () =>
+      subscriptionTo({ ...TOPOLOGY, topics }, 't1', subject, new URLSearchParams());
+    const account = (...subscribe: string[]): Subject => ({
+      role: 'account',
+      grants: { publish: ['>'], subscribe, control: false },
+    });
+    expect(to(['topology.>', 'credential.>'], VIEWER)).toThrow('all of topology.>, credential.>');
+    expect(to(['system.>'], VIEWER)).toThrow(AppError);
+    expect(to(['topology.>', 'decky.>'], account('topology.>'))).toThrow(AppError);
+    expect(to(['topology.>'], account('topology.t1.>', 'topology.*'))).toThrow(AppError);
+    expect(to(['system.>'], account('>'))).toThrow(AppError);
+    expect(to(['unheard.>'], ADMIN)).toThrow(AppError);
+    for (const subject of [ADMIN, account('>'), account('decky.>', 'topology.>')]) {
+      expect(to(['topology.>', 'decky.>'], subject)).not.toThrow();
+    }
   });
 
   test('shares its frames with the same view only', () => {
     const keys = [
       subscribe().view.key,
       subscribe('', 't2').view.key,
-      subscriptionTo(TOPOLOGY, 't1', 'admin', new URLSearchParams()).view.key,
+      subscriptionTo(TOPOLOGY, 't1', ADMIN, new URLSearchParams()).view.key,
       patterns('attacker.>').key,
       patterns('attacker.>,identity.>').key,
       patterns('>').key,
+      keyFor('decky.>', 'attacker.>'),
+      keyFor('attacker.>'),
+      keyFor('>'),
     ];
     expect(new Set(keys).size).toBe(keys.length);
+    expect(keyFor('attacker.>', 'decky.>')).toBe(keyFor('decky.>', 'attacker.>'));
     expect(subscribe('once=1').view.key).toBe(subscribe().view.key);
   });
 
@@ -77,7 +107,7 @@ describe('patterns', () => {
   });
 
   test('open nothing that the role is not shown', () => {
-    const view = subscriptionTo(patternStream, '', 'viewer', new URLSearchParams({ topics: 'credential.>,>' })).view;
+    const view = subscriptionTo(patternStream, '', VIEWER, new URLSearchParams({ topics: 'credential.>,>' })).view;
     expect(view.shows('attacker.observed')).toBe(true);
     for (const topic of ['credential.captured', 'canary.t.triggered', 'system.session.revoked', 'unheard.of']) {
       expect(view.shows(topic)).toBe(false);
@@ -87,7 +117,7 @@ describe('patterns', () => {
   });
 
   test('left out stand for everything', () => {
-    const { view } = subscriptionTo(patternStream, '', 'admin', new URLSearchParams());
+    const { view } = subscriptionTo(patternStream, '', ADMIN, new URLSearchParams());
     expect(view.shows('attacker.observed')).toBe(true);
     expect(view.key).toBe(patterns('>').key);
   });

@@ -93,7 +93,7 @@ for (const engine of ENGINES) {
           return position.offset === 1;
         });
       };
-      const plain = subscriptionTo(topologyStream(database.db), topologyId, 'viewer', new URLSearchParams());
+      const plain = subscriptionTo(topologyStream(database.db), topologyId, { role: 'viewer' }, new URLSearchParams());
       let reads = 0;
       const raced = async <T>(read: () => Promise<T>): Promise<T> => {
         reads += 1;

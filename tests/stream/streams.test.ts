@@ -91,11 +91,9 @@ describe('the open streams', () => {
       await streams.recheck(USER.userUuid);
       return { principal: USER };
     };
-    const every = ['>'];
     const declaration: StreamDeclaration = {
       ...{ name: 'test', path: '/stream', channel: () => CHANNEL, eventName: () => undefined },
-      role: 'viewer',
-      topics: { viewer: every, admin: every },
+      topics: ['attacker.>'],
     };
     const routes = sseRoutes([declaration], { streams, authenticator: { authenticateStream }, retryMs: 1000 });
     const app = new Elysia({ serve: { reusePort: false, development: false } }).use(routes).listen(0);

@@ -45,6 +45,7 @@ describe('what looks like a credential', () => {
     ['a token in a query', 'GET /events?token=hunter22&topics=a', 'GET /events?token=***&topics=a'],
     ['a ticket behind another parameter', '/events?topics=a&ticket=hunter22 200', '/events?topics=a&ticket=*** 200'],
     ['a bearer header', 'authorization: Bearer hunter22 refused', 'authorization: Bearer *** refused'],
+    ['a secret of an account', 'who is dls_1f0c-9a_hunter22-_x then', 'who is dls_*** then'],
     ['a bare JWT', `cannot verify ${JWT}: expired`, 'cannot verify ***: expired'],
   ];
 

@@ -10,6 +10,7 @@ import { setAside } from './007-set-aside.ts';
 import { leaseTerms } from './008-lease-terms.ts';
 import { logWitness } from './009-log-witness.ts';
 import { substrateFences } from './010-substrate-fences.ts';
+import { serviceAccounts } from './011-service-accounts.ts';
 import { projections } from './012-projections.ts';
 import { logs } from './013-logs.ts';
 import { attackerModels } from './014-attackers.ts';
@@ -29,6 +30,7 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '008-lease-terms': leaseTerms,
     '009-log-witness': logWitness(engine),
     '010-substrate-fences': substrateFences,
+    '011-service-accounts': serviceAccounts,
     '012-projections': projections(engine),
     '013-logs': logs(engine),
     '014-attackers': attackerModels(engine),

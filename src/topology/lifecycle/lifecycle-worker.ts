@@ -37,7 +37,7 @@ export class LifecycleWorker {
     () => this.wake(),
   );
   readonly #parts: LifecycleWorkerParts;
-  readonly #nap = new WakeableSleep();
+  readonly #sleep = new WakeableSleep();
   readonly #underWay = new Map<string, Promise<void>>();
   #stopped = false;
   #running: Promise<void> | undefined;
@@ -52,13 +52,13 @@ export class LifecycleWorker {
 
   /** There may be work: look now. */
   wake(): void {
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Ends the jobs under way at their next step; another node, or the next start, takes them up again. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#nap.wake();
+    this.#sleep.wake();
     await this.#running;
     await Promise.all(this.#underWay.values());
   }
@@ -66,7 +66,7 @@ export class LifecycleWorker {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       await this.#look().catch((error) => this.#warn('the lifecycle worker cannot look for work', error));
-      await this.#nap.sleep(this.#parts.pollMs ?? POLL_MS);
+      await this.#sleep.sleep(this.#parts.pollMs ?? POLL_MS);
     }
   }
 
@@ -93,7 +93,7 @@ export class LifecycleWorker {
     }
     this.#underWay.delete(id);
     // What came while this was under way, or found no place beside it. Where another node works, the poll is enough.
-    if (worked) this.#nap.wake();
+    if (worked) this.#sleep.wake();
   }
 
   /** @returns false when somebody else is at it */

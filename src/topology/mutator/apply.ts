@@ -93,7 +93,7 @@ async function giveUp(
  * @throws {ClaimLost}
  */
 async function undo(
-  { db, substrate, log }: MutatorParts,
+  { db, substrate, logger }: MutatorParts,
   claim: Claim,
   planned: TopologyState,
   fence: Fence,
@@ -109,7 +109,7 @@ async function undo(
       await carryOut(substrate, [action], fence);
     } catch (error) {
       if (error instanceof ClaimLost) throw error;
-      log.warn('a failed mutation could not be undone', { mutation: claim.mutationId, error: describeError(error) });
+      logger.warn('a failed mutation could not be undone', { mutation: claim.mutationId, error: describeError(error) });
       problems.push(describeError(error));
     }
   }

@@ -80,8 +80,8 @@ export async function claimNext(db: Db, topologyId: string, claimant: Claimant):
       .where('id', '=', mutationId)
       .execute();
     const topic = topics.topologyMutation(topologyId, 'applying');
-    const told = { mutation_id: mutationId, op, payload };
-    await appendToOutbox(trx, isNew ? [createEvent(topic, 'applying', told, newEventId(), now)] : []);
+    const reported = { mutation_id: mutationId, op, payload };
+    await appendToOutbox(trx, isNew ? [createEvent(topic, 'applying', reported, newEventId(), now)] : []);
     return { mutationId, topologyId, op, payload, holder, attempt };
   });
 }

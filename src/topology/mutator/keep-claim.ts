@@ -8,7 +8,7 @@ import type { MutatorParts } from './parts.ts';
  * something, and when it finishes.
  */
 export async function keepClaim(
-  { db, log, now, leaseMs }: MutatorParts,
+  { db, logger, now, leaseMs }: MutatorParts,
   claim: Claim,
   work: () => Promise<void>,
 ): Promise<void> {
@@ -16,7 +16,7 @@ export async function keepClaim(
     leaseMs,
     renew: () => renewClaim(db, claim, now() + leaseMs),
     onError: (error) =>
-      log.warn('a claim could not be renewed', { mutation: claim.mutationId, error: describeError(error) }),
+      logger.warn('a claim could not be renewed', { mutation: claim.mutationId, error: describeError(error) }),
   });
   try {
     await work();

@@ -39,7 +39,7 @@ export class Mutator {
   readonly #holder: string;
   readonly #pollMs: number;
   readonly #parallel: number;
-  readonly #nap = new WakeableSleep();
+  readonly #sleep = new WakeableSleep();
   /** Topologies that may have work, in the order of their turns. */
   readonly #waiting = new Set<string>();
   readonly #working = new Map<string, Promise<void>>();
@@ -48,7 +48,7 @@ export class Mutator {
 
   constructor(options: MutatorOptions) {
     const { db, substrate, log, leaseMs = 30_000, now = Date.now } = options;
-    this.#parts = { db, substrate, log, leaseMs, now, onCommitted: () => options.onCommitted() };
+    this.#parts = { db, substrate, logger: log, leaseMs, now, onCommitted: () => options.onCommitted() };
     this.#holder = options.node;
     this.#pollMs = options.pollMs ?? 10_000;
     this.#parallel = options.parallel ?? 8;
@@ -68,7 +68,7 @@ export class Mutator {
    * @param topologyId where; everywhere when it is not known
    */
   wake(topologyId?: string): void {
-    if (topologyId === undefined) return this.#nap.wake();
+    if (topologyId === undefined) return this.#sleep.wake();
     if (this.#polling === undefined) return;
     this.#waiting.add(topologyId);
     this.#takeTurns();
@@ -77,7 +77,7 @@ export class Mutator {
   /** Finishes the mutations under way and takes no others. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#nap.wake();
+    this.#sleep.wake();
     await this.#polling;
     await Promise.all(this.#working.values());
   }
@@ -88,9 +88,9 @@ export class Mutator {
         for (const id of await topologiesWithWork(this.#parts.db, this.#parts.now())) this.#waiting.add(id);
         this.#takeTurns();
       } catch (error) {
-        this.#parts.log.warn('the mutator cannot read the queues', { error: describeError(error) });
+        this.#parts.logger.warn('the mutator cannot read the queues', { error: describeError(error) });
       }
-      await this.#nap.sleep(this.#pollMs);
+      await this.#sleep.sleep(this.#pollMs);
     }
   }
 
@@ -116,7 +116,7 @@ export class Mutator {
       }
     } catch (error) {
       const level = error instanceof ClaimLost ? 'warn' : 'error';
-      this.#parts.log[level]('a mutation could not be worked on; it is tried again', {
+      this.#parts.logger[level]('a mutation could not be worked on; it is tried again', {
         topology: topologyId,
         error: describeError(error),
       });
@@ -130,7 +130,7 @@ export class Mutator {
   /** Anybody may go on at once. If not even this can be written, the claim ends by itself. */
   async #release(claim: Claim): Promise<void> {
     await renewClaim(this.#parts.db, claim, 0).catch((error) =>
-      this.#parts.log.warn('a claim could not be given up; it expires', { error: describeError(error) }),
+      this.#parts.logger.warn('a claim could not be given up; it expires', { error: describeError(error) }),
     );
   }
 }

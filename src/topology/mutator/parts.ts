@@ -6,7 +6,7 @@ import type { Log } from '../../telemetry/log.ts';
 export interface MutatorParts {
   readonly db: Db;
   readonly substrate: Substrate;
-  readonly log: Log;
+  readonly logger: Log;
   /** Called after each commit that wrote to the outbox: wakes the relay. */
   onCommitted(): void;
   /** Milliseconds for which a mutation is this mutator's, unless renewed. */

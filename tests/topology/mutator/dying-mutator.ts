@@ -35,6 +35,6 @@ const claim = await claimNext(db, topologyId, { holder: 'dying', leaseMs, now: D
 if (claim === undefined) throw new Error(`there is nothing to apply in ${topologyId}`);
 step();
 const substrate = fileSubstrate(folder, step);
-await applyMutation({ db, substrate, log: quiet, onCommitted: step, leaseMs, now: Date.now }, claim);
+await applyMutation({ db, substrate, logger: quiet, onCommitted: step, leaseMs, now: Date.now }, claim);
 await db.destroy();
 console.log(steps);

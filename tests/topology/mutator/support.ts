@@ -27,7 +27,7 @@ export async function createWorld(engine: Engine) {
   const parts: MutatorParts = {
     db,
     substrate: recordSubstrate,
-    log: quiet,
+    logger: quiet,
     onCommitted,
     leaseMs: LEASE_MS,
     now: () => NOW,
