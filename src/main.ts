@@ -17,6 +17,7 @@ import { startHttpServer } from './http-server.ts';
 import { startIdentity } from './identity/start.ts';
 import { startIngress } from './ingress/start.ts';
 import { startOutbox } from './outbox/start.ts';
+import { startProjection } from './projection/start.ts';
 import { startReconciler } from './reconciler/start.ts';
 import { stopOnSignals } from './signals.ts';
 import { Stops } from './stops.ts';
@@ -103,6 +104,7 @@ async function furnish(house: House, options: StartOptions) {
     startTopology(house),
     startDecky(house),
     startIdentity(house),
+    startProjection(house),
     startIngress(house),
     startOutbox(house),
     startReconciler(house),

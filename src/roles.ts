@@ -19,6 +19,8 @@ export const PROCESS_ROLES = [
   'lifecycle',
   /** Removes from the substrate what no row explains. */
   'reconciler',
+  /** Writes the read models: logs, attackers, campaigns, what the orchestrator did, heartbeats. */
+  'projector',
   /** Dispatches events to webhooks, and delivers them. */
   'webhook',
 ] as const;

@@ -2,6 +2,7 @@ import { type Redis, ReplyError } from 'ioredis';
 import { describeError } from '../errors.ts';
 import { channelsOf, LOG_CHANNEL } from './channel.ts';
 import type { Cursor } from './cursor.ts';
+import { parseEntry } from './entry.ts';
 import epochSource from './epoch.lua' with { type: 'text' };
 import { type Event, wireData } from './event.ts';
 import { keys } from './keys.ts';
@@ -173,6 +174,14 @@ export class EventLog {
       nextKept: Number(nextKept) > 0,
       readerProof: String(readerProof),
     };
+  }
+
+  /** The place before the oldest event of a channel that is kept; `undefined` where none is. */
+  async oldest(channel: string): Promise<Pick<Cursor, 'offset' | 'proof'> | undefined> {
+    const [raw] = await this.#redis.xrange(keys.stream(channel), '-', '+', 'COUNT', 1);
+    if (raw === undefined) return undefined;
+    const { offset, before } = parseEntry(raw);
+    return { offset: offset - 1, proof: before };
   }
 
   /**

@@ -1,4 +1,3 @@
-import { sql } from 'kysely';
 import type { Db, Trx } from '../db/database.ts';
 
 /** Several nodes may meet different epochs at once; each try that fails has let another one succeed. */
@@ -12,17 +11,13 @@ export async function epochOrdinal(db: Db | Trx, epoch: string): Promise<number>
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     const known = await db.selectFrom('log_epochs').select('ordinal').where('epoch', '=', epoch).executeTakeFirst();
     if (known !== undefined) return known.ordinal;
+    const { newest } = await db
+      .selectFrom('log_epochs')
+      .select((eb) => eb.fn.max('ordinal').as('newest'))
+      .executeTakeFirstOrThrow();
     await db
       .insertInto('log_epochs')
-      .columns(['epoch', 'ordinal'])
-      .expression((eb) =>
-        eb
-          .selectFrom('log_epochs')
-          .select([
-            sql<string>`cast(${epoch} as text)`.as('epoch'),
-            sql<number>`coalesce(max(ordinal), 0) + 1`.as('ordinal'),
-          ]),
-      )
+      .values({ epoch, ordinal: (newest ?? 0) + 1 })
       .onConflict((conflict) => conflict.doNothing())
       .execute();
   }

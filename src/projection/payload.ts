@@ -50,9 +50,18 @@ export function objectsOf(payload: JsonObject, name: string, most = 1000): JsonO
  */
 export function jsonText(value: Json | undefined, instead: string, most = 16_384): string {
   if (value === undefined) return instead;
-  const text = JSON.stringify(value);
-  return text.length <= most ? storable(text, most) : instead;
+  const text = JSON.stringify(value, clean);
+  return text.length <= most ? text : instead;
 }
+
+/** PostgreSQL's JSON functions take neither NUL nor half a character, escaped or not. */
+function clean(_name: string, value: unknown): unknown {
+  if (typeof value === 'string') return storable(value, value.length);
+  if (!isJsonObject(value) || Object.keys(value).every(isClean)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [storable(name, name.length), item]));
+}
+
+const isClean = (name: string) => name.isWellFormed() && !name.includes('\0');
 
 /** Seconds since the epoch as ISO time; the fallback where they are no time that ISO can write with four digits. */
 export function isoOf(seconds: number, fallback = 0): string {

@@ -1,3 +1,4 @@
+import { LOG_CHANNEL } from '../bus/channel.ts';
 import type { LogPlace } from '../bus/log-history.ts';
 import type { Db, Trx } from '../db/database.ts';
 import { readConsistently } from '../db/database.ts';
@@ -8,34 +9,37 @@ import type { Snapshot } from '../stream/connection.ts';
  * A snapshot of a projection's rows, with the place in a channel up to which they contain its events: what comes after it
  * follows on the stream. A projection is behind the log; the place of the log would leave out what lies between (design,
  * invariant 5).
+ * @param read is given the epoch of that place; empty before the projection has begun
  * @throws {AppError} `unavailable` while the rows are ahead of the place: the log was replaced and is being read again
  */
 export function projectedSnapshot(
   db: Db,
   projection: string,
   channel: string,
-  read: (trx: Trx) => Promise<Snapshot['data']>,
+  read: (trx: Trx, epoch: string) => Promise<Snapshot['data']>,
 ): Promise<Snapshot> {
   return readConsistently(db, async (trx) => {
     const contains = await containedPlace(trx, projection, channel);
-    return { revision: 0, data: await read(trx), contains };
+    return { revision: 0, data: await read(trx, contains.epoch), contains };
   });
 }
 
 async function containedPlace(trx: Trx, projection: string, channel: string): Promise<LogPlace> {
   const row = await trx
     .selectFrom('projections')
-    .select(['epoch', 'log_offset', 'aligned_until'])
+    .select(['epoch', 'log_offset', 'proof', 'aligned_until'])
     .where('name', '=', projection)
     .executeTakeFirst();
   if (row !== undefined && row.log_offset < row.aligned_until) {
     throw new AppError('unavailable', 'The event log was replaced and is being read again; try again shortly');
   }
+  const epoch = row?.epoch ?? '';
+  if (row !== undefined && channel === LOG_CHANNEL) return { epoch, offset: row.log_offset, proof: row.proof };
   const place = await trx
     .selectFrom('projection_places')
     .select(['channel_offset', 'proof'])
     .where('projection', '=', projection)
     .where('channel', '=', channel)
     .executeTakeFirst();
-  return { epoch: row?.epoch ?? '', offset: place?.channel_offset ?? 0, proof: place?.proof ?? '' };
+  return { epoch, offset: place?.channel_offset ?? 0, proof: place?.proof ?? '' };
 }

@@ -1,34 +1,33 @@
 import { attackerProjection } from '../attackers/attacker-projection.ts';
+import { attackerStream } from '../attackers/attacker-stream.ts';
+import type { HeaderAuthenticator } from '../auth/guard.ts';
 import type { EventLog } from '../bus/event-log.ts';
-import type { TailListener } from '../bus/tail.ts';
+import type { RedisConnections } from '../bus/redis.ts';
 import { campaignProjection } from '../campaigns/campaign-projection.ts';
-import type { Db, Engine } from '../db/database.ts';
+import { campaignStream } from '../campaigns/campaign-stream.ts';
+import type { Config } from '../config.ts';
+import { type Db, type Engine, engineOf } from '../db/database.ts';
+import type { Domain } from '../domain.ts';
+import type { Check } from '../health/routes.ts';
 import { logProjection } from '../logs/log-projection.ts';
+import { logStream } from '../logs/log-stream.ts';
+import { logRoutes } from '../logs/routes.ts';
+import { StatsBoard } from '../logs/stats.ts';
 import { orchestratorProjection } from '../orchestrator/orchestrator-projection.ts';
+import { orchestratorStream } from '../orchestrator/orchestrator-stream.ts';
 import type { Log } from '../telemetry/log.ts';
 import { heartbeatProjection } from '../worker/heartbeat-projection.ts';
 import type { Projection } from './projection.ts';
-import { lagOf, type ProjectionLag, Projections, type ProjectionsParts } from './projections.ts';
+import { lagOf, Projections } from './projections.ts';
 
 export interface ProjectionStartParts {
+  readonly config: Pick<Config, 'db' | 'bus'>;
   readonly db: Db;
-  readonly engine: Engine;
   readonly eventLog: EventLog;
-  /** A connection for large answers. */
-  readonly redis: ProjectionsParts['redis'];
+  readonly redis: RedisConnections;
   readonly node: string;
+  readonly authenticator: HeaderAuthenticator;
   readonly logger: Log;
-  /** Entries that the log keeps, approximately. */
-  readonly maxEvents: number;
-}
-
-/** A running domain: what the process wires of it. */
-export interface StartedProjections {
-  readonly listener: TailListener;
-  /** For `/readyz`. */
-  lag(): Promise<ProjectionLag[]>;
-  start(): void;
-  stop(): Promise<void>;
 }
 
 /** All read models of this program. */
@@ -36,17 +35,33 @@ export function allProjections(engine: Engine): readonly Projection[] {
   return [logProjection(engine), attackerProjection, campaignProjection, orchestratorProjection, heartbeatProjection];
 }
 
-/** The projections of this process; {@link StartedProjections.start} begins them where this process works. */
-export function startProjections(parts: ProjectionStartParts): StartedProjections {
-  const { db, engine, eventLog, redis, node, logger, maxEvents } = parts;
-  const projections = allProjections(engine);
-  const running = new Projections({ db, redis, node, logger, projections, memory: memoryFor(maxEvents) });
+/** Read models: rows that follow from the log alone, their streams, and the reads of the landing page and the logs. */
+export function startProjection({ config, db, eventLog, redis, node, authenticator, logger }: ProjectionStartParts) {
+  const projections = allProjections(engineOf(config.db.url));
+  // Large answers go over a connection that nobody's publishing waits for.
+  const [replay = redis.commands] = redis.replay;
+  const memory = memoryFor(config.bus.maxEvents);
+  const projector = new Projections({ db, redis: replay, node, logger, projections, memory });
+  const board = new StatsBoard(db, logger);
   return {
-    listener: running.listener,
-    lag: () => lagOf(db, eventLog, projections),
-    start: () => running.start(),
-    stop: () => running.stop(),
-  };
+    routes: logRoutes({ db, engine: engineOf(config.db.url), authenticator }),
+    streams: [campaignStream(db), orchestratorStream(db), attackerStream(db), logStream({ db, eventLog, board })],
+    checks: { projections: () => lagCheck(db, eventLog, projections) },
+    workers: [
+      {
+        role: 'projector',
+        listener: projector.listener,
+        start: () => projector.start(),
+        stop: () => projector.stop(),
+      },
+    ],
+  } satisfies Domain;
+}
+
+/** Always ok: rows that are late make no stream late, and another node would have the same rows. For people to look at. */
+async function lagCheck(db: Db, eventLog: EventLog, projections: readonly Projection[]): Promise<Check> {
+  const lags = await lagOf(db, eventLog, projections);
+  return { ok: true, ...Object.fromEntries(lags.map(({ name, ...lag }) => [name, lag])) };
 }
 
 /** More than the log keeps: `MAXLEN ~` leaves a node of a stream more, and what was lost with a crash is on top. */

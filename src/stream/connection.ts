@@ -11,6 +11,7 @@ import { type Checkpoint, GroupReader } from './group-reader.ts';
 import type { Hub, Member } from './hub.ts';
 import type { Opening, Recovery, Resumption, Standing } from './recovery.ts';
 import type { EncodedSnapshot, SharedSnapshots } from './shared-snapshots.ts';
+import { snapshotWithStart } from './snapshot-start.ts';
 import type { Transport } from './transport.ts';
 import { type ChainState, encodeEntries, type View } from './view.ts';
 import type { Window } from './window.ts';
@@ -26,6 +27,14 @@ export interface Snapshot {
   readonly contains?: LogPlace;
 }
 
+/** What a stream tells beside its events, now and then: not part of the log, so no place is named by it. */
+export interface Aside {
+  /** Milliseconds from one to the next. */
+  readonly everyMs: number;
+  /** JSON objects on one line each; none while there is nothing to tell yet. */
+  frames(): readonly string[];
+}
+
 /** What a client subscribed to. */
 export interface Subscription {
   readonly view: View;
@@ -34,11 +43,12 @@ export interface Subscription {
   readonly snapshot?: () => Promise<Snapshot>;
   /** Ends after the snapshot or the missed events. */
   readonly once: boolean;
+  readonly aside?: Aside;
 }
 
 /** What all connections of a process share. */
 export interface ConnectionParts {
-  readonly log: Pick<EventLog, 'position'>;
+  readonly log: Pick<EventLog, 'position' | 'oldest'>;
   readonly groups: Pick<Groups, 'open' | 'read' | 'moveTo' | 'close'>;
   readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch' | 'generation'>;
   readonly recovery: Recovery;
@@ -54,6 +64,8 @@ export interface Prepared {
   readonly standing: Standing | undefined;
   readonly opening: Opening | undefined;
   readonly snapshot: EncodedSnapshot | undefined;
+  /** Where the snapshot itself says that its stream goes on. */
+  readonly start?: Place | undefined;
   /** That of the hub before the log was asked. */
   readonly generation: number;
 }
@@ -92,6 +104,7 @@ export class Connection implements Member {
   #onceUntil = 0;
   #running = false;
   #wroteAt = performance.now();
+  #toldAsideAt = Number.NEGATIVE_INFINITY;
 
   /** @param onClose called once, when nothing will be sent any more */
   constructor(
@@ -151,8 +164,16 @@ export class Connection implements Member {
     const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);
     const wantsSnapshot = opening !== undefined && opening.kind !== 'resume' && !(isOpen && standing === undefined);
     const { view, snapshot: read } = subscription;
-    const snapshot = wantsSnapshot && read !== undefined ? await parts.snapshots.read(view.key, read) : undefined;
-    return { standing, opening, snapshot, generation };
+    if (!wantsSnapshot || read === undefined) {
+      return { standing, opening, snapshot: undefined, generation };
+    }
+    const { snapshot, start } = await snapshotWithStart(
+      parts,
+      view.channel,
+      () => parts.snapshots.read(view.key, read),
+      standing !== undefined,
+    );
+    return { standing, opening, snapshot, start, generation };
   }
 
   /** Begins to write. The transport must be writable. */
@@ -191,6 +212,7 @@ export class Connection implements Member {
    * @param keepaliveMs milliseconds without a frame before a keepalive
    */
   tick(now: number, keepaliveMs: number): void {
+    this.#tellAside(now);
     if (now - this.#wroteAt < keepaliveMs || this.#state === 'closed' || !this.#transport.writable) return;
     this.#write([this.#quietFrame()]);
   }
@@ -240,14 +262,15 @@ export class Connection implements Member {
   // --- opening -------------------------------------------------------------------------------------------------------
 
   /** Takes up the position that was read and says how the stream begins. */
-  #openWith({ standing, opening, snapshot }: Prepared): Uint8Array[] {
+  #openWith({ standing, opening, snapshot, start }: Prepared): Uint8Array[] {
     const reset = opening?.kind === 'reset' ? [this.#frame({ event: 'reset' }, { reason: opening.reason })] : [];
     // Without the bus there is no position: the snapshot goes out without an id, and again with one when it is back.
     if (standing === undefined) return [...reset, ...this.#startFrame(undefined, snapshot)];
     const { epoch, offset, proof } = standing;
     const position: Place = { offset, proof, revision: 0 };
     this.#epoch = epoch;
-    this.#at = opening?.kind === 'resume' ? opening.place : { ...position, revision: snapshot?.revision ?? 0 };
+    const from = start ?? { ...position, revision: snapshot?.revision ?? 0 };
+    this.#at = opening?.kind === 'resume' ? opening.place : from;
     this.#sent = this.#at;
     // Within a channel revisions rise with offsets: once the log has reached that of the snapshot, no later event has
     // one that the snapshot contains.
@@ -262,7 +285,8 @@ export class Connection implements Member {
 
   #startFrame(id: string | undefined, snapshot: EncodedSnapshot | undefined): readonly Uint8Array[] {
     const place = id === undefined ? {} : { id };
-    if (snapshot !== undefined) return this.framing.around({ ...place, event: 'snapshot' }, snapshot.data);
+    const event = this.view.snapshotEvent ?? 'snapshot';
+    if (snapshot !== undefined) return this.framing.around({ ...place, event }, snapshot.data);
     if (id === undefined) return [];
     return [this.#frame({ id, event: 'ready' }, { position: id })];
   }
@@ -310,6 +334,7 @@ export class Connection implements Member {
   }
 
   #opened(): void {
+    this.#tellAside(Number.POSITIVE_INFINITY);
     this.#endIfOnceIsDone();
     void this.#advance();
   }
@@ -475,6 +500,18 @@ export class Connection implements Member {
     const prev = formatCursor({ epoch: this.#epoch, ...this.#sent });
     this.#sent = this.#at;
     return this.#frame({ id: this.#id(), event: 'position' }, { prev });
+  }
+
+  /** What is told beside the events, when it is time. It names no place: that the id of a quiet stream moves on is the keepalive's. */
+  #tellAside(now: number): void {
+    const { aside } = this.subscription;
+    if (aside === undefined || this.#state === 'opening' || this.#isClosed() || !this.#transport.writable) return;
+    if (now - this.#toldAsideAt < aside.everyMs) return;
+    const frames = aside.frames();
+    if (frames.length === 0) return;
+    this.#toldAsideAt = Number.isFinite(now) ? now : performance.now();
+    const event = this.view.snapshotEvent;
+    this.#transport.write(frames.map((data) => toBytes(this.framing.frame({ event }, data))));
   }
 
   #onWritable: (() => void) | undefined;

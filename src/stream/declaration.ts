@@ -1,7 +1,8 @@
 import { mayUse, mayUseAll, type Subject } from '../auth/rights.ts';
+import type { Entry } from '../bus/entry.ts';
 import { assertPattern, matcher, TopicError } from '../bus/topic.ts';
 import { AppError } from '../errors.ts';
-import type { Snapshot, Subscription } from './connection.ts';
+import type { Aside, Snapshot, Subscription } from './connection.ts';
 import type { View } from './view.ts';
 
 /** A stream as data. Adding one is adding one of these; nothing else knows which streams there are. */
@@ -22,8 +23,30 @@ export interface StreamDeclaration {
   assertExists?(id: string): Promise<void>;
   /** The state that a fresh client starts from; absent on streams without one. */
   snapshot?(id: string): Promise<Snapshot>;
+  /** Name of the frame that holds the state; default `snapshot`. */
+  readonly snapshotEvent?: string;
+  /**
+   * What one client sees of it, where that follows from the thing or from the query. Called before each opening.
+   * @throws {AppError} `invalid`, `not_found`
+   */
+  narrow?(id: string, query: URLSearchParams): Promise<Narrowing>;
   /** True where clients choose among the events by `?topics=`. */
   readonly takesPatterns?: boolean;
+}
+
+/** What a client sees of a declared stream. */
+export interface Narrowing {
+  /** Same key, same events. Without white space. */
+  readonly key: string;
+  /** Whether an event is shown; absent: all are. */
+  picks?(entry: Entry): boolean;
+  /** The data of an event's frame; absent: the event. */
+  dataOf?(entry: Entry, epoch: string): string;
+  /** In place of the declaration's snapshot. */
+  snapshot?(): Promise<Snapshot>;
+  readonly aside?: Aside;
+  /** True where what the client resumes from is no cursor and not meant as one: it starts anew, without a reset. */
+  readonly startsAnew?: boolean;
 }
 
 const MAX_PATTERNS = 50;
@@ -32,6 +55,7 @@ const MAX_PATTERNS = 50;
  * What a client subscribes to by opening a declared stream.
  * @param subject whom it is shown to
  * @param query of the request: `topics` (comma list of patterns, where the stream takes them) and `once`
+ * @param narrowing what {@link StreamDeclaration.narrow} made of it
  * @throws {AppError} `forbidden`, `invalid`
  */
 export function subscriptionTo(
@@ -39,15 +63,22 @@ export function subscriptionTo(
   id: string,
   subject: Subject,
   query: URLSearchParams,
+  narrowing?: Narrowing,
 ): Omit<Subscription, 'request'> {
   const { takesPatterns = false, topics } = declaration;
   if (!takesPatterns && !topics.every((pattern) => mayUseAll(subject, 'subscribe', pattern))) {
     throw new AppError('forbidden', `Insufficient permissions: this stream shows all of ${topics.join(', ')}`);
   }
   const patterns = takesPatterns ? patternsOf(query.get('topics')) : undefined;
-  const view = new DeclaredView(declaration, id, subject, patterns);
-  const snapshot = declaration.snapshot?.bind(declaration, id);
-  return { view, once: isOnce(query.get('once')), ...(snapshot === undefined ? {} : { snapshot }) };
+  const view = new DeclaredView(declaration, id, subject, patterns, narrowing);
+  const snapshot = narrowing?.snapshot?.bind(narrowing) ?? declaration.snapshot?.bind(declaration, id);
+  const aside = narrowing?.aside;
+  return {
+    view,
+    once: isOnce(query.get('once')),
+    ...(snapshot === undefined ? {} : { snapshot }),
+    ...(aside === undefined ? {} : { aside }),
+  };
 }
 
 /** A class, not an object with closures: there is one for each open stream. */
@@ -57,19 +88,39 @@ class DeclaredView implements View {
   readonly #declaration: StreamDeclaration;
   readonly #subject: Subject;
   readonly #patterns: readonly string[] | undefined;
+  readonly #narrowing: Narrowing | undefined;
   /** Made when it is first asked: of all who look the same one window asks. */
   #isShown: ((topic: string) => boolean) | undefined;
 
-  constructor(declaration: StreamDeclaration, id: string, subject: Subject, patterns: readonly string[] | undefined) {
+  constructor(
+    declaration: StreamDeclaration,
+    id: string,
+    subject: Subject,
+    patterns: readonly string[] | undefined,
+    narrowing: Narrowing | undefined,
+  ) {
+    this.#narrowing = narrowing;
     this.#declaration = declaration;
     this.#subject = subject;
     this.#patterns = patterns;
-    this.key = [declaration.name, keyOf(subject), id, ...(patterns ?? [])].join(' ');
+    this.key = [declaration.name, keyOf(subject), id, narrowing?.key ?? '', ...(patterns ?? [])].join(' ');
     this.channel = declaration.channel(id);
   }
 
   get filtered(): boolean {
-    return this.#patterns !== undefined;
+    return this.#patterns !== undefined || this.#narrowing?.picks !== undefined;
+  }
+
+  get snapshotEvent(): string | undefined {
+    return this.#declaration.snapshotEvent;
+  }
+
+  picks(entry: Entry): boolean {
+    return this.#narrowing?.picks?.(entry) ?? true;
+  }
+
+  dataOf(entry: Entry, epoch: string): string {
+    return this.#narrowing?.dataOf?.(entry, epoch) ?? entry.data;
   }
 
   eventName(topic: string): string | undefined {

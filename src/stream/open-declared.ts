@@ -31,8 +31,13 @@ export async function openDeclared(
   { declaration, id, query, resumption }: StreamRequest,
 ): Promise<Admission> {
   assertRole(principal, 'anyone');
-  const subscription = { ...subscriptionTo(declaration, id, principal, query), request: resumption };
+  // Refuses what cannot be asked for before it looks for anything.
+  subscriptionTo(declaration, id, principal, query);
   await declaration.assertExists?.(id);
+  const narrowing = await declaration.narrow?.(id, query);
+  const isNew = resumption.kind === 'malformed' && narrowing?.startsAnew === true;
+  const request: Resumption = isNew ? { kind: 'fresh' } : resumption;
+  const subscription = { ...subscriptionTo(declaration, id, principal, query, narrowing), request };
   const stream = `${declaration.name}:${id}`;
   return streams.admit({ principal, gate: 'anyone', heard, stream, subscription });
 }

@@ -7,6 +7,8 @@ export interface EncodedSnapshot {
   readonly revision: number;
   /** The data as JSON on one line, UTF-8. */
   readonly data: Uint8Array;
+  /** See {@link Snapshot.contains}. */
+  readonly contains?: Snapshot['contains'];
 }
 
 /** How many different snapshots are read at once: fewer than the database pool has connections. */
@@ -94,6 +96,7 @@ export class SharedSnapshots {
   }
 }
 
-function encode({ revision, data }: Snapshot): EncodedSnapshot {
-  return { revision, data: toBytes(JSON.stringify(data)) };
+function encode({ revision, data, contains }: Snapshot): EncodedSnapshot {
+  const encoded = { revision, data: toBytes(JSON.stringify(data)) };
+  return contains === undefined ? encoded : { ...encoded, contains };
 }

@@ -13,6 +13,12 @@ export interface View {
   shows(topic: string): boolean;
   /** True when frames are expected to skip offsets: each then carries `prev`. */
   readonly filtered: boolean;
+  /** Whether an event that {@link shows} lets through is shown; absent: all are. */
+  picks?(entry: Entry): boolean;
+  /** The data of an event's frame, JSON on one line, an object; absent: the event as it was published. */
+  dataOf?(entry: Entry, epoch: string): string;
+  /** Name of the frame that a stream begins with where it has a state; absent: `snapshot`. */
+  readonly snapshotEvent?: string | undefined;
 }
 
 /** What decides the bytes that a connection gets: connections that look the same share them. */
@@ -33,7 +39,7 @@ export interface ChainState {
 export function isSent(view: View, entry: Entry, revision: number): boolean {
   // Invariant 5: what the snapshot contains is not told again.
   const inSnapshot = entry.revision !== 0 && entry.revision <= revision;
-  return !inSnapshot && view.shows(entry.topic);
+  return !inSnapshot && view.shows(entry.topic) && (view.picks?.(entry) ?? true);
 }
 
 /**
@@ -57,7 +63,8 @@ export function isConsecutive(view: View, sent: Place, offset: number): boolean 
 export function liveFrame(look: Look, epoch: string, entry: Entry, at: Place, sent: Place): string {
   const head = { id: formatCursor({ epoch, ...at }), event: look.view.eventName(entry.topic) };
   const isNext = isConsecutive(look.view, sent, entry.offset);
-  return look.framing.frame(head, isNext ? entry.data : withPrevious(entry.data, formatCursor({ epoch, ...sent })));
+  const data = look.view.dataOf?.(entry, epoch) ?? entry.data;
+  return look.framing.frame(head, isNext ? data : withPrevious(data, formatCursor({ epoch, ...sent })));
 }
 
 /**

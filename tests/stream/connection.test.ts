@@ -148,6 +148,7 @@ describe('a connection', () => {
         },
       },
       log: {
+        oldest: (channel) => log.oldest(channel),
         async position(channel, offset) {
           const position = await log.position(channel, offset);
           asked += 1;
@@ -270,6 +271,7 @@ describe('a connection', () => {
         },
       },
       log: {
+        oldest: (channel) => log.oldest(channel),
         async position(channel, offset) {
           count += 1;
           const now = count;

@@ -106,7 +106,10 @@ for (const engine of ENGINES) {
       const subscription: Subscription = { ...plain, request, snapshot: () => raced(snapshot) };
       const racedParts = {
         ...parts,
-        log: { position: (channel: string, offset?: number) => raced(() => parts.log.position(channel, offset)) },
+        log: {
+          position: (channel: string, offset?: number) => raced(() => parts.log.position(channel, offset)),
+          oldest: (channel: string) => parts.log.oldest(channel),
+        },
       };
       const prepared = await prepare(subscription, racedParts, request);
       const paper = new Paper();

@@ -1,0 +1,83 @@
+import { LOG_CHANNEL } from '../bus/channel.ts';
+import type { Entry } from '../bus/entry.ts';
+import { isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { Db } from '../db/database.ts';
+import { isStorable } from '../db/storable.ts';
+import { AppError } from '../errors.ts';
+import { projectedSnapshot } from '../projection/snapshot.ts';
+import type { StreamDeclaration } from '../stream/declaration.ts';
+import { attackerProjection } from './attacker-projection.ts';
+import { latestObservations } from './observations.ts';
+
+const TOPICS = ['attacker.observation.>', 'attacker.fingerprint_rotated', 'attacker.scored', 'attribution.>'];
+
+/** `GET /attackers/{uuid}/events` (contract §3.4): events of two families, so it reads the log. */
+export function attackerStream(db: Db): StreamDeclaration {
+  return {
+    name: 'attacker',
+    path: '/attackers/:id/events',
+    channel: () => LOG_CHANNEL,
+    eventName: nameOf,
+    topics: TOPICS,
+    async narrow(uuid) {
+      const attacker = await attackerCalled(db, uuid);
+      return {
+        key: encodeURIComponent(JSON.stringify(attacker)),
+        picks: (entry) => concerns(entry, attacker),
+        snapshot: () =>
+          projectedSnapshot(db, attackerProjection.name, LOG_CHANNEL, async (trx) => ({
+            attacker_uuid: uuid,
+            observations: await latestObservations(trx, attacker.uuid),
+          })),
+      };
+    },
+  };
+}
+
+/** What events call an attacker. The identity is that of the opening (contract §3.4). */
+interface Called {
+  readonly uuid: string;
+  readonly ip: string;
+  readonly identity: string | null;
+}
+
+async function attackerCalled(db: Db, uuid: string): Promise<Called> {
+  const row = isStorable(uuid)
+    ? await db
+        .selectFrom('attackers')
+        .select(['uuid', 'ip', 'identity_id'])
+        .where((eb) =>
+          eb.or([
+            eb('uuid', '=', uuid),
+            // A producer has named him since.
+            eb(
+              'ip',
+              '=',
+              eb.selectFrom('attacker_uuids').select('attacker_uuids.ip').where('attacker_uuids.uuid', '=', uuid),
+            ),
+          ]),
+        )
+        .executeTakeFirst()
+    : undefined;
+  if (row === undefined) throw new AppError('not_found', 'Attacker not found');
+  return { uuid: row.uuid, ip: row.ip, identity: row.identity_id };
+}
+
+function concerns(entry: Entry, { uuid, ip, identity }: Called): boolean {
+  const payload = payloadOf(entry);
+  if (entry.topic.startsWith('attribution.')) return identity !== null && payload.identity_uuid === identity;
+  // DECNET's profiler tells of a score under the address alone.
+  return payload.attacker_uuid === undefined ? payload.attacker_ip === ip : payload.attacker_uuid === uuid;
+}
+
+function payloadOf({ data }: Entry): JsonObject {
+  const frame: unknown = JSON.parse(data);
+  return isJsonObject(frame) && isJsonObject(frame.payload) ? frame.payload : {};
+}
+
+function nameOf(topic: string): string {
+  if (topic.startsWith('attacker.observation.')) return 'observation';
+  if (topic === 'attacker.fingerprint_rotated') return 'fingerprint.rotated';
+  const [, profile, ...rest] = topic.split('.');
+  return topic.startsWith('attribution.') && profile === 'profile' ? `attribution.${rest.join('.')}` : topic;
+}

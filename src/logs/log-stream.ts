@@ -1,0 +1,111 @@
+import type { Entry } from '../bus/entry.ts';
+import { isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { EventLog } from '../bus/event-log.ts';
+import type { Db } from '../db/database.ts';
+import type { LogRow } from '../db/schema.ts';
+import { projectedSnapshot } from '../projection/snapshot.ts';
+import type { Snapshot } from '../stream/connection.ts';
+import type { Narrowing, StreamDeclaration } from '../stream/declaration.ts';
+import { EpochOrdinals } from './epoch-ordinals.ts';
+import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC, lineId, logRowOf } from './log-line.ts';
+import { logQueryOf } from './query.ts';
+import { linesAfter } from './repository.ts';
+import { isEmptySearch, isFound, isOpenRange, type LogQuery } from './search.ts';
+import { readStats, type StatsBoard } from './stats.ts';
+
+export interface LogStreamParts {
+  readonly db: Db;
+  readonly eventLog: Pick<EventLog, 'position'>;
+  readonly board: StatsBoard;
+}
+
+const TOPICS = [LOG_LINE_TOPIC];
+/** Contract §3.6. */
+const STATS_EVERY_MS = 10_000;
+/** Lines that one who asks for what came after an id is given at once; the newest of them. */
+const MAX_BACKLOG = 1000;
+/** DECNET's own id of a line, in `lastEventId`. A cursor has a dot. */
+const LINE_ID = /^-?\d{1,16}$/;
+
+/** `GET /stream` (contract §3.6, P1.1): every line as it comes, and the statistics. All frames are messages. */
+export function logStream({ db, eventLog, board }: LogStreamParts): StreamDeclaration {
+  const ordinals = new EpochOrdinals(db);
+  return {
+    name: 'logs',
+    path: '/stream',
+    channel: () => LOG_LINE_CHANNEL,
+    eventName: () => 'message',
+    snapshotEvent: 'message',
+    topics: TOPICS,
+    async narrow(_id, query): Promise<Narrowing> {
+      const asked = logQueryOf({
+        search: query.get('search') ?? '',
+        start_time: query.get('start_time') ?? '',
+        end_time: query.get('end_time') ?? '',
+      });
+      const after = afterOf(query);
+      await prime(ordinals, eventLog);
+      if (board.current === undefined) await board.refresh();
+      return {
+        key: keyOf(asked, after),
+        picks: (entry) => isShown(entry, asked),
+        dataOf: (entry, epoch) => logsFrame(rowOf(entry, lineId(ordinals.of(epoch), entry.offset))),
+        snapshot: () => logSnapshot(db, ordinals, asked, after),
+        startsAnew: LINE_ID.test(query.get('lastEventId') ?? ''),
+        aside: { everyMs: STATS_EVERY_MS, frames: () => statsFrames(board) },
+      };
+    },
+  };
+}
+
+/** A line's id needs the number of its epoch; whoever streams cannot wait for it when a line comes. */
+async function prime(ordinals: EpochOrdinals, eventLog: Pick<EventLog, 'position'>): Promise<void> {
+  const standing = await eventLog.position(LOG_LINE_CHANNEL).catch(() => undefined);
+  if (standing !== undefined) await ordinals.load(standing.epoch);
+}
+
+/** The line after which a client wants them; `undefined` for one that wants what comes from now on. */
+function afterOf(query: URLSearchParams): number | undefined {
+  const text = query.get('lastEventId') ?? '';
+  return LINE_ID.test(text) && Number(text) !== 0 ? Number(text) : undefined;
+}
+
+function keyOf({ search, range }: LogQuery, after: number | undefined): string {
+  return isEmptySearch(search) && isOpenRange(range) && after === undefined
+    ? 'all'
+    : encodeURIComponent(JSON.stringify([search, range, after ?? null]));
+}
+
+function logSnapshot(db: Db, ordinals: EpochOrdinals, asked: LogQuery, after: number | undefined): Promise<Snapshot> {
+  return projectedSnapshot(db, 'logs', LOG_LINE_CHANNEL, async (trx, epoch) => {
+    await ordinals.load(epoch);
+    if (after !== undefined) {
+      const rows = (await linesAfter(trx, after, MAX_BACKLOG)).filter((row) => isFound(row, asked.search, asked.range));
+      // The newest first: pages take the first for the newest.
+      if (rows.length > 0) return { type: 'logs', data: rows.reverse() };
+    }
+    return { type: 'stats', data: await readStats(trx) };
+  });
+}
+
+function statsFrames(board: StatsBoard): string[] {
+  const stats = board.current;
+  return stats === undefined ? [] : [JSON.stringify({ type: 'stats', data: stats })];
+}
+
+function isShown(entry: Entry, { search, range }: LogQuery): boolean {
+  const row = rowOf(entry, 0);
+  return row !== undefined && isFound(row, search, range);
+}
+
+function rowOf(entry: Entry, id: number): LogRow | undefined {
+  const frame: unknown = JSON.parse(entry.data);
+  if (!isJsonObject(frame) || !isJsonObject(frame.payload)) return undefined;
+  const { type, ts, payload } = frame;
+  return logRowOf({ payload, type: typeof type === 'string' ? type : '', ts: typeof ts === 'number' ? ts : 0 }, id);
+}
+
+function logsFrame(row: LogRow | undefined): string {
+  const data: JsonObject[] = row === undefined ? [] : [{ ...row }];
+  return JSON.stringify({ type: 'logs', data });
+}
