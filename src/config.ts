@@ -102,7 +102,7 @@ export interface Config {
     readonly deadMs: number;
     /**
      * `DECNET_WEBHOOK_KEYS`: comma list of `<id>:<base64 of 32 bytes>`, which seal the secrets at rest; the first seals, all open. Unset:
-     * a key derived from `DECNET_JWT_SECRET`.
+     * a key derived from `DECNET_JWT_SECRET`, which opens what it sealed afterwards too.
      */
     readonly keys: readonly [SealKey, ...SealKey[]];
   };
@@ -364,6 +364,8 @@ function retrySeconds(env: Env): number[] {
 }
 
 const KEY_BYTES = 32;
+/** The id of the key that nobody configured. */
+const DERIVED = 'derived';
 
 function sealKeys(env: Env): [SealKey, ...SealKey[]] {
   const name = 'DECNET_WEBHOOK_KEYS';
@@ -375,14 +377,16 @@ function sealKeys(env: Env): [SealKey, ...SealKey[]] {
     }
     return { id, key };
   });
-  if (new Set(keys.map(({ id }) => id)).size < keys.length)
-    throw new ConfigError(name, 'must not give two keys one id');
+  if (new Set([DERIVED, ...keys.map(({ id }) => id)]).size <= keys.length) {
+    throw new ConfigError(name, `must not give two keys one id, and none the id ${DERIVED}`);
+  }
   const [first, ...others] = keys;
-  return first === undefined ? [derivedKey(env)] : [first, ...others];
+  // What was sealed before there were keys still opens.
+  return first === undefined ? [derivedKey(env)] : [first, ...others, derivedKey(env)];
 }
 
 /** For who configures none: as secret as the secret that it comes from, and changed with it. */
 function derivedKey(env: Env): SealKey {
   const key = hkdfSync('sha256', jwtSecret(env), '', 'decnet-live webhook secrets', KEY_BYTES);
-  return { id: 'derived', key: new Uint8Array(key) };
+  return { id: DERIVED, key: new Uint8Array(key) };
 }

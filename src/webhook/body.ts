@@ -14,16 +14,16 @@ export interface WebhookEvent {
  * DECNET's body, byte for byte (contract §7.3): keys sorted by code point at every depth, compact, UTF-8, the time as Python's
  * `isoformat` writes it in UTC.
  */
-export function decnetBody(event: WebhookEvent): Uint8Array {
+export function decnetBody(event: WebhookEvent): string {
   const { id, payload, topic, type } = event;
-  return Buffer.from(canonicalJson({ id, payload, topic, ts: isoTime(event.ts), type, v: 1 }));
+  return canonicalJson({ id, payload, topic, ts: isoTime(event.ts), type, v: 1 });
 }
 
 /** JSON with its keys sorted at every depth, compact. */
 export function canonicalJson(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  const keys = Object.keys(value).sort(byCodePoint);
+  const keys = sorted(Object.keys(value));
   const fields = keys.flatMap((key) => {
     const field = (value as JsonObject)[key];
     return field === undefined ? [] : [`${JSON.stringify(key)}:${canonicalJson(field)}`];
@@ -31,7 +31,11 @@ export function canonicalJson(value: Json): string {
   return `{${fields.join(',')}}`;
 }
 
-// Python sorts by code point, JavaScript by UTF-16 unit: they differ above U+FFFF.
+// Python sorts by code point, JavaScript by UTF-16 unit: they differ above U+FFFF, where there are surrogates.
+function sorted(keys: string[]): string[] {
+  return keys.some((key) => /[\ud800-\udfff]/.test(key)) ? keys.sort(byCodePoint) : keys.sort();
+}
+
 function byCodePoint(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

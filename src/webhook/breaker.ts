@@ -34,6 +34,11 @@ export function admit(
   return { may: 'one', breaker: { ...breaker, state: 'half_open' } };
 }
 
+/** As somebody else left it: whose probe had no end is probed again. */
+export function takenOver(breaker: Breaker): Breaker {
+  return breaker.state === 'half_open' ? { ...breaker, state: 'open' } : breaker;
+}
+
 /** Any success closes it. */
 export function succeeded(): Breaker {
   return CLOSED;

@@ -1,16 +1,21 @@
 import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
 import { releaseLease, takeLease } from '../db/leases.ts';
+import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Lane, type LaneParts, type LaneRules } from './lane.ts';
+import { WEBHOOK_LEASE } from './lease.ts';
 import { Recorder } from './recorder.ts';
 import type { Sender } from './sender.ts';
-import { toSubscription } from './subscription.ts';
+import { SharedBytes } from './shared-bytes.ts';
+import { type Subscription, toSubscription } from './subscription.ts';
 
 export interface DelivererParts {
   readonly db: Db;
   readonly node: string;
+  /** Milliseconds after which another node takes over from one that is silent. */
+  readonly leaseMs: number;
   readonly sender: Pick<Sender, 'attempt'>;
   readonly rules: LaneRules;
   readonly logger: Log;
@@ -21,8 +26,8 @@ export interface DelivererParts {
   random?(): number;
 }
 
-const LEASE = 'webhook-delivery';
-const LEASE_MS = 5000;
+/** Of the requests under way of all subscriptions together; each may have one beside. */
+const MEMORY_BYTES = 64 * 1024 * 1024;
 /** A leader renews, and looks for changed subscriptions, so often. */
 const RENEW_MS = 1000;
 
@@ -37,6 +42,11 @@ export class Deliverer {
   /** Lanes of subscriptions that are no more; their requests under way end in peace. */
   readonly #leaving = new Map<string, Promise<void>>();
   readonly #sleep = new WakeableSleep();
+  readonly #memory = new SharedBytes(MEMORY_BYTES);
+  /** Subscriptions that cannot be read, with the revision in which that was told. */
+  readonly #unreadable = new Map<string, number>();
+  /** Milliseconds since the epoch: until then nobody else delivers. */
+  #leadsUntil = 0;
   #stopped = false;
   #failing = false;
   #running: Promise<void> | undefined;
@@ -50,10 +60,20 @@ export class Deliverer {
     this.#running ??= this.#run();
   }
 
-  /** Deliveries were written, or subscriptions changed. */
+  /** Whether this node is the one that delivers. */
+  get leads(): boolean {
+    return Date.now() < this.#leadsUntil;
+  }
+
+  /** Subscriptions may have been changed, or deliveries of any of them. */
   wake(): void {
     for (const lane of this.#lanes.values()) lane.wake();
     this.#sleep.wake();
+  }
+
+  /** Deliveries to these subscriptions were written. */
+  wakeLanes(subscriptions: Iterable<string>): void {
+    for (const uuid of subscriptions) this.#lanes.get(uuid)?.wake();
   }
 
   /** Begins nothing more, waits for the requests under way, and lets another node go on. */
@@ -63,17 +83,19 @@ export class Deliverer {
     await this.#running;
     await this.#stand();
     await this.#recorder.stop();
-    await releaseLease(this.#parts.db, LEASE, this.#parts.node).catch((error) =>
+    await releaseLease(this.#parts.db, WEBHOOK_LEASE, this.#parts.node).catch((error) =>
       this.#parts.logger.debug('the lease of webhooks ends by itself', { error: describeError(error) }),
     );
   }
 
   async #run(): Promise<void> {
-    const { db, node, logger } = this.#parts;
+    const { db, node, leaseMs, logger } = this.#parts;
     while (!this.#stopped) {
       try {
-        const leads = (await takeLease(db, LEASE, node, LEASE_MS)) !== undefined;
-        if (leads) await this.#followSubscriptions();
+        const now = Date.now();
+        const term = await takeLease(db, WEBHOOK_LEASE, node, leaseMs, now);
+        this.#leadsUntil = term === undefined ? 0 : now + leaseMs;
+        if (term !== undefined) await this.#followSubscriptions();
         else await this.#stand();
         if (this.#failing) logger.info('webhooks are delivered again');
         this.#failing = false;
@@ -83,7 +105,7 @@ export class Deliverer {
         // Whether this node still leads cannot be known.
         await this.#stand();
       }
-      await this.#sleep.sleep(RENEW_MS);
+      await this.#sleep.sleep(Math.min(RENEW_MS, leaseMs / 3));
     }
   }
 
@@ -108,8 +130,26 @@ export class Deliverer {
         .executeTakeFirst();
       // One that was taken away and given back waits: what is under way must not be sent beside itself.
       if (row === undefined || this.#stopped || this.#leaving.has(uuid)) continue;
-      if (lane === undefined) this.#lanes.set(uuid, new Lane(this.#laneParts(), toSubscription(row)));
-      else lane.update(toSubscription(row));
+      const subscription = this.#read(row);
+      if (subscription === undefined) continue;
+      if (lane === undefined) this.#lanes.set(uuid, new Lane(this.#laneParts(), subscription));
+      else lane.update(subscription);
+    }
+  }
+
+  /** One that cannot be read costs the others nothing: what is for it waits until it is changed. */
+  #read(row: WebhookSubscriptionRow): Subscription | undefined {
+    const { uuid, revision } = row;
+    try {
+      const subscription = toSubscription(row);
+      this.#unreadable.delete(uuid);
+      return subscription;
+    } catch (error) {
+      if (this.#unreadable.get(uuid) !== revision) {
+        this.#parts.logger.error('a webhook cannot be read', { webhook: uuid, error: describeError(error) });
+      }
+      this.#unreadable.set(uuid, revision);
+      return undefined;
     }
   }
 
@@ -118,6 +158,8 @@ export class Deliverer {
     return {
       ...{ db, rules, logger, now, random },
       recorder: this.#recorder,
+      memory: this.#memory,
+      leads: () => this.leads,
       attempt: (subscription, request) => sender.attempt(subscription, request),
     };
   }

@@ -22,7 +22,7 @@ export type DeadLetters =
 /** Counted no further: a long backlog is long. */
 const COUNTED = 10_000;
 /** Rows of one statement, so that SQLite holds nobody up. */
-const STEP = 500;
+const STEP = 200;
 
 export async function listDeliveries(db: Db, subscription: string, page: DeliveryPage): Promise<DeliveryWithTopic[]> {
   const { state, before, limit } = page;
@@ -87,10 +87,16 @@ export async function endPending(db: Db, subscription: string, error: string, no
     () => seqsOf(db, subscription, 'pending').limit(STEP).execute(),
     (seqs) =>
       db.transaction().execute(async (trx) => {
-        await trx.updateTable('webhook_deliveries').set(dead).where('seq', 'in', seqs).execute();
+        const ended = await trx
+          .updateTable('webhook_deliveries')
+          .set(dead)
+          .where('seq', 'in', seqs)
+          .where('state', '=', 'pending')
+          .returning('seq')
+          .execute();
         await trx
           .updateTable('webhook_subscriptions')
-          .set((eb) => ({ dead: eb('dead', '+', seqs.length) }))
+          .set((eb) => ({ dead: eb('dead', '+', ended.length) }))
           .where('uuid', '=', subscription)
           .execute();
       }),

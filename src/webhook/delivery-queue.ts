@@ -14,6 +14,8 @@ export interface DeliveryRequest {
   readonly isBound: boolean;
   /** Of its events' data. */
   readonly bytes: number;
+  /** The data of its events by their ids, where it was read with the request: see {@link dataOf}. */
+  readonly data?: ReadonlyMap<string, string>;
 }
 
 /** What is due, and when to look again if that is all. */
@@ -35,8 +37,14 @@ interface Waiting {
 
 export interface DueLimits {
   readonly requests: number;
+  /** Rows that are looked at, beside those that are under way; one request's at least. */
+  readonly rows: number;
+  /** Of all requests together; one that is larger is answered alone, without its data. */
   readonly bytes: number;
 }
+
+/** What several events of one request may have together; one that is larger travels alone. */
+const BATCH_BYTES = 1024 * 1024;
 
 /**
  * The requests of a subscription that are due, the longest due first, or strictly in the order of the log.
@@ -53,7 +61,8 @@ export async function dueRequests(
   const { uuid, isOrdered, batchSize, batchWaitMs } = subscription;
   // Whatever is under way before or after the look: what is recorded meanwhile may be seen as it was.
   const before = new Set(taken);
-  const base = waiting(db, uuid).limit(taken.size + limits.requests * batchSize + 1);
+  const rows = Math.max(batchSize, Math.min(limits.rows, limits.requests * batchSize));
+  const base = waiting(db, uuid).limit(taken.size + rows + 1);
   const found = isOrdered
     ? await base.orderBy('delivery.seq').execute()
     : await base.orderBy('delivery.due_at').orderBy('delivery.seq').execute();
@@ -67,30 +76,42 @@ export async function dueRequests(
   };
   for (const row of free) {
     if (used.has(row.seq)) continue;
-    if (requests.length >= limits.requests || (bytes >= limits.bytes && requests.length > 0)) break;
+    if (requests.length >= limits.requests) break;
     if (row.due_at > now) {
       laterAt(row.due_at);
       // The others come later still; in order, they wait for it.
       break;
     }
-    const members = row.batch === null ? gather(free, used, row, batchSize) : await bound(db, uuid, row.batch);
-    const isShort = row.batch === null && members.length < batchSize;
+    const { members, isFull } =
+      row.batch === null
+        ? gather(free, used, row, subscription)
+        : { members: await bound(db, uuid, row.batch), isFull: true };
     const readyAt = row.created_at + batchWaitMs;
-    if (isShort && now < readyAt) {
+    if (!isFull && now < readyAt) {
       laterAt(readyAt);
       break;
     }
+    // Somebody has ended it between the two looks.
+    if (members.length === 0) continue;
     for (const { seq } of members) used.add(seq);
     const request = toRequest(row, members);
+    if (requests.length > 0 && bytes + request.bytes > limits.bytes) break;
     bytes += request.bytes;
     requests.push(request);
   }
-  return { requests, nextAt };
+  if (bytes > limits.bytes) return { requests, nextAt };
+  const data = await dataOfAll(db, requests);
+  return { requests: requests.map((request) => ({ ...request, data })), nextAt };
 }
 
-/** The data of a request's events, in order. Deliveries whose event has gone are left out. */
-export async function dataOf(db: Db, request: DeliveryRequest): Promise<Map<string, string>> {
-  const ids = request.deliveries.map(({ eventId }) => eventId);
+/** The data of a request's events. Deliveries whose event has gone are left out. */
+export async function dataOf(db: Db, request: DeliveryRequest): Promise<ReadonlyMap<string, string>> {
+  return request.data ?? dataOfAll(db, [request]);
+}
+
+async function dataOfAll(db: Db, requests: readonly DeliveryRequest[]): Promise<ReadonlyMap<string, string>> {
+  const ids = requests.flatMap(({ deliveries }) => deliveries.map(({ eventId }) => eventId));
+  if (ids.length === 0) return new Map();
   const rows = await db
     .selectFrom('webhook_events')
     .select(['event_id', 'data'])
@@ -115,12 +136,26 @@ function waiting(db: Db, uuid: string) {
     .where('delivery.state', '=', sql.lit('pending'));
 }
 
-/** Those that have not been sent, from this one on. */
-function gather(free: readonly Waiting[], used: ReadonlySet<number>, from: Waiting, batchSize: number): Waiting[] {
-  if (batchSize === 1) return [from];
-  const fresh = free.filter((row) => row.batch === null && row.due_at <= from.due_at && !used.has(row.seq));
-  const others = free.filter((row) => row.batch === null && row.due_at > from.due_at && !used.has(row.seq));
-  return [...fresh, ...others].slice(0, batchSize);
+/** Those that have not been sent, from this one on, as many as may travel together. */
+function gather(
+  free: readonly Waiting[],
+  used: ReadonlySet<number>,
+  from: Waiting,
+  { batchSize, isOrdered }: Pick<Subscription, 'batchSize' | 'isOrdered'>,
+) {
+  const members: Waiting[] = [];
+  let bytes = 0;
+  for (const row of free.slice(free.indexOf(from))) {
+    if (used.has(row.seq)) continue;
+    // What was sent before comes again as it was; in order, nothing goes past it.
+    if (row.batch !== null && isOrdered) return { members, isFull: true };
+    if (row.batch !== null) continue;
+    bytes += row.bytes;
+    if (members.length > 0 && bytes > BATCH_BYTES) return { members, isFull: true };
+    members.push(row);
+    if (members.length === batchSize) return { members, isFull: true };
+  }
+  return { members, isFull: false };
 }
 
 async function bound(db: Db, uuid: string, batch: number): Promise<Waiting[]> {

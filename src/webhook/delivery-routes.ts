@@ -27,7 +27,7 @@ const which = t.Union([
   t.Object({ from: seq, to: seq }),
   t.Object({ all: t.Literal(true) }),
 ]);
-const one = { params: t.Object({ uuid: t.String(), seq: t.Numeric({ minimum: 1 }) }) };
+const one = { params: t.Object({ uuid: t.String(), seq }) };
 
 /** What is delivered and what was not: to look at, to send again, to give up. */
 export function deliveryRoutes({ db, authenticator, subscriptions, logger, wake }: DeliveryRouteParts) {

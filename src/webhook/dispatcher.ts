@@ -2,37 +2,31 @@ import type { LogEntry } from '../bus/entry.ts';
 import type { LogHistory, LogPlace } from '../bus/log-history.ts';
 import { WakeableSleep } from '../bus/wake.ts';
 import type { Db, Trx } from '../db/database.ts';
-import { releaseLease, takeLease } from '../db/leases.ts';
+import { takeLease } from '../db/leases.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
-import { dispatch, noteMissed } from './dispatch.ts';
+import { dispatch, Matchers, noteMissed } from './dispatch.ts';
+import { WEBHOOK_LEASE } from './lease.ts';
+import { findStanding, moveStanding, type Standing } from './standing.ts';
 import type { Missed } from './subscription.ts';
 
 export interface DispatcherParts {
   readonly db: Db;
   readonly history: Pick<LogHistory, 'read' | 'range'>;
   readonly node: string;
+  /** Milliseconds after which another node takes over from one that is silent. */
+  readonly leaseMs: number;
   readonly logger: Log;
-  /** Deliveries were written. */
-  readonly onDispatched: () => void;
+  /** Deliveries to these subscriptions were written. */
+  readonly onDispatched: (subscriptions: ReadonlySet<string>) => void;
+  /** Called after each commit that wrote to the outbox. */
+  readonly onCommitted: () => void;
 }
 
-/** Where it stands: a place of the log, and how far it came in each epoch that it knows. */
-interface Standing extends LogPlace {
-  readonly reached: ReadonlyMap<string, number>;
-}
-
-const LEASE = 'webhook-dispatch';
-const LEASE_MS = 5000;
-const RENEW_MS = LEASE_MS / 3;
 const POLL_MS = 1000;
 const RETRY_MS = { first: 100, most: 5000 } as const;
-/** Entries of one transaction: few enough that SQLite, which works in this thread, holds nobody up. */
-const MOST_TOGETHER = 100;
-/** Epochs that are remembered: each time the log is lost it gets another. */
-const MOST_EPOCHS = 20;
-/** The only row. */
-const ID = 1;
+/** What one transaction may write: little enough that SQLite, which works in this thread, holds nobody up. */
+const MOST_TOGETHER = { events: 100, deliveries: 200, size: 256 * 1024 } as const;
 
 /** Another node has moved the position meanwhile. */
 class Overtaken extends Error {}
@@ -49,7 +43,10 @@ export class Dispatcher {
   #stored: Standing | undefined;
   /** Read and not yet dispatched. */
   #ahead: readonly LogEntry[] = [];
-  #leadsUntil = 0;
+  readonly #matchers = new Matchers();
+  /** As many as there were when it last looked; each may get each event. */
+  #subscriptions = 1;
+  #renewAt = 0;
   #stopped = false;
   #running: Promise<void> | undefined;
 
@@ -66,14 +63,11 @@ export class Dispatcher {
     this.#sleep.wake();
   }
 
-  /** Ends after the transaction under way. */
+  /** Ends after the transaction under way. The lease is left to the deliverer, which ends later. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#sleep.wake();
     await this.#running;
-    await releaseLease(this.#parts.db, LEASE, this.#parts.node).catch((error) =>
-      this.#parts.logger.debug('the lease of the webhook dispatcher ends by itself', { error: describeError(error) }),
-    );
   }
 
   async #run(): Promise<void> {
@@ -105,10 +99,11 @@ export class Dispatcher {
   }
 
   async #lead(): Promise<boolean> {
+    const { db, node, leaseMs } = this.#parts;
     const now = Date.now();
-    if (now < this.#leadsUntil - LEASE_MS + RENEW_MS) return true;
-    const term = await takeLease(this.#parts.db, LEASE, this.#parts.node, LEASE_MS, now);
-    this.#leadsUntil = term === undefined ? 0 : now + LEASE_MS;
+    if (now < this.#renewAt) return true;
+    const term = await takeLease(db, WEBHOOK_LEASE, node, leaseMs, now);
+    this.#renewAt = term === undefined ? 0 : now + leaseMs / 3;
     return term !== undefined;
   }
 
@@ -128,38 +123,41 @@ export class Dispatcher {
       if (part.epoch !== at.epoch) return this.#rename(at, part.epoch);
       this.#ahead = part.entries;
     }
-    const entries = this.#ahead.slice(0, MOST_TOGETHER);
+    const entries = this.#together();
     const last = entries.at(-1);
     if (last === undefined) return false;
     // What was dispatched under an older number, in a log that has since been replaced, is not dispatched again.
     const fresh = entries.filter(({ epoch, offset }) => offset > (at.reached.get(epoch) ?? 0));
     const to = { ...at, offset: last.offset, proof: last.proof, reached: reachedBy(at.reached, entries) };
-    const count = await this.#commit(at, to, (trx) => dispatch(trx, fresh, Date.now()));
+    const { subscriptions, receivers, unreadable } = await this.#commit(at, to, (trx) =>
+      dispatch(trx, fresh, this.#matchers, Date.now()),
+    );
+    this.#subscriptions = Math.max(1, subscriptions);
     this.#ahead = this.#ahead.slice(entries.length);
-    if (count > 0) this.#parts.onDispatched();
+    if (receivers.size > 0) this.#parts.onDispatched(receivers);
+    if (unreadable.length > 0) {
+      this.#parts.logger.error('webhooks were disabled: their patterns cannot be read', {
+        webhooks: unreadable.join(' '),
+      });
+      this.#parts.onCommitted();
+    }
     return true;
   }
 
-  async #place(): Promise<Standing> {
-    this.#stored ??= await this.#find();
-    return this.#stored;
+  /** What one transaction dispatches: at least one entry, where there is one. */
+  #together(): readonly LogEntry[] {
+    const most = Math.min(MOST_TOGETHER.events, Math.ceil(MOST_TOGETHER.deliveries / this.#subscriptions));
+    let size = 0;
+    const end = this.#ahead.slice(0, most).findIndex(({ data }) => {
+      size += data.length;
+      return size > MOST_TOGETHER.size;
+    });
+    return this.#ahead.slice(0, end === -1 ? most : Math.max(1, end));
   }
 
-  async #find(): Promise<Standing> {
-    const { db, history } = this.#parts;
-    const row = await db.selectFrom('webhook_dispatch').selectAll().where('id', '=', ID).executeTakeFirst();
-    if (row !== undefined) {
-      const reached = new Map<string, number>(Object.entries(JSON.parse(row.reached)));
-      return { epoch: row.epoch, offset: row.log_offset, proof: row.proof, reached };
-    }
-    // Before the first start nobody was subscribed: nothing that is in the log already is for anybody.
-    const { end } = await history.range();
-    await db
-      .insertInto('webhook_dispatch')
-      .values({ id: ID, epoch: end.epoch, log_offset: end.offset, proof: end.proof, reached: '{}' })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
-    return this.#find();
+  async #place(): Promise<Standing> {
+    this.#stored ??= await findStanding(this.#parts.db, this.#parts.history);
+    return this.#stored;
   }
 
   /** What comes next was trimmed before it was read: it goes on behind it, and says so. */
@@ -188,21 +186,7 @@ export class Dispatcher {
 
   async #commit<T>(at: Standing, to: Standing, work: (trx: Trx) => Promise<T>): Promise<T> {
     const result = await this.#parts.db.transaction().execute(async (trx) => {
-      const moved = await trx
-        .updateTable('webhook_dispatch')
-        .set({
-          epoch: to.epoch,
-          log_offset: to.offset,
-          proof: to.proof,
-          reached: JSON.stringify(Object.fromEntries([...to.reached].slice(-MOST_EPOCHS))),
-        })
-        .where('id', '=', ID)
-        .where('epoch', '=', at.epoch)
-        .where('log_offset', '=', at.offset)
-        .where('proof', '=', at.proof)
-        .returning('id')
-        .executeTakeFirst();
-      if (moved === undefined) throw new Overtaken('another node has dispatched these');
+      if (!(await moveStanding(trx, at, to))) throw new Overtaken('another node has dispatched these');
       return work(trx);
     });
     this.#stored = to;

@@ -5,7 +5,7 @@ import { endPending, type Retention, removeOld } from './deliveries.ts';
 
 /**
  * Removes what is over, and ends what waits for a subscription that was disabled because its receiver fails.
- * Any node may do it at any time: each step asks for what is there.
+ * The node that delivers does it: two at once would each leave events to the other that no delivery needs any more.
  */
 export async function tidyWebhooks(db: Db, retention: Retention, logger: Log): Promise<void> {
   try {

@@ -6,6 +6,7 @@ import { admit, type Breaker, type BreakerRules, failed, succeeded } from './bre
 import { bindBatch, type DeliveryRequest, dueRequests } from './delivery-queue.ts';
 import type { AttemptResult, Recorder } from './recorder.ts';
 import { type Outcome, retryDelayMs } from './retry.ts';
+import type { SharedBytes } from './shared-bytes.ts';
 import type { Subscription } from './subscription.ts';
 
 /** One attempt of a request, to its end. */
@@ -17,11 +18,15 @@ export interface Attempt {
 
 export interface LaneParts {
   readonly db: Db;
-  readonly recorder: Pick<Recorder, 'record'>;
+  readonly recorder: Pick<Recorder, 'record' | 'probing'>;
+  /** Of the requests under way, of all lanes. */
+  readonly memory: SharedBytes;
   readonly logger: Log;
   readonly rules: LaneRules;
   /** Never rejects: what goes wrong is an outcome. */
   attempt(subscription: Subscription, request: DeliveryRequest): Promise<Attempt>;
+  /** Whether this node still is the one that delivers. */
+  leads(): boolean;
   /** Milliseconds since the epoch. */
   now(): number;
   /** From 0 to 1. */
@@ -35,8 +40,10 @@ export interface LaneRules extends BreakerRules {
   readonly disableAfterMs: number;
 }
 
-/** Requests that are read ahead, and their bytes: one that is larger is read alone. */
-const AHEAD = { requests: 32, bytes: 1024 * 1024 } as const;
+/** Requests that are read ahead. */
+const AHEAD = { requests: 32, rows: 400, bytes: 256 * 1024 } as const;
+/** Results that wait to be written down: while the database takes none, no more are made. */
+const MOST_UNRECORDED = 64;
 /** The longest sleep: what another process wrote is seen then at the latest. */
 const POLL_MS = 1000;
 const FAILED_MS = 1000;
@@ -111,19 +118,26 @@ export class Lane {
   async #sendDue(): Promise<number> {
     for (;;) {
       const now = this.#parts.now();
-      const { may } = admit(this.#breaker, now);
-      const room =
-        may === 'all' ? this.#subscription.concurrency - this.#sending : may === 'one' && this.#sending === 0 ? 1 : 0;
-      if (this.#stopped || this.#isOver || room <= 0) return this.#untilProbe(now);
+      if (this.#stopped || this.#isOver || !this.#parts.leads() || !this.#hasRoom(now)) return this.#untilProbe(now);
       if (this.#ahead.length === 0) {
         const nextAt = await this.#readAhead(now);
         if (this.#ahead.length === 0) return Math.min(Math.max((nextAt ?? now + POLL_MS) - now, 1), POLL_MS);
         // It may have been changed or stopped while it was read.
         continue;
       }
-      const request = this.#ahead.shift();
-      if (request !== undefined) this.#begin(request, now);
+      const [request] = this.#ahead;
+      if (request === undefined) continue;
+      // One may always be under way, whatever the others hold.
+      if (this.#sending > 0 && !this.#parts.memory.hasRoomFor(request.bytes)) return POLL_MS;
+      this.#ahead.shift();
+      this.#begin(request, now);
     }
+  }
+
+  #hasRoom(now: number): boolean {
+    if (this.#underWay.size - this.#sending >= MOST_UNRECORDED) return false;
+    const { may } = admit(this.#breaker, now);
+    return may === 'all' ? this.#sending < this.#subscription.concurrency : may === 'one' && this.#sending === 0;
   }
 
   #untilProbe(now: number): number {
@@ -151,39 +165,52 @@ export class Lane {
   }
 
   #begin(request: DeliveryRequest, now: number): void {
-    this.#breaker = admit(this.#breaker, now).breaker;
+    const { breaker } = admit(this.#breaker, now);
+    const isProbe = breaker !== this.#breaker;
+    this.#breaker = breaker;
     this.#sending += 1;
-    const sending = this.#send(request).catch((error) =>
-      this.#parts.logger.warn('a delivery of a webhook was not finished; it is sent again', {
-        subscription: this.#subscription.uuid,
-        error: describeError(error),
-      }),
-    );
+    const sending = this.#send(request, isProbe);
     this.#underWay.add(sending);
     void sending.finally(() => {
       this.#underWay.delete(sending);
-      this.#release(request);
       this.wake();
     });
   }
 
-  async #send(request: DeliveryRequest): Promise<void> {
+  /** Never rejects. */
+  async #send(request: DeliveryRequest, isProbe: boolean): Promise<void> {
+    const { db, recorder, memory, logger } = this.#parts;
     const subscription = this.#subscription;
     const startedAt = this.#parts.now();
     let isSending = true;
     const done = () => {
-      if (isSending) this.#sending -= 1;
+      if (!isSending) return;
       isSending = false;
+      this.#sending -= 1;
+      memory.giveBack(request.bytes);
       this.wake();
     };
+    memory.take(request.bytes);
     try {
-      if (request.deliveries.length > 1 && !request.isBound) await bindBatch(this.#parts.db, request);
+      if (isProbe) await recorder.probing(subscription, this.#breaker);
+      if (request.deliveries.length > 1 && !request.isBound) await bindBatch(db, request);
       const attempt = await this.#parts.attempt(subscription, request);
       const result = this.#judge(subscription, request, attempt, startedAt);
       // In order, the next one waits until it is certain whether this one comes again.
       if (!subscription.isOrdered) done();
-      await this.#parts.recorder.record(result);
+      await recorder.record(result);
+    } catch (error) {
+      const isUndecided = this.#breaker.state === 'half_open';
+      if (isUndecided) this.#breaker = { ...this.#breaker, state: 'open', probeAt: this.#parts.now() + FAILED_MS };
+      // What was read ahead comes after it.
+      if (subscription.isOrdered) this.#putBack();
+      logger.warn('a delivery of a webhook was not finished; it is sent again', {
+        subscription: subscription.uuid,
+        error: describeError(error),
+      });
     } finally {
+      // First this: who looks for the next one must find it, if it comes again.
+      this.#release(request);
       done();
     }
   }

@@ -138,7 +138,7 @@ async function preview(
   const source = wanted.template ?? templateSourceOf(row);
   try {
     const rendered = source === null ? undefined : readTemplate(source);
-    const body = bodyOf({ template: rendered, batchSize: row.batch_size }, [event]);
+    const body = await bodyOf({ template: rendered, batchSize: row.batch_size }, [event]);
     return { event_id: event.id, topic: event.topic, body: JSON.parse(body.toString()) as unknown };
   } catch (error) {
     throw error instanceof TemplateError ? new AppError('invalid', describeTemplateError(error)) : error;

@@ -21,6 +21,8 @@ export interface SenderParts {
 }
 
 const MILLISECONDS = 1000;
+/** Bodies are made for so long before everybody else has a turn. */
+const TURN_MS = 5;
 
 /** Makes one attempt of a request: where it goes is checked anew, and it is signed anew. Whatever happens is an outcome. */
 export class Sender {
@@ -45,7 +47,8 @@ export class Sender {
   }
 
   /**
-   * @param events at least one; several travel as a JSON array
+   * Never rejects.
+   * @param events several travel as a JSON array
    * @param madeAt when the delivery was made: `X-DECNET-Timestamp`, the same for every attempt
    */
   async send(
@@ -53,16 +56,24 @@ export class Sender {
     events: readonly WebhookEvent[],
     madeAt: Date,
   ): Promise<Attempt> {
+    const [first] = events;
+    if (first === undefined) return failure({ kind: 'dead', error: 'its event is gone' });
+    let body: Uint8Array;
     try {
-      const body = bodyOf(subscription, events);
-      const [first] = events;
-      const id = headerText(events.length > 1 ? `batch_${first?.id}` : `${first?.id}`);
+      body = await bodyOf(subscription, events);
+    } catch (error) {
+      // Another attempt would meet the same template and the same event.
+      const isPassing = error instanceof TemplateError && error.isPassing;
+      return failure(isPassing ? retry(error.message) : { kind: 'dead', error: describeError(error) });
+    }
+    try {
+      const id = headerText(events.length > 1 ? `batch_${first.id}` : first.id);
       const now = Date.now();
       const headers = {
         'Content-Type': 'application/json',
         'User-Agent': 'decnet-webhook/1.0',
         'X-DECNET-Event-Id': id,
-        'X-DECNET-Event-Topic': headerText(events.length > 1 ? 'batch' : `${first?.topic}`),
+        'X-DECNET-Event-Topic': headerText(events.length > 1 ? 'batch' : first.topic),
         'X-DECNET-Timestamp': String(Math.floor(madeAt.getTime() / MILLISECONDS)),
         // Standard Webhooks separates what it signs by dots.
         ...signatureHeaders(
@@ -76,7 +87,9 @@ export class Sender {
       const answer = await this.#parts.poster.post(target, headers, body);
       return { outcome: outcomeOf(answer, now), status: answer.status, excerpt: answer.excerpt };
     } catch (error) {
-      return failure(outcomeOfFailure(error));
+      // The address that a name has now is one that it may not have; a name that does not resolve may do so later.
+      const isOver = error instanceof TargetError && !error.isPassing;
+      return failure(isOver ? { kind: 'dead', error: error.message } : retry(describeError(error)));
     }
   }
 
@@ -88,23 +101,26 @@ export class Sender {
   }
 }
 
-/** The body of a request: one event as it is, several as an array; through the template where there is one. */
-export function bodyOf(
+/**
+ * The body of a request: one event as it is, several as an array; through the template where there is one.
+ * @throws {TemplateError} when the template makes nothing of an event
+ */
+export async function bodyOf(
   { template, batchSize }: Pick<Subscription, 'template' | 'batchSize'>,
   events: readonly WebhookEvent[],
-): Uint8Array {
-  const bodies = events.map((event) => (template === undefined ? decnetBody(event) : template.render(event)));
+): Promise<Uint8Array> {
+  const bodies: string[] = [];
+  let since = performance.now();
+  for (const event of events) {
+    bodies.push(template === undefined ? decnetBody(event) : template.render(event));
+    if (performance.now() - since < TURN_MS) continue;
+    // Everybody else has a turn.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    since = performance.now();
+  }
   const [only] = bodies;
   // Who asked for batches always gets an array.
-  if (batchSize === 1 && only !== undefined) return Buffer.from(only);
-  return Buffer.from(`[${bodies.map((body) => body.toString()).join(',')}]`);
-}
-
-function outcomeOfFailure(error: unknown): Outcome {
-  // Another attempt would meet the same template, and the same address unless the name is asked again.
-  if (error instanceof TemplateError) return { kind: 'dead', error: error.message };
-  if (error instanceof TargetError && !error.isPassing) return { kind: 'dead', error: error.message };
-  return retry(describeError(error));
+  return Buffer.from(batchSize === 1 && only !== undefined ? only : `[${bodies.join(',')}]`);
 }
 
 const retry = (error: string): Outcome => ({ kind: 'retry', error, retryAfterMs: undefined });

@@ -20,7 +20,7 @@ import { Sender } from './sender.ts';
 import { Subscriptions } from './subscriptions.ts';
 
 export interface WebhookStartParts {
-  readonly config: Pick<Config, 'webhook'>;
+  readonly config: Pick<Config, 'webhook' | 'bus'>;
   readonly db: Db;
   readonly redis: RedisConnections;
   readonly node: string;
@@ -36,11 +36,14 @@ export interface WebhookStartParts {
 /** The first pause of a breaker, and the longest. */
 const BREAKER = { pauseMs: 30_000, longestPauseMs: 3_600_000 } as const;
 const TIDY_MS = 60_000;
+/** Another node delivers so long after this one has died, at most. */
+const LEASE_MS = 5000;
 
 /** Webhooks: their subscriptions, the consumer of the log that dispatches to them, and the worker that delivers. */
 export function startWebhooks(parts: WebhookStartParts) {
   const { db, redis, node, logger, commits, auth } = parts;
-  const { webhook } = parts.config;
+  const { webhook, bus } = parts.config;
+  const leaseMs = Math.min(LEASE_MS, bus.leaseMs);
   const { onCommitted } = commits;
   const box = new SecretBox(webhook.keys);
   const target = { allowPrivate: webhook.allowPrivate };
@@ -52,9 +55,10 @@ export function startWebhooks(parts: WebhookStartParts) {
     disableAfterMs: webhook.disableAfterMs,
     ...BREAKER,
   };
-  const deliverer = new Deliverer({ db, node, sender, rules, logger, onCommitted });
+  const deliverer = new Deliverer({ db, node, leaseMs, sender, rules, logger, onCommitted });
   const history = new LogHistory(redis.replay[0] ?? redis.commands, () => dispatcher.wake());
-  const dispatcher = new Dispatcher({ db, history, node, logger, onDispatched: () => deliverer.wake() });
+  const onDispatched = (receivers: ReadonlySet<string>) => deliverer.wakeLanes(receivers);
+  const dispatcher = new Dispatcher({ db, history, node, leaseMs, logger, onCommitted, onDispatched });
   // Changes that another node made are heard from the log; this one's own wake it at once.
   const changes = subscription(
     [topics.webhookSubscriptionsChanged],
@@ -66,7 +70,7 @@ export function startWebhooks(parts: WebhookStartParts) {
   return {
     routes: webhookRoutes({
       ...{ db, sender, logger, wake, ...auth },
-      subscriptions: new Subscriptions({ db, box, target, onCommitted }),
+      subscriptions: new Subscriptions({ db, box, target, history, onCommitted }),
     }),
     workers: [
       {
@@ -77,7 +81,9 @@ export function startWebhooks(parts: WebhookStartParts) {
           dispatcher.start();
           deliverer.start();
           const retention = { deliveredMs: webhook.deliveredMs, deadMs: webhook.deadMs };
-          tidying = setInterval(() => void tidyWebhooks(db, retention, logger), TIDY_MS);
+          tidying = setInterval(() => {
+            if (deliverer.leads) void tidyWebhooks(db, retention, logger);
+          }, TIDY_MS);
         },
         async stop() {
           clearInterval(tidying);

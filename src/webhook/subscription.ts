@@ -1,7 +1,6 @@
-import type { Db, Trx } from '../db/database.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
-import { type Breaker, CLOSED } from './breaker.ts';
-import { EventTemplate, PRESETS, type Preset } from './template.ts';
+import { type Breaker, CLOSED, takenOver } from './breaker.ts';
+import { EventTemplate, PRESETS, type Preset, TemplateError } from './template.ts';
 
 /** A template as it is stored: one of the presets, or a text. */
 export type TemplateSource = { readonly preset: Preset } | { readonly text: string };
@@ -28,14 +27,9 @@ export interface Subscription {
   readonly batchSize: number;
   /** Milliseconds that an event may wait for others to travel with. */
   readonly batchWaitMs: number;
-  readonly template: EventTemplate | undefined;
+  readonly template: Pick<EventTemplate, 'render'> | undefined;
   readonly breaker: Breaker;
   readonly sealed: Pick<WebhookSubscriptionRow, 'secret' | 'previous_secret' | 'previous_secret_until'>;
-}
-
-/** All subscriptions that are to be delivered to. */
-export async function enabledSubscriptions(db: Db | Trx): Promise<WebhookSubscriptionRow[]> {
-  return db.selectFrom('webhook_subscriptions').selectAll().where('enabled', '=', 1).orderBy('uuid').execute();
 }
 
 export function patternsOf({ topic_patterns }: Pick<WebhookSubscriptionRow, 'topic_patterns'>): string[] {
@@ -59,6 +53,20 @@ export function breakerOf({ breaker }: Pick<WebhookSubscriptionRow, 'breaker'>):
   return { ...CLOSED, ...JSON.parse(breaker) };
 }
 
+/** One that can no longer be read fails where it is used, and there alone. */
+function templateFor(source: TemplateSource): Pick<EventTemplate, 'render'> {
+  try {
+    return readTemplate(source);
+  } catch (error) {
+    if (!(error instanceof TemplateError)) throw error;
+    return {
+      render() {
+        throw error;
+      },
+    };
+  }
+}
+
 export function toSubscription(row: WebhookSubscriptionRow): Subscription {
   const { uuid, url, revision, secret, previous_secret, previous_secret_until } = row;
   const source = templateSourceOf(row);
@@ -68,8 +76,8 @@ export function toSubscription(row: WebhookSubscriptionRow): Subscription {
     concurrency: row.ordered === 1 ? 1 : row.concurrency,
     batchSize: row.batch_size,
     batchWaitMs: row.batch_wait_ms,
-    template: source === null ? undefined : readTemplate(source),
-    breaker: breakerOf(row),
+    template: source === null ? undefined : templateFor(source),
+    breaker: takenOver(breakerOf(row)),
     sealed: { secret, previous_secret, previous_secret_until },
   };
 }

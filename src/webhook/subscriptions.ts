@@ -1,4 +1,5 @@
 import { createEvent } from '../bus/event.ts';
+import type { LogHistory } from '../bus/log-history.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { assertPattern, TopicError, topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
@@ -7,6 +8,7 @@ import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { AppError } from '../errors.ts';
 import { CLOSED } from './breaker.ts';
 import type { SecretBox } from './secret-box.ts';
+import { findStanding } from './standing.ts';
 import { readTemplate, type TemplateSource } from './subscription.ts';
 import { resolveTarget, TargetError, type TargetRules } from './target.ts';
 import { TemplateError } from './template.ts';
@@ -48,6 +50,7 @@ export interface SubscriptionsParts {
   readonly db: Db;
   readonly box: SecretBox;
   readonly target: TargetRules;
+  readonly history: Pick<LogHistory, 'range'>;
   /** Called after each commit: wakes the relay and the worker of this process. */
   readonly onCommitted: () => void;
 }
@@ -79,7 +82,7 @@ export class Subscriptions {
    * @throws {AppError} `bad_request` without a pattern, `conflict` for a name that is taken, `invalid` for anything else
    */
   async create(wanted: NewSubscription, now = new Date()): Promise<{ row: WebhookSubscriptionRow; secret: string }> {
-    const { db, box } = this.#parts;
+    const { db, box, history } = this.#parts;
     const patterns = patternsFrom(wanted.simple_events, wanted.topic_patterns);
     if (patterns.length === 0) {
       throw new AppError('bad_request', 'Provide at least one simple_events entry or topic_patterns pattern.');
@@ -102,6 +105,8 @@ export class Subscriptions {
       created_at: at,
       updated_at: at,
     };
+    // From here on the log is dispatched, also where no worker has run yet.
+    await findStanding(db, history);
     await this.#commit(async (trx) => {
       const { count } = await trx
         .selectFrom('webhook_subscriptions')
@@ -137,8 +142,8 @@ export class Subscriptions {
       isGiven(simple_events) || isGiven(topic_patterns) ? patternsFrom(simple_events, topic_patterns) : undefined;
     if (patterns?.length === 0)
       throw new AppError('bad_request', 'Cannot clear all patterns; disable the webhook instead.');
-    await this.#commit(async (trx) => {
-      if (isGiven(name) && name !== row.name && (await isNameTaken(trx, name))) throw nameTaken();
+    const isRenamed = isGiven(name) && name !== row.name;
+    const changing = this.#commit(async (trx) => {
       const changed = await trx
         .updateTable('webhook_subscriptions')
         .set((eb) => ({
@@ -158,6 +163,10 @@ export class Subscriptions {
         .returning('uuid')
         .executeTakeFirst();
       if (changed === undefined) throw notFound();
+    });
+    await changing.catch(async (error) => {
+      // Somebody else took the name at the same time.
+      throw isRenamed && (await isNameTaken(db, name)) ? nameTaken() : error;
     });
     return find(db, uuid);
   }

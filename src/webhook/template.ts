@@ -16,18 +16,24 @@ export class TemplateError extends Error {
   /** Counted from one; undefined where the failure has no place in the template. */
   readonly line: number | undefined;
   readonly column: number | undefined;
+  /** It took too long, perhaps because the machine is busy. */
+  readonly isPassing: boolean;
 
-  constructor(message: string, line?: number, column?: number) {
+  constructor(message: string, line?: number, column?: number, isPassing = false) {
     super(message);
     this.name = 'TemplateError';
     this.line = line;
     this.column = column;
+    this.isPassing = isPassing;
   }
 }
 
 const MAX_TEMPLATE_BYTES = 64 * 1024;
 /** What a rendered body may have: a receiver's limit is mostly lower. */
 const MAX_RENDERED_BYTES = 2 * 1024 * 1024;
+
+/** What the engine says when a rendering takes longer than `renderLimit`. */
+const TOO_LONG = 'render limit';
 
 // Limits of time and memory belong to the language, so that no template, whoever wrote it, holds up the process. Every output is
 // written as JSON: what an attacker typed into a decoy stays inside its string.
@@ -95,6 +101,7 @@ function placed<T>(work: () => T): T {
   } catch (error) {
     if (!LiquidError.is(error)) throw new TemplateError(describeError(error));
     const [line, column] = error.token.getPosition();
-    throw new TemplateError(error.message.split('\n')[0] ?? '', line, column);
+    const [message = ''] = error.message.split('\n');
+    throw new TemplateError(message, line, column, message.includes(TOO_LONG));
   }
 }
