@@ -7,6 +7,7 @@ import { http, publish, snapshot } from './load/http-scenarios.ts';
 import { Stops } from './load/plane.ts';
 import { fanout, idle, latency, redisWorkScenario } from './load/stream-scenarios.ts';
 import { render, type Table } from './load/table.ts';
+import { webhooks } from './load/webhook-scenario.ts';
 
 const SCENARIOS: Readonly<Record<string, (bench: Bench) => Promise<Table>>> = {
   idle,
@@ -17,6 +18,7 @@ const SCENARIOS: Readonly<Record<string, (bench: Bench) => Promise<Table>>> = {
   fanout,
   'redis-work': redisWorkScenario,
   crowd,
+  webhooks,
 };
 
 const USAGE = `Usage: bun run load [options] [scenario…]
