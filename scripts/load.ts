@@ -1,10 +1,14 @@
 /** `bun run load`: measures a server of its own, on this machine, and stops by itself. No test: nothing is asserted. */
 import { cpus, release, totalmem, type } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Bench, type LoadOptions } from './load/bench.ts';
 import { crowd } from './load/crowd.ts';
+import { hotSpots } from './load/hot-spots.ts';
 import { http, publish, snapshot } from './load/http-scenarios.ts';
+import { nchan } from './load/nchan.ts';
 import { Stops } from './load/plane.ts';
+import { ws } from './load/socket-scenario.ts';
 import { fanout, idle, latency, redisWorkScenario } from './load/stream-scenarios.ts';
 import { render, type Table } from './load/table.ts';
 import { webhooks } from './load/webhook-scenario.ts';
@@ -13,6 +17,8 @@ const SCENARIOS: Readonly<Record<string, (bench: Bench) => Promise<Table>>> = {
   idle,
   http,
   publish,
+  nchan,
+  ws,
   snapshot,
   latency,
   fanout,
@@ -26,6 +32,7 @@ const USAGE = `Usage: bun run load [options] [scenario…]
   --clients=1000   long-lived clients, all on the stream of one topology
   --seconds=10     how long each case is measured
   --rate=100       events in each second, where the scenario does not raise it itself
+  --profile=DIR    the server writes a CPU profile there; what it spends its time on is told at the end
   --json           results as JSON
   --help           show this
 
@@ -47,6 +54,7 @@ function readOrder(): Order | undefined {
       clients: { type: 'string', default: '1000' },
       seconds: { type: 'string', default: '10' },
       rate: { type: 'string', default: '100' },
+      profile: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -60,6 +68,7 @@ function readOrder(): Order | undefined {
     clients: wholeNumber('clients', values.clients, 10_000),
     seconds: wholeNumber('seconds', values.seconds, 60),
     rate: wholeNumber('rate', values.rate, 10_000),
+    ...(values.profile === undefined ? {} : { profile: resolve(values.profile) }),
   };
 }
 
@@ -120,6 +129,10 @@ async function main(): Promise<void> {
   }, LIMIT_MS);
   try {
     await run(order, await starting);
+    if (order.profile !== undefined) {
+      await stops.run(); // It is written when the server ends.
+      console.log(`\n${render(hotSpots(order.profile))}`);
+    }
     await endBy(0);
   } catch (error) {
     // Interrupted, it fails for want of the processes that have been stopped.

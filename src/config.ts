@@ -4,6 +4,10 @@ import { assertPattern } from './bus/topic.ts';
 import { describeError } from './errors.ts';
 import { PROCESS_ROLES, type ProcessRoles } from './roles.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
+import { parseCidr } from './topology/addresses.ts';
+import { KNOWN_WORKERS } from './worker/heartbeat-projection.ts';
+import { type WorkerName, workerNamed } from './workers/registry.ts';
+import { PLACEHOLDER } from './workers/supervisor.ts';
 
 /** All settings of a process. Durations are milliseconds unless the name says otherwise. */
 export interface Config {
@@ -70,6 +74,14 @@ export interface Config {
     readonly dockerImage: string;
     /** `DECNET_GLOBAL_MUTATION_INTERVAL`, default 30m: how often fleet deckies without an interval of their own change. */
     readonly mutationInterval: string;
+    /** `DECNET_FLEET_NETWORK`, default 192.168.60.0/24: where deckies of the fleet get their addresses. */
+    readonly fleetNetwork: string;
+  };
+  readonly supervisor: {
+    /** `DECNET_SUPERVISOR_COMMAND`: starts a worker, by words without a shell; `{worker}` is its name. Unset: nobody does. */
+    readonly command: readonly string[] | undefined;
+    /** `DECNET_SUPERVISOR_WORKERS`, comma list: whom it can start; unset: all that DECNET knows. */
+    readonly workers: readonly WorkerName[];
   };
   readonly auth: {
     /** `DECNET_JWT_SECRET`: the HS256 key, at least 32 characters. Required, except under `bun run dev`. */
@@ -188,6 +200,11 @@ export function loadConfig(env: Env): Config {
       dockerSocket: text(env, 'DECNET_DOCKER_SOCKET', '/var/run/docker.sock'),
       dockerImage: text(env, 'DECNET_DOCKER_IMAGE', 'decnet/decky:latest'),
       mutationInterval: interval(env, 'DECNET_GLOBAL_MUTATION_INTERVAL', '30m'),
+      fleetNetwork: network(env, 'DECNET_FLEET_NETWORK', '192.168.60.0/24'),
+    },
+    supervisor: {
+      command: supervisorCommand(env),
+      workers: supervisedWorkers(env),
     },
     auth: {
       jwtSecret: jwtSecret(env),
@@ -262,8 +279,14 @@ function oneOf<T extends string>(env: Env, name: string, allowed: readonly T[], 
 
 function interval(env: Env, name: string, fallback: string): string {
   const value = text(env, name, fallback);
-  if (!/^[1-9]\d{0,4}[smhd]$/.test(value))
-    throw new ConfigError(name, 'must be a number with s, m, h or d, such as 30m');
+  if (!/^[1-9]\d{0,4}[mhdwMy]$/.test(value))
+    throw new ConfigError(name, 'must be a number with m, h, d, w, M or y, such as 30m');
+  return value;
+}
+
+function network(env: Env, name: string, fallback: string): string {
+  const value = text(env, name, fallback);
+  if (parseCidr(value) === undefined) throw new ConfigError(name, 'must be an IPv4 network such as 192.168.60.0/24');
   return value;
 }
 
@@ -295,6 +318,21 @@ function patterns(env: Env, name: string): string[] {
     }
   }
   return list;
+}
+
+function supervisorCommand(env: Env): string[] | undefined {
+  const command = raw(env, 'DECNET_SUPERVISOR_COMMAND')?.split(/\s+/);
+  if (command === undefined || command.some((word) => word.includes(PLACEHOLDER))) return command;
+  throw new ConfigError('DECNET_SUPERVISOR_COMMAND', `must say where the name of the worker goes: ${PLACEHOLDER}`);
+}
+
+function supervisedWorkers(env: Env): WorkerName[] {
+  const name = 'DECNET_SUPERVISOR_WORKERS';
+  return words(env, name, KNOWN_WORKERS.join(',')).map((word) => {
+    const worker = workerNamed(word);
+    if (worker === undefined) throw new ConfigError(name, `must list workers of ${KNOWN_WORKERS.join(', ')}`);
+    return worker;
+  });
 }
 
 /** A comma list. */

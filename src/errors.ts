@@ -13,7 +13,11 @@ export type ErrorCode =
   | 'stream_limit'
   | 'rate_limited'
   | 'too_many_attempts'
-  | 'unavailable';
+  | 'unavailable'
+  /** Something that this server runs for the caller has failed. */
+  | 'bad_gateway'
+  /** What a dashboard may ask for and this server does not do. */
+  | 'unsupported';
 
 /** A failure with a code and a message that tells the caller what to do. The message may reach a client: no secrets. */
 export class AppError extends Error {

@@ -4,6 +4,7 @@ import type { Running } from './domain.ts';
 import { healthRoutes } from './health/routes.ts';
 import { errorHandling } from './http/errors.ts';
 import { MAX_BODY_BYTES } from './http/limits.ts';
+import { methodsOf } from './http/methods.ts';
 import { requestRules } from './http/request-rules.ts';
 import type { Log } from './telemetry/log.ts';
 import { websocketOptions } from './ws/ws-routes.ts';
@@ -18,7 +19,6 @@ export interface HttpServerParts {
 
 /** A request under way may take so long to finish when the server stops. */
 const STOP_GRACE_MS = 5000;
-const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** Serves the probes, and the routes that this process has. */
 export function startHttpServer({ config, logger, running, routes }: HttpServerParts) {
@@ -27,15 +27,15 @@ export function startHttpServer({ config, logger, running, routes }: HttpServerP
     serve: { reusePort: false, maxRequestBodySize: MAX_BODY_BYTES, development: false },
     websocket: websocketOptions(MAX_BODY_BYTES),
   });
-  const methodsOf = (path: string) => METHODS.filter((method) => app.router.http.find(method, path) !== null);
   app
     .use(requestRules(config.http.corsOrigins))
-    .use(errorHandling(logger, { developer: config.developer, methodsOf }))
+    .use(errorHandling(logger, { developer: config.developer, methodsOf: (path) => methodsOf(app, path) }))
     .use(healthRoutes({ ...running, logger }))
     .use([...routes]);
   app.listen({ hostname: config.http.host, port: config.http.port });
   return {
     url: `http://${config.http.host}:${app.server?.port}`,
+    routes: app.routes,
     /** Refuses new connections, ends the streams, and lets requests under way finish. */
     async stop(): Promise<void> {
       // Bun's own server: Elysia's stop() cannot be asked a second time, to insist.

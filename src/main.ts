@@ -1,4 +1,5 @@
 import { Elysia } from 'elysia';
+import { asyncapiRoutes } from './asyncapi/routes.ts';
 import { startAuth } from './auth/start.ts';
 import type { EventLog } from './bus/event-log.ts';
 import { startBus } from './bus/start.ts';
@@ -16,20 +17,26 @@ import { databaseCheck, tailCheck } from './health/checks.ts';
 import { startHttpServer } from './http-server.ts';
 import { startIdentity } from './identity/start.ts';
 import { startIngress } from './ingress/start.ts';
+import type { Route } from './openapi/document.ts';
+import { openapiRoutes } from './openapi/routes.ts';
 import { startOutbox } from './outbox/start.ts';
+import { startOutside } from './outside/start.ts';
 import { startProjection } from './projection/start.ts';
 import { startReconciler } from './reconciler/start.ts';
+import { configuredSettings, startSettings } from './settings/start.ts';
 import { stopOnSignals } from './signals.ts';
 import { Stops } from './stops.ts';
 import type { Recovery } from './stream/recovery.ts';
 import { startSse, startStreams } from './stream/start.ts';
 import { configuredSubstrate } from './substrate/configured.ts';
 import type { Substrate } from './substrate/substrate.ts';
+import { startTarpit } from './tarpit/start.ts';
 import { createLog, type Log } from './telemetry/log.ts';
 import { startTopology } from './topology/start.ts';
 import { pageRoutes } from './web/page.ts';
 import { startWebhooks } from './webhook/start.ts';
 import { startReporting } from './worker/start.ts';
+import { startWorkers } from './workers/start.ts';
 import { startWs } from './ws/start.ts';
 
 export interface StartOptions {
@@ -50,6 +57,8 @@ export interface StartOptions {
 export interface App {
   readonly url: string;
   readonly db: Db;
+  /** What is served. */
+  readonly routes: readonly Route[];
   /** Drains the streams, then stops everything that was started; safe to call twice. */
   stop(): Promise<void>;
 }
@@ -69,8 +78,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const stop = () => stops.stopAll();
   try {
     const house = await open(config, options, logger, stops);
-    const url = await run(house, options, await furnish(house, options));
-    return { url, db: house.db, stop };
+    const served = await run(house, options, await furnish(house, options));
+    return { ...served, db: house.db, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -87,10 +96,16 @@ async function open(config: Config, options: StartOptions, logger: Log, stops: S
   const bus = await startBus({ config: config.bus, db, node, logger, stops, testified });
   const { redis, eventLog, groups, commits, wakeRelay } = bus;
   const substrate = options.substrate ?? (await configuredSubstrate(config, db));
-  const auth = await startAuth({ config, db, redis, logger, onCommitted: commits.onCommitted });
-  const { authenticator, streamAuthenticator } = auth;
-  const base = { config, logger, stops, node, db, redis, eventLog, groups, commits, wakeRelay, substrate };
-  const streaming = startStreams({ ...base, authenticator, recovery: options.protections?.recovery });
+  // Set when the tail is there.
+  const heard = { isCurrent: () => false };
+  const isCurrent = () => heard.isCurrent();
+  const settings = configuredSettings(config, db, commits);
+  const { onCommitted } = commits;
+  const auth = await startAuth({ config, db, redis, logger, settings, onCommitted, isCurrent });
+  const { authenticator, streamAuthenticator, sessions } = auth;
+  const common = { config, logger, stops, node, db, redis, eventLog, groups, commits, wakeRelay };
+  const base = { ...common, substrate, settings, heard };
+  const streaming = startStreams({ ...base, authenticator, sessions, recovery: options.protections?.recovery });
   return { ...base, bus, auth, authenticator, streamAuthenticator, streaming, streams: streaming.open };
 }
 
@@ -103,6 +118,10 @@ async function furnish(house: House, options: StartOptions) {
     house.auth,
     startTopology(house),
     startDecky(house),
+    startSettings(house),
+    startTarpit(house),
+    startWorkers(house),
+    startOutside(house),
     startIdentity(house),
     startProjection(house),
     startIngress(house),
@@ -120,13 +139,13 @@ async function furnish(house: House, options: StartOptions) {
   const api = new Elysia({ prefix: '/api/v1' }).use(routesOf([...domains, ...doors]));
   return {
     api,
-    routes: roles.has('api') ? [await pageRoutes(), api] : [],
+    routes: roles.has('api') ? [await pageRoutes(), openapiRoutes(), asyncapiRoutes(declarations), api] : [],
     running: runningOf([...domains, ...doors, reporting], roles),
   };
 }
 
-/** Starts what was made, the tail first and the server last. @returns the server's URL */
-async function run(house: House, options: StartOptions, { routes, running }: Furnished): Promise<string> {
+/** Starts what was made, the tail first and the server last. */
+async function run(house: House, options: StartOptions, { routes, running }: Furnished) {
   const { config, logger, stops, db, redis, eventLog } = house;
   const tail = new Tail(
     redis.openTail,
@@ -135,6 +154,7 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     logger,
     options.protections?.tailChecks ?? tailChecks,
   );
+  house.heard.isCurrent = () => tail.isCurrent;
   // Who hears nothing needs to read nothing.
   const isRead = running.listeners.length > 0;
   if (isRead) tail.start();
@@ -161,7 +181,7 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     database: engineOf(config.db.url),
     redis: config.bus.redisUrl ? 'external' : 'embedded',
   });
-  return server.url;
+  return { url: server.url, routes: server.routes };
 }
 
 /** `bun run start`: production, everything from the environment. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { type Config, ConfigError, loadConfig, REPLACED } from '../src/config.ts';
 import { PROCESS_ROLES } from '../src/roles.ts';
+import { KNOWN_WORKERS } from '../src/worker/heartbeat-projection.ts';
 
 const SECRET = 'b64f0e7c91d2a8535e6f7a8190b2c3d4';
 const required = { DECNET_JWT_SECRET: SECRET };
@@ -39,7 +40,9 @@ describe('defaults', () => {
       dockerSocket: '/var/run/docker.sock',
       dockerImage: 'decnet/decky:latest',
       mutationInterval: '30m',
+      fleetNetwork: '192.168.60.0/24',
     },
+    supervisor: { command: undefined, workers: KNOWN_WORKERS },
     auth: {
       jwtSecret: SECRET,
       tokenTtlSeconds: 240 * 60,
@@ -158,6 +161,11 @@ describe('a value that cannot be used stops the start and names its variable', (
     ['DECNET_WORKERS', 'true'],
     ['DECNET_SUBSTRATE', 'podman'],
     ['DECNET_GLOBAL_MUTATION_INTERVAL', 'soon'],
+    // What the rotator could not use would silently mean: never.
+    ['DECNET_GLOBAL_MUTATION_INTERVAL', '30s'],
+    ['DECNET_FLEET_NETWORK', '192.168.60.7/24'],
+    ['DECNET_SUPERVISOR_COMMAND', 'systemctl start decnet'],
+    ['DECNET_SUPERVISOR_WORKERS', 'mutator,barista'],
     ['DECNET_API_PORT', '65536'],
     ['DECNET_API_PORT', '-1'],
     ['DECNET_API_PORT', '80.5'],

@@ -12,6 +12,8 @@ export interface LoadOptions {
   readonly seconds: number;
   /** Events in each second where a scenario does not say it. */
   readonly rate: number;
+  /** Folder for a CPU profile of the server; none is made without it. */
+  readonly profile?: string;
 }
 
 /** What the clients got of a stretch of publishing, and what it cost. */
@@ -64,7 +66,7 @@ export class Bench {
 
   /** @param stops receives how to stop what was started, as it is started */
   static async start(options: LoadOptions, stops: Stops): Promise<Bench> {
-    const plane = await startPlane(stops);
+    const plane = await startPlane(stops, options.profile);
     const swarm = new Child<SwarmCommand, SwarmReport>(join(import.meta.dir, 'swarm.ts'));
     stops.add(() => swarm.stop());
     const publisher = new Child<PublisherCommand, PublisherReport>(join(import.meta.dir, 'publisher.ts'));

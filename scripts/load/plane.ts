@@ -54,8 +54,11 @@ const START_LIMIT_MS = 30_000;
 const STOP_LIMIT_MS = 10_000;
 const MAX_EVENTS = 100_000;
 
-/** @param stops receives how to stop what was started, as it is started */
-export async function startPlane(stops: Stops): Promise<Plane> {
+/**
+ * @param stops receives how to stop what was started, as it is started
+ * @param profile folder for a CPU profile of the server
+ */
+export async function startPlane(stops: Stops, profile?: string): Promise<Plane> {
   const quiet = createLog('error');
   const folder = await mkdtemp(join(tmpdir(), 'decnet-load-'));
   stops.add(() => rm(folder, { recursive: true, force: true }));
@@ -68,7 +71,7 @@ export async function startPlane(stops: Stops): Promise<Plane> {
   redis.on('error', () => {}); // A call in progress says it.
   stops.add(() => redis.disconnect());
 
-  const { pid, url } = await startServer(folder, database, server.socket, stops);
+  const { pid, url } = await startServer(folder, database, server.socket, stops, profile);
   return {
     ...{ url, serverPid: pid, redisUrl: server.socket, redis, topologyId, maxEvents: MAX_EVENTS },
     ...{ username, password },
@@ -96,9 +99,10 @@ async function seed(database: string) {
   }
 }
 
-async function startServer(folder: string, database: string, redisSocket: string, stops: Stops) {
+async function startServer(folder: string, database: string, redisSocket: string, stops: Stops, profile?: string) {
   const preload = join(import.meta.dir, 'collect-garbage.ts');
-  const child = Bun.spawn([process.execPath, '--preload', preload, join(REPOSITORY, 'src/main.ts')], {
+  const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+  const child = Bun.spawn([process.execPath, ...profiling, '--preload', preload, join(REPOSITORY, 'src/main.ts')], {
     cwd: folder, // Where no `.env` lies: the settings are these and the defaults.
     // A group of its own: Ctrl-C in the terminal must not stop it before the bench does.
     detached: true,

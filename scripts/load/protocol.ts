@@ -53,6 +53,27 @@ export interface PublisherReport {
   readonly spanMs: number;
 }
 
+export interface SocketCommand {
+  /** Of the server, without a path. */
+  readonly url: string;
+  readonly token: string;
+  /** What is published again and again, as JSON. */
+  readonly event: string;
+  /** Events of one message; 1 sends them as single ones. */
+  readonly events: number;
+  /** Messages without an answer yet. */
+  readonly window: number;
+  readonly seconds: number;
+}
+
+export interface SocketReport {
+  /** Events that were acknowledged while it was measured. */
+  readonly published: number;
+  readonly spanMs: number;
+  /** From the sending of a message to its answer, in milliseconds. */
+  readonly latency: Latency;
+}
+
 /** Percentiles of latencies in milliseconds. */
 export interface Latency {
   readonly p50: number;

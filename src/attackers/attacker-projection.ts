@@ -1,7 +1,8 @@
 import { sql } from 'kysely';
 import type { JsonObject } from '../bus/event.ts';
 import { topics } from '../bus/topic.ts';
-import type { Trx } from '../db/database.ts';
+import type { Engine, Trx } from '../db/database.ts';
+import { type ColumnTypes, insertRows } from '../db/insert-rows.ts';
 import type { AttackerRow } from '../db/schema.ts';
 import { isoOf, jsonText, objectsOf, textOf, textsOf, timeOf } from '../projection/payload.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
@@ -9,17 +10,62 @@ import { AttackerDraft, type TriedCommand } from './attacker-draft.ts';
 import { bindToIdentity, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
 import { attributionOf, observationOf, saveAttribution, saveObservation } from './observations.ts';
 
+export const ATTACKER_PROJECTION = 'attackers';
+
 const SESSION_ENDED = topics.attacker('session.ended');
 const OBSERVATION = 'attacker.observation.';
 /** Of one session. */
 const MOST_COMMANDS = 1000;
-const CHUNK = 50;
 /** What the collector says where it knows no address. */
 const UNKNOWN = 'Unknown';
 
+const ATTACKERS = {
+  table: 'attackers',
+  columns: {
+    uuid: 'text',
+    ip: 'text',
+    identity_id: 'text',
+    first_seen: 'text',
+    last_seen: 'text',
+    event_count: 'integer',
+    service_count: 'integer',
+    decky_count: 'integer',
+    services: 'text',
+    deckies: 'text',
+    traversal_path: 'text',
+    is_traversal: 'integer',
+    bounty_count: 'integer',
+    credential_count: 'integer',
+    fingerprints: 'text',
+    commands: 'text',
+    country_code: 'text',
+    country_source: 'text',
+    asn: 'integer',
+    as_name: 'text',
+    bgp_prefix: 'text',
+    asn_source: 'text',
+    rpki_status: 'text',
+    rpki_source: 'text',
+    ptr_record: 'text',
+    rotation_count: 'integer',
+    last_rotation_at: 'text',
+    ipv6_leak_count: 'integer',
+    last_ipv6_leak_at: 'text',
+    last_ipv6_link_local: 'text',
+    last_ipv6_iid_kind: 'text',
+    last_ipv6_mac_oui: 'text',
+    updated_at: 'text',
+  } satisfies Record<keyof AttackerRow, ColumnTypes[string]>,
+} as const;
+
+const COMMANDS = {
+  table: 'attacker_commands',
+  columns: { ip: 'text', timestamp: 'text', service: 'text', decky: 'text', command: 'text', session_id: 'text' },
+} as const;
+
 /** Attackers with all that is told of them (contract §1.3, §6.3, §6.4). */
-export const attackerProjection: Projection = {
-  name: 'attackers',
+export const attackerProjection = (engine: Engine): Projection => ({
+  name: ATTACKER_PROJECTION,
   version: 1,
   topics: [
     'attacker.>',
@@ -31,7 +77,7 @@ export const attackerProjection: Projection = {
   ],
   channels: ['attacker', 'attribution'],
   async apply(trx, events) {
-    const batch = await Batch.open(trx, events);
+    const batch = await Batch.open(trx, engine, events);
     let skipped = 0;
     for (const event of events) {
       if (!(await batch.apply(event))) skipped += 1;
@@ -47,27 +93,29 @@ export const attackerProjection: Projection = {
     await trx.deleteFrom('attributions').execute();
     await trx.deleteFrom('attacker_intel').execute();
   },
-};
+});
 
 /** The attackers that a batch of events concerns, read once and written once. */
 class Batch {
   readonly #trx: Trx;
+  readonly #engine: Engine;
   readonly #drafts: Map<string, AttackerDraft>;
   readonly #commands: (TriedCommand & { ip: string; session_id: string | null })[] = [];
 
-  private constructor(trx: Trx, drafts: Map<string, AttackerDraft>) {
+  private constructor(trx: Trx, engine: Engine, drafts: Map<string, AttackerDraft>) {
     this.#trx = trx;
+    this.#engine = engine;
     this.#drafts = drafts;
   }
 
-  static async open(trx: Trx, events: readonly LoggedEvent[]): Promise<Batch> {
+  static async open(trx: Trx, engine: Engine, events: readonly LoggedEvent[]): Promise<Batch> {
     const ips = [...new Set(events.flatMap(({ payload }) => addressOf(payload) ?? []))];
     const drafts = new Map<string, AttackerDraft>();
     if (ips.length > 0) {
       const rows = await trx.selectFrom('attackers').selectAll().where('ip', 'in', ips).execute();
       for (const row of rows) drafts.set(row.ip, new AttackerDraft(row));
     }
-    return new Batch(trx, drafts);
+    return new Batch(trx, engine, drafts);
   }
 
   /** @returns false when the event held nothing that can be used */
@@ -89,13 +137,8 @@ class Batch {
 
   async save(): Promise<void> {
     const rows = [...this.#drafts.values()].map((draft) => draft.finished());
-    for (let first = 0; first < rows.length; first += CHUNK) await save(this.#trx, rows.slice(first, first + CHUNK));
-    for (let first = 0; first < this.#commands.length; first += CHUNK * 2) {
-      await this.#trx
-        .insertInto('attacker_commands')
-        .values(this.#commands.slice(first, first + CHUNK * 2))
-        .execute();
-    }
+    await save(this.#trx, this.#engine, rows);
+    await insertRows(this.#trx, this.#engine, COMMANDS, this.#commands);
   }
 
   async #change(draft: AttackerDraft, event: LoggedEvent): Promise<void> {
@@ -199,16 +242,11 @@ class Batch {
   }
 }
 
-async function save(trx: Trx, rows: readonly AttackerRow[]): Promise<void> {
-  const [first] = rows;
-  if (first === undefined) return;
-  const columns = Object.keys(first).filter((name) => name !== 'ip');
-  const update = Object.fromEntries(columns.map((name) => [name, sql.ref(`excluded.${name}`)]));
-  await trx
-    .insertInto('attackers')
-    .values(rows)
-    .onConflict((conflict) => conflict.column('ip').doUpdateSet(update))
-    .execute();
+async function save(trx: Trx, engine: Engine, rows: readonly AttackerRow[]): Promise<void> {
+  const updates = Object.keys(ATTACKERS.columns)
+    .filter((name) => name !== 'ip')
+    .map((name) => sql`${sql.ref(name)} = ${sql.ref(`excluded.${name}`)}`);
+  await insertRows(trx, engine, ATTACKERS, rows, sql`on conflict (ip) do update set ${sql.join(updates)}`);
 }
 
 function addressOf(payload: JsonObject): string | undefined {

@@ -6,7 +6,7 @@ import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
 import { projectedSnapshot } from '../projection/snapshot.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
-import { attackerProjection } from './attacker-projection.ts';
+import { ATTACKER_PROJECTION } from './attacker-projection.ts';
 import { latestObservations } from './observations.ts';
 
 const TOPICS = ['attacker.observation.>', 'attacker.fingerprint_rotated', 'attacker.scored', 'attribution.>'];
@@ -25,7 +25,7 @@ export function attackerStream(db: Db): StreamDeclaration {
         key: encodeURIComponent(JSON.stringify(attacker)),
         picks: (entry) => concerns(entry, attacker),
         snapshot: () =>
-          projectedSnapshot(db, attackerProjection.name, LOG_CHANNEL, async (trx) => ({
+          projectedSnapshot(db, ATTACKER_PROJECTION, LOG_CHANNEL, async (trx) => ({
             attacker_uuid: uuid,
             observations: await latestObservations(trx, attacker.uuid),
           })),

@@ -9,7 +9,7 @@ const MAX_DELAY_MS = 4000;
 /** Attempts on one account that may be under way or wait, in this process: with {@link MAX_DELAY_MS}, two guesses a second. */
 export const ACCOUNT_SLOTS = 8;
 /** The same over all accounts. */
-const ALL_SLOTS = 1024;
+export const ALL_SLOTS = 1024;
 /** An address from which the account was signed in to is trusted with it for so long. */
 const KNOWN_SECONDS = 30 * 24 * 3600;
 

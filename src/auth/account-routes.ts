@@ -3,6 +3,7 @@ import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
+import { accountOperations } from './schemas.ts';
 import type { ServiceAccounts } from './service-accounts.ts';
 
 export interface AccountRoutesParts {
@@ -32,8 +33,8 @@ const grace = t.Optional(
 export function accountRoutes({ authenticator, accounts, logger }: AccountRoutesParts) {
   return new Elysia({ name: 'account-routes', prefix: '/service-accounts' })
     .use(guard(authenticator, 'admin'))
-    .get('/', async () => ({ items: await accounts.list() }))
-    .get('/:uuid', ({ params }) => accounts.get(uuidIn(params.uuid)))
+    .get('/', async () => ({ items: await accounts.list() }), accountOperations.list)
+    .get('/:uuid', ({ params }) => accounts.get(uuidIn(params.uuid)), accountOperations.read)
     .post(
       '/',
       async ({ body, principal, set }) => {
@@ -43,7 +44,7 @@ export function accountRoutes({ authenticator, accounts, logger }: AccountRoutes
         set.headers['cache-control'] = 'no-store';
         return account;
       },
-      { body: newAccount },
+      { body: newAccount, ...accountOperations.create },
     )
     .post(
       '/:uuid/rotate',
@@ -54,7 +55,7 @@ export function accountRoutes({ authenticator, accounts, logger }: AccountRoutes
         set.headers['cache-control'] = 'no-store';
         return account;
       },
-      { body: grace },
+      { body: grace, ...accountOperations.rotate },
     )
     .patch(
       '/:uuid',
@@ -63,13 +64,17 @@ export function accountRoutes({ authenticator, accounts, logger }: AccountRoutes
         logger.info('service account has other rights', { account: account.uuid, by: principal.userUuid });
         return account;
       },
-      { body: t.Partial(t.Object(rights)) },
+      { body: t.Partial(t.Object(rights)), ...accountOperations.setRights },
     )
-    .delete('/:uuid', async ({ params, principal, set }) => {
-      await accounts.revoke(uuidIn(params.uuid));
-      logger.info('service account revoked', { account: params.uuid, by: principal.userUuid });
-      set.status = 204;
-    });
+    .delete(
+      '/:uuid',
+      async ({ params, principal, set }) => {
+        await accounts.revoke(uuidIn(params.uuid));
+        logger.info('service account revoked', { account: params.uuid, by: principal.userUuid });
+        set.status = 204;
+      },
+      accountOperations.revoke,
+    );
 }
 
 /** @throws {AppError} `not_found` for text that is none, whatever it is */

@@ -25,8 +25,10 @@ export function guard(
   options: { allowPasswordChange?: boolean } = {},
 ) {
   const seed = { gate, ...options };
-  return new Elysia({ name: 'guard', seed }).derive({ as: 'scoped' }, async ({ headers }) => {
-    const principal = await authenticator.authenticateHeader(headers.authorization, options);
+  return new Elysia({ name: 'guard', seed }).derive({ as: 'scoped' }, async ({ request }) => {
+    // Not Elysia's `headers`: that is an object of all of them.
+    const authorization = request.headers.get('authorization') ?? undefined;
+    const principal = await authenticator.authenticateHeader(authorization, options);
     assertRole(principal, gate);
     return { principal };
   });

@@ -7,6 +7,7 @@ import { type PeerAddress, peerAddress as peerAddressBehind } from './peer-addre
 import { NEVER, type Principal } from './principal.ts';
 import type { RateLimits } from './rate-limit.ts';
 import { rightsOf } from './rights.ts';
+import { authOperations } from './schemas.ts';
 import { TICKET_TTL_SECONDS, type Tickets } from './tickets.ts';
 import type { Tokens } from './tokens.ts';
 import type { Users } from './users.ts';
@@ -49,7 +50,7 @@ function loginRoute({ users, tokens, limits, peerAddress = peerAddressBehind([])
         must_change_password: user.must_change_password,
       };
     },
-    { body: t.Object({ username: t.String(), password: currentPassword }) },
+    { body: t.Object({ username: t.String(), password: currentPassword }), ...authOperations.login },
   );
 }
 
@@ -66,19 +67,30 @@ function sessionRoutes({ authenticator, users, limits, log, peerAddress = peerAd
         log.info('password changed', { user_uuid: principal.userUuid });
         return { message: 'Password updated successfully' };
       },
-      { body: t.Object({ old_password: currentPassword, new_password: newPassword }) },
+      {
+        body: t.Object({ old_password: currentPassword, new_password: newPassword }),
+        ...authOperations.changePassword,
+      },
     )
-    .post('/logout', async ({ principal }) => {
-      await users.endSession(principal);
-      return { message: 'Logged out' };
-    });
+    .post(
+      '/logout',
+      async ({ principal }) => {
+        await users.endSession(principal);
+        return { message: 'Logged out' };
+      },
+      authOperations.logout,
+    );
 }
 
 function ticketRoute({ authenticator, tickets }: AuthParts) {
-  return new Elysia().use(guard(authenticator, 'anyone')).post('/sse-ticket', async ({ principal, set }) => {
-    set.headers['cache-control'] = 'no-store';
-    return { ticket: await tickets.mint(ticketSession(principal)), expires_in: TICKET_TTL_SECONDS };
-  });
+  return new Elysia().use(guard(authenticator, 'anyone')).post(
+    '/sse-ticket',
+    async ({ principal, set }) => {
+      set.headers['cache-control'] = 'no-store';
+      return { ticket: await tickets.mint(ticketSession(principal)), expires_in: TICKET_TTL_SECONDS };
+    },
+    authOperations.ticket,
+  );
 }
 
 /** A spent ticket is remembered as long as its session lasts, and that of a service account may last for ever. */
@@ -88,14 +100,18 @@ function ticketSession(principal: Principal): Principal {
 }
 
 function meRoute({ authenticator }: AuthParts) {
-  return new Elysia().use(guard(authenticator, 'anyone')).get('/me', ({ principal }) => {
-    const { userUuid, username, role, expiresAt } = principal;
-    return {
-      uuid: userUuid,
-      name: username,
-      role,
-      ...rightsOf(principal),
-      expires_at: expiresAt === NEVER ? null : Math.floor(expiresAt / 1000),
-    };
-  });
+  return new Elysia().use(guard(authenticator, 'anyone')).get(
+    '/me',
+    ({ principal }) => {
+      const { userUuid, username, role, expiresAt } = principal;
+      return {
+        uuid: userUuid,
+        name: username,
+        role,
+        ...rightsOf(principal),
+        expires_at: expiresAt === NEVER ? null : Math.floor(expiresAt / 1000),
+      };
+    },
+    authOperations.me,
+  );
 }

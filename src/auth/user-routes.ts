@@ -1,26 +1,22 @@
 import { Elysia, t } from 'elysia';
 import { AppError } from '../errors.ts';
+import type { Settings } from '../settings/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
 import { assertPasswordBytes, newPassword } from './passwords.ts';
+import { authOperations } from './schemas.ts';
 import type { Users } from './users.ts';
-
-/** What DECNET's settings page shows beside the users; this project deploys nothing and only tells them. */
-export interface PlaneSettings {
-  /** How many deckies one deployment may have. */
-  readonly deployment_limit: number;
-  /** How often deckies change by themselves, as DECNET writes durations (`30m`). */
-  readonly global_mutation_interval: string;
-}
 
 export interface UserRoutesParts {
   readonly authenticator: HeaderAuthenticator;
   readonly users: Users;
-  readonly settings: PlaneSettings;
+  /** Shown beside the users. */
+  readonly settings: Pick<Settings, 'read'>;
   readonly log: Log;
 }
 
 const role = t.Union([t.Literal('viewer'), t.Literal('admin')]);
+const newUser = t.Object({ username: t.String({ minLength: 1, maxLength: 64 }), password: newPassword, role });
 
 /** Contract §4.3, `/config` and `/config/users…`. The caller mounts it under `/api/v1`. */
 export function userRoutes(parts: UserRoutesParts) {
@@ -28,10 +24,14 @@ export function userRoutes(parts: UserRoutesParts) {
 }
 
 function configRoute({ authenticator, users, settings }: UserRoutesParts) {
-  return new Elysia().use(guard(authenticator, 'viewer')).get('/', async ({ principal }) => {
-    const config = { role: principal.role, ...settings };
-    return principal.role === 'admin' ? { ...config, users: await users.list() } : config;
-  });
+  return new Elysia().use(guard(authenticator, 'viewer')).get(
+    '/',
+    async ({ principal }) => {
+      const config = { role: principal.role, ...(await settings.read()) };
+      return principal.role === 'admin' ? { ...config, users: await users.list() } : config;
+    },
+    authOperations.config,
+  );
 }
 
 function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
@@ -45,22 +45,27 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
         log.info('user created', { user_uuid: user.uuid, role: user.role, by: principal.userUuid });
         return user;
       },
-      { body: t.Object({ username: t.String({ minLength: 1, maxLength: 64 }), password: newPassword, role }) },
+      { body: newUser, ...authOperations.createUser },
     )
-    .delete('/:uuid', async ({ params, principal }) => {
-      if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot delete your own user');
-      await users.delete(params.uuid);
-      log.info('user deleted', { user_uuid: params.uuid, by: principal.userUuid });
-      return { message: 'User deleted' };
-    })
+    .delete(
+      '/:uuid',
+      async ({ params, principal }) => {
+        if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot delete your own user');
+        await users.delete(params.uuid);
+        log.info('user deleted', { user_uuid: params.uuid, by: principal.userUuid });
+        return { message: 'User deleted' };
+      },
+      authOperations.deleteUser,
+    )
     .put(
       '/:uuid/role',
       async ({ params, body, principal }) => {
+        if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot change your own role');
         await users.setRole(params.uuid, body.role);
         log.info('user role changed', { user_uuid: params.uuid, role: body.role, by: principal.userUuid });
         return { message: 'User role updated' };
       },
-      { body: t.Object({ role }) },
+      { body: t.Object({ role }), ...authOperations.setRole },
     )
     .put(
       '/:uuid/reset-password',
@@ -70,6 +75,6 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
         log.info('user password reset', { user_uuid: params.uuid, by: principal.userUuid });
         return { message: 'Password reset' };
       },
-      { body: t.Object({ new_password: newPassword }) },
+      { body: t.Object({ new_password: newPassword }), ...authOperations.resetPassword },
     );
 }

@@ -28,15 +28,15 @@ export type SignedInUser = UserView & { readonly generation: number };
  */
 export class Users {
   readonly #db: Db;
-  readonly #onCommitted: () => void;
+  readonly #onCommitted: (userUuid: string) => void;
   readonly #verify: typeof verifyPassword;
   readonly #sessionUser: CompiledQuery;
 
   /**
-   * @param onCommitted called after each commit that left an event in the outbox: it wakes the relay
+   * @param onCommitted called after each commit that left an event in the outbox, with the user whose sessions ended: it wakes the relay
    * @param verify what compares passwords; a test holds it, to have something happen meanwhile
    */
-  constructor(db: Db, onCommitted: () => void, verify = verifyPassword) {
+  constructor(db: Db, onCommitted: (userUuid: string) => void, verify = verifyPassword) {
     this.#db = db;
     this.#onCommitted = onCommitted;
     this.#verify = verify;
@@ -104,17 +104,21 @@ export class Users {
       .execute();
   }
 
-  /** @throws {AppError} `not_found` */
+  /** @throws {AppError} `not_found`; `forbidden` for the last admin */
   async delete(uuid: string): Promise<void> {
     await this.#endSessions(uuid, null, 'user_deleted', async (trx) => {
+      await assertOtherAdmin(trx, uuid);
       const row = await trx.deleteFrom('users').where('uuid', '=', uuid).returning('uuid').executeTakeFirst();
       if (row === undefined) throw userNotFound();
     });
   }
 
-  /** @throws {AppError} `not_found` */
+  /** @throws {AppError} `not_found`; `forbidden` when the last admin would be none */
   async setRole(uuid: string, role: Role): Promise<void> {
-    await this.#endSessions(uuid, null, 'role_changed', (trx) => updateUser(trx, uuid, { role }));
+    await this.#endSessions(uuid, null, 'role_changed', async (trx) => {
+      if (role !== 'admin') await assertOtherAdmin(trx, uuid);
+      await updateUser(trx, uuid, { role });
+    });
   }
 
   /**
@@ -194,8 +198,24 @@ export class Users {
       await change(trx);
       await appendToOutbox(trx, [sessionRevoked(uuid, jti, reason)]);
     });
-    this.#onCommitted();
+    this.#onCommitted(uuid);
   }
+}
+
+/**
+ * Makes sure that somebody can still administer. Takes the rows of all admins until the transaction ends, by an UPDATE that
+ * changes nothing: of two admins who remove each other at once, the second waits here and then finds itself the last.
+ * @throws {AppError} `forbidden` when the user is the only admin
+ */
+async function assertOtherAdmin(trx: Trx, uuid: string): Promise<void> {
+  const admins = await trx
+    .updateTable('users')
+    .set((eb) => ({ role: eb.ref('role') }))
+    .where('role', '=', 'admin')
+    .returning('uuid')
+    .execute();
+  if (admins.length > 1 || admins[0]?.uuid !== uuid) return;
+  throw new AppError('forbidden', 'This is the last administrator; make somebody else one first');
 }
 
 type UserChange = Partial<Pick<UserRow, 'role' | 'password_hash' | 'must_change_password'>>;

@@ -1,8 +1,11 @@
 import { resolve } from 'node:path';
 import { mayUse, type Subject } from '../auth/rights.ts';
+import { createEvent, type Event } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
+import { Heartbeat } from '../bus/heartbeat.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
+import { topics } from '../bus/topic.ts';
 import { within } from '../bus/within.ts';
 import type { Log } from '../telemetry/log.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
@@ -34,11 +37,14 @@ interface BusSocketParts {
   readonly logger: Log;
   /** Milliseconds that stopping waits for Redis; default 5000. */
   readonly stopMs?: number;
+  /** Milliseconds between two `system.bus.health`; default 10,000 (contract §2.4); 0: never. */
+  readonly heartbeatMs?: number;
 }
 
 /** Each may hold some megabytes. A host of DECNET has twenty workers. */
 const MAX_CONNECTIONS = 256;
 const STOP_MS = 5000;
+const HEARTBEAT_MS = 10_000;
 
 /**
  * DECNET's bus (contract §2.2) on the durable log: its workers publish and subscribe as if it were their own.
@@ -106,12 +112,13 @@ class Server {
   readonly #stopMs: number;
   readonly #connections = new Map<string, Connection>();
   readonly #parts: ConnectionParts;
+  readonly #heartbeat: Heartbeat | undefined;
   readonly #tailBegun = Promise.withResolvers<void>();
   #hasTailBegun = false;
   #isStopping = false;
   #allDone = Promise.withResolvers<void>();
 
-  constructor({ options, events, logger, stopMs = STOP_MS }: BusSocketParts) {
+  constructor({ options, events, logger, stopMs = STOP_MS, heartbeatMs: intervalMs = HEARTBEAT_MS }: BusSocketParts) {
     const turns = new Turns(logger);
     // Who may connect is the business of file permissions, and what they may do then that of the configuration alone.
     const { publish, subscribe } = options;
@@ -131,6 +138,7 @@ class Server {
       cuts: new RareWarning(logger, 'a connection of the bus socket ended in the middle of a frame'),
       onDone: (connection) => this.#onDone(connection),
     };
+    if (intervalMs > 0) this.#heartbeat = new Heartbeat({ name: 'bus', events, logger, intervalMs, event: health });
     const delivery = new Delivery(this.#connections, turns, this.stats, logger);
     this.listener = subscription(
       ['>'],
@@ -154,6 +162,7 @@ class Server {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
+    void this.#heartbeat?.stop();
     for (const connection of this.#connections.values()) connection.end();
     if (this.#connections.size === 0) return;
     await within(this.#allDone.promise, this.#stopMs, 'the publications of the bus socket').catch(() => {
@@ -175,6 +184,7 @@ class Server {
     if (!this.#hasTailBegun) {
       this.#hasTailBegun = true;
       this.#tailBegun.resolve();
+      this.#heartbeat?.start();
       return;
     }
     this.stats.breaks += 1;
@@ -183,4 +193,11 @@ class Server {
     if (count > 0)
       this.#logger.warn('the log was broken: peers of the bus socket may have missed events', { peers: count });
   }
+}
+
+/** What DECNET's own bus says of itself (contract §8). */
+function health(): Event {
+  const now = Date.now();
+  const told = { pid: process.pid, uptime_sec: process.uptime(), ts: now / 1000 };
+  return createEvent(topics.systemHealth('bus'), 'bus.health', told, undefined, now);
 }

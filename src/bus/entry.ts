@@ -33,18 +33,21 @@ export interface LogEntry extends Entry {
   readonly places: readonly (Pick<Entry, 'offset' | 'before' | 'proof' | 'revision'> & { readonly channel: string })[];
 }
 
-/** Reads an entry of a channel's stream. Missing fields read as empty: only a foreign writer leaves them out. */
-export function parseEntry([id, fields]: RawEntry): Entry {
-  return toEntry(id, fieldsOf(fields));
+/**
+ * Reads an entry of a channel's stream. Its fields: `chain`, which holds `<before> <proof> <bytes of all the channel's events>
+ * <revision> <event id> <topic>`, and `data`. Missing ones read as empty: only a foreign writer leaves them out.
+ */
+export function parseEntry(raw: RawEntry): Entry {
+  const [chain, data] = valuesOf(raw);
+  return toEntry(raw[0], chain.split(' '), data);
 }
 
-/** Reads an entry of the log's stream. */
-export function parseLogEntry([id, fields]: RawEntry): LogEntry {
-  const values = fieldsOf(fields);
-  const at = values.get('at') ?? '';
-  const words = at === '' ? [] : at.split(' ');
+/** Reads an entry of the log's stream: `chain` goes on with the epoch, the time of publication and the event's places in its other channels. */
+export function parseLogEntry(raw: RawEntry): LogEntry {
+  const [chain, data] = valuesOf(raw);
+  const words = chain.split(' ');
   const places = [];
-  for (let index = 0; index + 4 < words.length; index += 5) {
+  for (let index = 8; index + 4 < words.length; index += 5) {
     places.push({
       channel: words[index] ?? '',
       offset: Number(words[index + 1]),
@@ -53,7 +56,7 @@ export function parseLogEntry([id, fields]: RawEntry): LogEntry {
       proof: words[index + 4] ?? NO_PROOF,
     });
   }
-  return { ...toEntry(id, values), epoch: values.get('epoch') ?? '', places };
+  return { ...toEntry(raw[0], words, data), epoch: words[6] ?? '', places };
 }
 
 /** The offset that an entry id `<offset>-0` carries. */
@@ -66,21 +69,26 @@ export function entryId(offset: number): string {
   return `${offset}-0`;
 }
 
-function toEntry(id: string, values: ReadonlyMap<string, string>): Entry {
-  const [before = NO_PROOF, proof = NO_PROOF] = (values.get('chain') ?? '').split(' ');
-  return {
-    offset: offsetOf(id),
-    before,
-    proof,
-    id: values.get('id') ?? '',
-    topic: values.get('topic') ?? '',
-    data: values.get('data') ?? '{}',
-    revision: Number(values.get('revision') || 0),
-  };
+function toEntry(entryId: string, words: readonly string[], data: string): Entry {
+  const [before = NO_PROOF, proof = NO_PROOF, , revision = '0', id = '', topic = ''] = words;
+  return { offset: offsetOf(entryId), before, proof, id, topic, data, revision: Number(revision) };
 }
 
-function fieldsOf(fields: readonly string[]): Map<string, string> {
+function valuesOf([, fields]: RawEntry): [chain: string, data: string] {
+  const [name, chain = '', other, data = '{}'] = fields;
+  if (name === 'chain' && other === 'data' && fields.length === 4) return [chain, data];
+  return formerValuesOf(fields);
+}
+
+/** Entries that were written before had a field for each word. */
+function formerValuesOf(fields: readonly string[]): [chain: string, data: string] {
   const values = new Map<string, string>();
   for (let index = 0; index + 1 < fields.length; index += 2) values.set(fields[index] ?? '', fields[index + 1] ?? '');
-  return values;
+  const value = (name: string) => values.get(name) ?? '';
+  const [before = '', proof = '', bytes = ''] = value('chain').split(' ');
+  const words = [before || NO_PROOF, proof || NO_PROOF, bytes, value('revision') || '0', value('id'), value('topic')];
+  return [
+    [...words, value('epoch'), value('published') || '0', value('at')].join(' ').trimEnd(),
+    values.get('data') ?? '{}',
+  ];
 }

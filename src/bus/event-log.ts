@@ -4,17 +4,27 @@ import { channelsOf, LOG_CHANNEL } from './channel.ts';
 import type { Cursor } from './cursor.ts';
 import { parseEntry } from './entry.ts';
 import epochSource from './epoch.lua' with { type: 'text' };
-import { type Event, wireData } from './event.ts';
+import { type Event, newEventId, wireData } from './event.ts';
 import { keys } from './keys.ts';
 import positionSource from './position.lua' with { type: 'text' };
 import publishSource from './publish.lua' with { type: 'text' };
 import { PublishQueue } from './publish-queue.ts';
 import { asList, script } from './script.ts';
+import sinceSource from './since.lua' with { type: 'text' };
 import witnessSource from './witness.lua' with { type: 'text' };
 
 const publishScript = script(epochSource, publishSource);
 const positionScript = script(epochSource, positionSource);
+const sinceScript = script(epochSource, sinceSource);
 const witnessScript = script(epochSource, witnessSource);
+
+/** What one call that looks for a time looks at, in bytes of events: a millisecond or two of Redis. */
+const SINCE_BYTES = 256 * 1024;
+/**
+ * A connection sends a call again whose answer was lost with the one before: within seconds, unless the process was stopped
+ * meanwhile.
+ */
+const CALL_MEMORY_MS = 60_000;
 
 /** An event to publish, with what the outbox knows of it. */
 export interface Publication {
@@ -23,6 +33,11 @@ export interface Publication {
   readonly revisions?: Readonly<Record<string, number>>;
   /** How long the event id is remembered, in milliseconds; the log's default otherwise. */
   readonly rememberMs?: number;
+  /**
+   * True where whoever publishes will not do so again, not even after a failure, and nobody else knows the id. It need not be
+   * remembered then; that the call which publishes it happens once is seen to here.
+   */
+  readonly once?: boolean;
   /**
    * What the event's body is known by, for producers that choose ids: the same id with another body is refused. Without
    * the time of the event, which is new in each attempt.
@@ -89,7 +104,7 @@ export class EventLog {
   readonly #redis: Redis;
   readonly #maxEvents: number;
   readonly #rememberMs: number;
-  readonly #queue = new PublishQueue<Encoded, Published>((encoded) => this.#publishTogether(encoded));
+  readonly #queue = new PublishQueue<Encoded, Published>((encoded, again) => this.#publishTogether(encoded, again));
 
   /**
    * @param options.maxEvents entries that each channel keeps, approximately
@@ -130,23 +145,24 @@ export class EventLog {
     return { epoch: String(found), offset: Number(newest), proof: String(chained) };
   }
 
-  async #publishTogether(encoded: readonly Encoded[]): Promise<Published[]> {
-    const [epoch, , , ...results] = await this.#publish(encoded, ['', '', '', '']);
+  async #publishTogether(encoded: readonly Encoded[], again: boolean): Promise<Published[]> {
+    const [epoch, , , ...results] = await this.#publish(encoded, ['', '', '', ''], again);
     return encoded.map(({ event }, index) => parsePublished(event.id, String(epoch), String(results[index])));
   }
 
-  async #publish(encoded: readonly Encoded[], leader: readonly (string | number)[]): Promise<unknown[]> {
-    const names: string[] = [keys.meta, keys.stream(LOG_CHANNEL)];
+  async #publish(encoded: readonly Encoded[], leader: readonly (string | number)[], again = false): Promise<unknown[]> {
+    const names: string[] = [keys.meta, keys.stream(LOG_CHANNEL), keys.call(newEventId())];
     const args: (string | number)[] = [newEpoch(), keys.allStreams, this.#maxEvents, ...leader];
-    for (const { event, data, revisions, rememberMs, digest, forget } of encoded) {
+    args.push(CALL_MEMORY_MS, again ? '1' : '', keys.published(''));
+    for (const { event, data, revisions, rememberMs, once, digest, forget } of encoded) {
       const channels = channelsOf(event);
-      names.push(keys.published(event.id), ...channels.map(keys.stream));
+      for (const channel of channels) names.push(keys.stream(channel));
       if (forget !== undefined) names.push(keys.stream(forget));
-      args.push(event.id, event.topic, data, rememberMs ?? this.#rememberMs);
+      args.push(event.id, event.topic, data, once === true ? '' : (rememberMs ?? this.#rememberMs));
       args.push(digest ?? '', forget ?? '', channels.length);
       for (const channel of channels) args.push(channel, revisions?.[channel] ?? '');
     }
-    return asList(await fenced(publishScript.run(this.#redis, names, args)));
+    return asList(await fenced(publishScript.runNow(this.#redis, names, args)));
   }
 
   /** Shortens how long these event ids are remembered to the log's default: their producer will not repeat them. */
@@ -182,6 +198,27 @@ export class EventLog {
     if (raw === undefined) return undefined;
     const { offset, before } = parseEntry(raw);
     return { offset: offset - 1, proof: before };
+  }
+
+  /**
+   * The place in the log from where on all events were published at a time or later, by the clock of Redis.
+   * @param seconds since the epoch; negative: so long ago; 0: all that is kept
+   * @returns a cursor that is not honoured (`trimmed`) where history may begin later than the time
+   */
+  async placeSince(seconds: number): Promise<Cursor> {
+    let range = ['', ''];
+    for (;;) {
+      const answer = await sinceScript.run(
+        this.#redis,
+        [keys.meta, keys.stream(LOG_CHANNEL)],
+        [newEpoch(), keys.allStreams, seconds, SINCE_BYTES, ...range],
+      );
+      const [epoch, offset, proof, isUnfinished] = asList(answer);
+      if (isUnfinished === undefined) {
+        return { epoch: String(epoch), offset: Number(offset), proof: String(proof), revision: 0 };
+      }
+      range = [String(offset), String(proof)];
+    }
   }
 
   /**

@@ -7,7 +7,7 @@ local function bytes_of(entry)
   local total, own = nil, 0
   for index = 1, #entry[2], 2 do
     if entry[2][index] == 'chain' then
-      total = tonumber(string.match(entry[2][index + 1], '%d+$'))
+      total = tonumber(string.match(entry[2][index + 1], '^%x+ %x+ (%d+)'))
     elseif entry[2][index] == 'data' then
       own = #entry[2][index + 1]
     end

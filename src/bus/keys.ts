@@ -16,6 +16,8 @@ export const keys = {
   allStreams: `${TAG}:stream:*`,
   /** String: the result of publishing this event id, for as long as it may be published again. */
   published: (eventId: string) => `${TAG}:published:${eventId}`,
+  /** String: the answer of a call that published events, for as long as its connection may send it again. */
+  call: (id: string) => `${TAG}:call:${id}`,
   /** Sorted set: node → when its lease ends, in milliseconds of the Redis clock. */
   nodes: `${TAG}:nodes`,
   /** Set: the consumer groups that a node owns, each `<group> <channel>`. */

@@ -18,6 +18,9 @@ const READ = { events: 1000, bytes: 1024 * 1024 } as const;
 /** Characters of data of the newest events that are kept for readers who are nearly there. */
 const RECENT_SIZE = 4 * 1024 * 1024;
 
+/** Portions that are kept for the other readers. */
+const PORTIONS = 6;
+
 /** A reader's place in the log. */
 export type LogPlace = Pick<Cursor, 'epoch' | 'offset' | 'proof'>;
 
@@ -47,6 +50,8 @@ export interface LogRange {
 export class LogHistory implements TailListener {
   readonly #redis: Redis;
   readonly #onMore: () => void;
+  /** What was read last, by the place behind which it stands: several readers go the same way. */
+  readonly #portions = new Map<string, HistoryPart>();
   #recent: LogEntry[] = [];
   #size = 0;
   #epoch = '';
@@ -85,8 +90,17 @@ export class LogHistory implements TailListener {
   async read(place: LogPlace): Promise<HistoryPart> {
     const recent = this.#after(place);
     if (recent !== undefined) return { kind: 'next', epoch: place.epoch, entries: recent };
+    const key = `${place.epoch} ${place.offset} ${place.proof}`;
+    const portion = this.#portions.get(key);
+    if (portion !== undefined) return portion;
     const { epoch, end, proof, isKnown, entries } = await this.#ask(place.offset);
-    if (isKnown && proof === place.proof) return { kind: 'next', epoch, entries };
+    if (isKnown && proof === place.proof) {
+      const next: HistoryPart = { kind: 'next', epoch, entries };
+      // Not the last one: others come to stand behind that. What the others say stays true.
+      const last = entries.at(-1);
+      if (epoch === place.epoch && last !== undefined && last.offset < end.offset) this.#keep(key, next);
+      return next;
+    }
     if (isKnown || epoch !== place.epoch || place.offset > end.offset) return { kind: 'replaced' };
     return { kind: 'trimmed', from: beginOf(entries[0], end) };
   }
@@ -113,6 +127,12 @@ export class LogHistory implements TailListener {
     };
   }
 
+  #keep(key: string, part: HistoryPart): void {
+    this.#portions.set(key, part);
+    const [oldest] = this.#portions.keys();
+    if (oldest !== undefined && this.#portions.size > PORTIONS) this.#portions.delete(oldest);
+  }
+
   #after({ epoch, offset, proof }: LogPlace): readonly LogEntry[] | undefined {
     const [oldest] = this.#recent;
     if (oldest === undefined || epoch !== this.#epoch) return undefined;
@@ -125,6 +145,7 @@ export class LogHistory implements TailListener {
     this.#epoch = epoch;
     this.#recent = [];
     this.#size = 0;
+    this.#portions.clear();
   }
 }
 

@@ -9,18 +9,27 @@ interface Waiting<Item, Result> {
   readonly outcome: PromiseWithResolvers<Result[]>;
 }
 
+/** What one turn of the event loop brings, from however many sockets, travels together. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
 /**
  * Lets the publishers of a process travel to Redis together: who comes while others are on their way goes with the next
  * call, so that a call, and the sync of the append-only file behind it, is shared by as many as there are. In the order
  * in which they came, and each gets an answer of his own.
  */
 export class PublishQueue<Item, Result> {
-  readonly #send: (items: readonly Item[]) => Promise<Result[]>;
+  readonly #send: (items: readonly Item[], again: boolean) => Promise<Result[]>;
   #waiting: Waiting<Item, Result>[] = [];
   #isUnderWay = false;
 
-  /** @param send publishes in order and answers for each; what it published before it failed it knows when it is sent again */
-  constructor(send: (items: readonly Item[]) => Promise<Result[]>) {
+  /**
+   * @param send publishes in order and answers for each; what it published before it failed it knows when it is sent `again`
+   */
+  constructor(send: (items: readonly Item[], again: boolean) => Promise<Result[]>) {
     this.#send = send;
   }
 
@@ -39,13 +48,19 @@ export class PublishQueue<Item, Result> {
   async #run(): Promise<void> {
     if (this.#isUnderWay) return;
     this.#isUnderWay = true;
-    while (this.#waiting.length > 0) await this.#sendTogether(this.#take());
+    while (this.#waiting.length > 0) {
+      await nextTurn();
+      await this.#sendTogether(this.#take());
+    }
     this.#isUnderWay = false;
   }
 
   async #sendTogether(together: readonly Waiting<Item, Result>[]): Promise<void> {
     try {
-      const results = await this.#send(together.flatMap(({ items }) => items));
+      const results = await this.#send(
+        together.flatMap(({ items }) => items),
+        false,
+      );
       let at = 0;
       for (const { items, outcome } of together) {
         outcome.resolve(results.slice(at, at + items.length));
@@ -54,7 +69,7 @@ export class PublishQueue<Item, Result> {
     } catch (error) {
       // Redis refuses what one of them has: apart, each learns whether it is his.
       if (error instanceof ReplyError && together.length > 1) {
-        for (const { items, outcome } of together) await this.#send(items).then(outcome.resolve, outcome.reject);
+        for (const { items, outcome } of together) await this.#send(items, true).then(outcome.resolve, outcome.reject);
         return;
       }
       // Where Redis cannot be reached, those behind need not find that out one after the other.

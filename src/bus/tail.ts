@@ -48,8 +48,6 @@ export const tailChecks: TailChecks = {
 const READ_EVENTS = { first: 8, most: 2000 } as const;
 /** Bytes of data that a read aims at. */
 const READ_BYTES = 1024 * 1024;
-/** Bytes of data after which the collector is asked to look. */
-const COLLECT_BYTES = 16 * 1024 * 1024;
 /** After so long without a read anything may have piled up. */
 const FRESH_MS = 100;
 /** No single answer takes longer: what is late is lost, and only a new connection is certain. */
@@ -70,9 +68,8 @@ export class Tail {
   #cursor: Cursor = { epoch: '', offset: 0, proof: NO_PROOF, revision: 0 };
   #count: number = READ_EVENTS.first;
   #readAt = 0;
-  /** Bytes of data that were read since the collector was asked to look. */
-  #unclaimed = 0;
   #stopped = false;
+  #isFollowing = false;
   #running: Promise<void> | undefined;
   #caughtUpAt = 0;
 
@@ -94,6 +91,11 @@ export class Tail {
   /** The newest log entry that was handed on. */
   get cursor(): Cursor {
     return this.#cursor;
+  }
+
+  /** True when what is published now will be heard of: on a connection that works, and all was read but a moment ago. */
+  get isCurrent(): boolean {
+    return this.#isFollowing && this.sinceCaughtUp() < 2 * TAIL_BLOCK_MS;
   }
 
   /** Milliseconds since the tail last knew that it had read everything; `Infinity` before the first time. */
@@ -134,6 +136,7 @@ export class Tail {
           });
         }
       } finally {
+        this.#isFollowing = false;
         redis.disconnect();
       }
       await Bun.sleep(reconnectDelay(failures));
@@ -145,6 +148,7 @@ export class Tail {
     const hadPlace = this.#cursor.epoch !== '';
     const isSame = await this.#verify(redis);
     if (isSame && hadPlace && !this.#stopped) this.#listener.onReconnect?.();
+    this.#isFollowing = true;
     while (!this.#stopped) {
       await this.#readOnce(redis);
       onRead();
@@ -175,30 +179,16 @@ export class Tail {
       await this.#verify(redis);
       return;
     }
-    const bytes = this.#adaptTo(entries);
+    this.#adaptTo(entries);
     this.#handOn(entries);
-    this.#letGo(bytes);
     if (entries.length < count) this.#caughtUpAt = performance.now();
   }
 
-  /** @returns the bytes of their data */
-  #adaptTo(entries: readonly LogEntry[]): number {
+  #adaptTo(entries: readonly LogEntry[]): void {
     const bytes = entries.reduce((sum, entry) => sum + entry.data.length, 0);
     const fitting = Math.floor((READ_BYTES * entries.length) / Math.max(1, bytes));
     // No more than four times what the guess rests on.
     this.#count = Math.max(1, Math.min(READ_EVENTS.most, fitting, Math.max(READ_EVENTS.first, entries.length) * 4));
-    return bytes;
-  }
-
-  /**
-   * Large events that come one behind the other leave several times their size behind, faster than the collector is woken
-   * by itself: it is asked to begin, beside everything else.
-   */
-  #letGo(bytes: number): void {
-    this.#unclaimed += bytes;
-    if (this.#unclaimed < COLLECT_BYTES) return;
-    this.#unclaimed = 0;
-    Bun.gc(false);
   }
 
   /**

@@ -67,6 +67,9 @@ export const topics = {
   webhookDisabled: (uuid: string) => `system.webhook.${segment(uuid)}.disabled`,
 } as const;
 
+/** What nearly every topic looks like, found with one look; others are gone through token by token. */
+const USUAL_TOPIC = /^[\w-]+(?:\.[\w-]+)*$/;
+
 /** The longest topic that a producer may publish, in characters. */
 export const MAX_TOPIC_LENGTH = 512;
 
@@ -77,6 +80,7 @@ export const MAX_TOPIC_LENGTH = 512;
  */
 export function assertTopic(topic: string): void {
   if (topic.length > MAX_TOPIC_LENGTH) throw new TopicError(`topic is longer than ${MAX_TOPIC_LENGTH} characters`);
+  if (USUAL_TOPIC.test(topic)) return;
   for (const token of topic.split('.')) segment(token);
 }
 

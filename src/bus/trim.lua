@@ -51,7 +51,7 @@ local function is_surplus(channel, id, fields, total)
     return nil
   end
   bytes = bytes + #data
-  local up_to_here = chain and tonumber(string.match(chain, '%d+$'))
+  local up_to_here = chain and tonumber(string.match(chain, '^%x+ %x+ (%d+)'))
   -- The newest event stays, however large.
   if most_kept > 0 and up_to_here and total - up_to_here + #data > most_kept
     and string.match(id, '^%d+') ~= redis.call('HGET', meta, 'offset:' .. channel) then

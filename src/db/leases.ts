@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Db } from './database.ts';
+import type { Db, Trx } from './database.ts';
 
 /**
  * Takes or renews a role that one node at a time may play. The clock is the caller's: nodes must agree within a fraction
@@ -55,5 +55,17 @@ export async function raiseTerm(db: Db, name: string, term: number): Promise<voi
     .set({ term: term + 1 })
     .where('name', '=', name)
     .where('term', '<=', term)
+    .execute();
+}
+
+/**
+ * Makes sure that nobody else who takes this name does so before the transaction ends: of two, the second waits here and then
+ * sees what the first has written. It is no role, and has no holder.
+ */
+export async function lockNamed(trx: Trx, name: string): Promise<void> {
+  await trx
+    .insertInto('leases')
+    .values({ name, holder: '', expires_at: 0 })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet({ expires_at: 0 }))
     .execute();
 }

@@ -34,6 +34,7 @@ export interface Database extends WebhookTables {
   logs: LogsTable;
   log_values: LogValuesTable;
   log_minutes: LogMinutesTable;
+  log_quarters: LogQuartersTable;
   counters: CountersTable;
   log_epochs: LogEpochsTable;
   attacker_uuids: AttackerUuidsTable;
@@ -46,6 +47,8 @@ export interface Database extends WebhookTables {
   orchestrator_events: OrchestratorEventsTable;
   orchestrator_emails: OrchestratorEmailsTable;
   worker_heartbeats: WorkerHeartbeatsTable;
+  settings: SettingsTable;
+  tarpits: TarpitsTable;
 }
 
 /** 0 or 1; SQLite has no boolean. */
@@ -330,6 +333,35 @@ export interface FleetDeckiesTable {
   /** When the next scheduled rotation is due; `null` when that has not been worked out or never comes. */
   next_due_at: string | null;
   updated_at: string;
+  /** Empty for one that was recorded without. */
+  ip: Generated<string>;
+  hostname: Generated<string>;
+  distro: Generated<string>;
+  base_image: Generated<string>;
+  build_base: Generated<string>;
+  nmap_os: Generated<string>;
+  /** JSON object: service → its configuration. */
+  service_config: Generated<string>;
+}
+
+/** What administrators set for the whole installation. */
+export interface SettingsTable {
+  name: string;
+  value: string;
+  updated_at: string;
+}
+
+/** Ports of a decky that keep whoever connects waiting. */
+export interface TarpitsTable {
+  id: string;
+  /** The decky of a topology; `null` for one of the fleet, which {@link fleet_decky} names. */
+  decky_uuid: string | null;
+  fleet_decky: string | null;
+  /** JSON list. */
+  ports: string;
+  delay_ms: number;
+  created_at: string;
+  created_by: string;
 }
 
 export type LifecycleStatus = 'pending' | 'running' | 'succeeded' | 'failed';
@@ -442,9 +474,19 @@ export interface LogValuesTable {
   lines: number;
 }
 
-/** How many lines there are of each minute, `YYYY-MM-DDTHH:MM`. */
+/** How many lines there are of each minute. */
 export interface LogMinutesTable {
-  minute: string;
+  /** Minutes since the epoch. */
+  minute: number;
+  lines: number;
+}
+
+/** How many lines of a value each quarter of an hour has, for columns with few values. */
+export interface LogQuartersTable {
+  field: string;
+  value: string;
+  /** Quarters of an hour since the epoch. */
+  quarter: number;
   lines: number;
 }
 
@@ -598,4 +640,5 @@ export type MutationRow = Selectable<TopologyMutationsTable>;
 export type IdentityRow = Selectable<AttackerIdentitiesTable>;
 export type AttackerRow = Selectable<AttackersTable>;
 export type FleetDeckyRow = Selectable<FleetDeckiesTable>;
+export type TarpitRow = Selectable<TarpitsTable>;
 export type DeckyLifecycleRow = Selectable<DeckyLifecycleTable>;

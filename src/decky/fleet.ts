@@ -1,13 +1,41 @@
+import { createEvent, type Event, isJsonObject, type Json, type JsonObject } from '../bus/event.ts';
+import { topics } from '../bus/topic.ts';
 import type { Db, Trx } from '../db/database.ts';
 import type { DeckyLifecycleRow, DeckyLifecycleTable, FleetDeckyRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
+import { FLEET, type SubstrateDecky } from '../substrate/substrate.ts';
 import { servicesOf } from '../topology/decky-config.ts';
+import { intervalMs } from './rotation.ts';
 
-/** A fleet decky as `GET /deckies` shows it. */
+const MINUTE_MS = 60_000;
+
+/** A fleet decky as `GET /deckies` shows it (contract P2.1), with the id and the state that DECNET leaves out. */
 export function fleetDeckyOf(row: FleetDeckyRow) {
-  const { services, service_pool, ...rest } = row;
-  return { ...rest, services: textsOf(services), service_pool: textsOf(service_pool) };
+  const { name, ip, hostname, distro, base_image, build_base, archetype, nmap_os, host_uuid, state } = row;
+  const own = row.mutate_interval === null ? null : (intervalMs(row.mutate_interval) ?? null);
+  return {
+    uuid: `${host_uuid ?? 'local'}:${name}`,
+    name,
+    ip,
+    services: textsOf(row.services),
+    distro,
+    base_image,
+    build_base,
+    hostname,
+    archetype: archetype === '' ? null : archetype,
+    service_config: configsIn(row),
+    nmap_os,
+    mutate_interval: own === null ? null : Math.round(own / MINUTE_MS),
+    last_mutated: secondsOf(row.last_mutated_at),
+    // Nobody records who has tried to sign in to a decky of the fleet.
+    last_login_attempt: 0,
+    host_uuid,
+    state,
+  };
 }
+
+/** Seconds since the epoch; 0 for never. */
+const secondsOf = (time: string | null): number => (time === null ? 0 : Date.parse(time) / 1000);
 
 /** A row of `GET /deckies/lifecycle` (contract §5.8). */
 export function lifecycleOf(row: DeckyLifecycleRow) {
@@ -17,6 +45,21 @@ export function lifecycleOf(row: DeckyLifecycleRow) {
 
 /** The strings of a JSON list, as the columns of services hold them. */
 export const textsOf = (json: string): readonly string[] => servicesOf({ services: json });
+
+/** Service → its configuration. */
+export function configsIn({ service_config }: Pick<FleetDeckyRow, 'service_config'>): JsonObject {
+  const stored: Json = JSON.parse(service_config);
+  return isJsonObject(stored) ? stored : {};
+}
+
+/** Deckies of the fleet have no LANs: the substrate's default network is theirs. */
+export function onSubstrate(
+  decky: Pick<FleetDeckyRow, 'name' | 'host_uuid'>,
+  services: readonly string[],
+): SubstrateDecky {
+  const { name } = decky;
+  return { topologyId: FLEET, uuid: substrateId(decky), name, services, addresses: [], forwardsL3: false };
+}
 
 /** What a substrate and the topics of states call a fleet decky: names are unique on a host only. */
 export const substrateId = ({ name, host_uuid }: Pick<FleetDeckyRow, 'name' | 'host_uuid'>): string =>
@@ -51,7 +94,7 @@ export function requestRotation(db: Db, name: string, actor: string, now: number
     if (textsOf(decky.service_pool).length === 0) {
       throw new AppError('not_found', `No services available to mutate ${name}`);
     }
-    const row = newRotation(decky, crypto.randomUUID(), 'operator', now, actor);
+    const row = newRequest(decky, 'mutate', crypto.randomUUID(), 'operator', now, actor);
     await trx.insertInto('decky_lifecycle').values(row).execute();
     return row.id;
   });
@@ -73,9 +116,10 @@ export function setMutateInterval(db: Db, name: string, interval: string | null,
   });
 }
 
-/** A row that asks for a rotation. */
-export function newRotation(
+/** A row that asks for something to be done to a decky. */
+export function newRequest(
   decky: Pick<FleetDeckyRow, 'name' | 'host_uuid'>,
+  operation: DeckyLifecycleTable['operation'],
   id: string,
   trigger: DeckyLifecycleTable['trigger'],
   now: number,
@@ -86,7 +130,7 @@ export function newRotation(
     id,
     decky_name: decky.name,
     host_uuid: decky.host_uuid,
-    operation: 'mutate',
+    operation,
     status: 'pending',
     error: null,
     started_at: at,
@@ -100,9 +144,22 @@ export function newRotation(
   };
 }
 
+/** What is told when a decky comes, changes or goes (contract §1.3). */
+export function fleetStateEvent(
+  decky: Pick<FleetDeckyRow, 'name' | 'host_uuid' | 'state'>,
+  state: string,
+  transition: 'inserted' | 'state_changed' | 'deleted',
+  now: number,
+): Event {
+  const { name, host_uuid, state: previous } = decky;
+  const change = { host_uuid, name, state, transition, source: 'fleet' };
+  const told = transition === 'inserted' ? change : { ...change, previous_state: previous };
+  return createEvent(topics.decky(substrateId(decky), 'state'), 'state', told, undefined, now);
+}
+
 export const isoTime = (milliseconds: number): string => new Date(milliseconds).toISOString();
 
-async function findFleetDecky(trx: Trx, name: string): Promise<FleetDeckyRow> {
+export async function findFleetDecky(trx: Trx, name: string): Promise<FleetDeckyRow> {
   const decky = await trx.selectFrom('fleet_deckies').selectAll().where('name', '=', name).executeTakeFirst();
   if (decky !== undefined) return decky;
   const any = await trx.selectFrom('fleet_deckies').select('name').limit(1).executeTakeFirst();

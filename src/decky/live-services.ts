@@ -1,5 +1,5 @@
+import { isJsonObject } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
-import { TopicError } from '../bus/topic.ts';
 import { type Db, readConsistently, type Trx } from '../db/database.ts';
 import { isStorable } from '../db/storable.ts';
 import { AppError, describeError } from '../errors.ts';
@@ -10,7 +10,7 @@ import { lockTopology } from '../topology/lock.ts';
 import { LIVE_STATUSES } from '../topology/model.ts';
 import { runningDecky } from '../topology/ops/substrate-actions.ts';
 import { type DeckyState, deckyNamed, loadState, saveState, type TopologyState } from '../topology/state.ts';
-import type { ServiceEdit } from './service-edit.ts';
+import type { Configured, ServiceEdit } from './service-edit.ts';
 
 export interface LiveServiceParts {
   readonly db: Db;
@@ -37,15 +37,22 @@ interface Plan {
 /** How often an edit is planned anew because the decky changed meanwhile. */
 const MAX_ATTEMPTS = 5;
 
+/** Somebody is at work on what runs, and has read what it shall be. */
+const IN_TRANSITION: readonly string[] = ['deploying', 'tearing_down'];
+
 /**
- * Changes the services of a decky that runs: first in the substrate, outside any transaction, then the row together with
- * its event, provided that they still come to what the substrate has been given. Nobody else changes what runs of the
+ * Changes the services of a decky: where it runs, first in the substrate, outside any transaction, then the row together
+ * with its event, provided that they still come to what the substrate has been given. Nobody else changes what runs of the
  * topology meanwhile. What fails leaves the row untouched and the substrate, as far as possible, as the row says.
  * @returns the decky as it is now
- * @throws {AppError} `not_found`; `conflict` when the topology is not live, when the edit refuses, or when others keep
- *   changing it; `unavailable` when the substrate fails
+ * @throws {AppError} `not_found`; `conflict` when the topology is between two states, when the edit refuses, or when others
+ *   keep changing it; `unavailable` when the substrate fails
  */
-export async function editServices(parts: LiveServiceParts, key: DeckyKey, edit: ServiceEdit): Promise<DeckyState> {
+export async function editServices(parts: LiveServiceParts, key: DeckyKey, edit: ServiceEdit): Promise<Configured> {
+  return configuredOf(await editDecky(parts, key, edit));
+}
+
+async function editDecky(parts: LiveServiceParts, key: DeckyKey, edit: ServiceEdit): Promise<DeckyState> {
   // What the substrate does not notice needs nobody's leave.
   const plan = await planNow(parts.db, key, edit);
   const decky = concernsSubstrate(plan, edit) ? undefined : await commitEdit(parts.db, key, edit, plan);
@@ -91,30 +98,33 @@ async function planEdit(trx: Trx, { topologyId, name }: DeckyKey, edit: ServiceE
   if (before === undefined) throw new AppError('not_found', 'Topology not found');
   const was = deckyNamed(before, name);
   if (was === undefined) throw new AppError('not_found', `Decky ${name} not found`);
-  if (!LIVE_STATUSES.includes(before.topology.status)) {
-    const live = LIVE_STATUSES.join(' or ');
-    throw new AppError('conflict', `The topology is ${before.topology.status}; its services change only while ${live}`);
+  const decky = applied(edit, was);
+  const { status } = before.topology;
+  if (IN_TRANSITION.includes(status) && !Bun.deepEquals(was.services, decky.services)) {
+    throw new AppError('conflict', `The topology is ${status}; its services change again when that is done`);
   }
-  const decky = edit.apply(was);
-  assertTellable(edit, decky);
   const deckies = before.deckies.map((other) => (other === was ? decky : other));
   const running = { before: runningDecky(before, was), after: runningDecky(before, decky) };
   return { before, after: { ...before, deckies }, decky, running };
 }
 
-/** Before anything happens: names come from mutations too, which take any text. */
-function assertTellable(edit: ServiceEdit, decky: DeckyState): void {
-  try {
-    edit.event(decky);
-  } catch (error) {
-    if (error instanceof TopicError) throw new AppError('conflict', error.message);
-    throw error;
-  }
+/**
+ * What does not run, and what an agent on another host runs, is not this substrate's; what it would not notice need not be
+ * asked for.
+ */
+function concernsSubstrate({ before: { topology }, running }: Plan, edit: ServiceEdit): boolean {
+  if (topology.mode === 'agent' || !LIVE_STATUSES.includes(topology.status)) return false;
+  return edit.recreates || !Bun.deepEquals(running.before, running.after);
 }
 
-/** What an agent on another host runs is not this substrate's; what it would not notice need not be asked for. */
-function concernsSubstrate({ before: { topology }, running }: Plan, edit: ServiceEdit): boolean {
-  return topology.mode !== 'agent' && (edit.recreates || !Bun.deepEquals(running.before, running.after));
+function applied(edit: ServiceEdit, decky: DeckyState): DeckyState {
+  const { services, configs } = edit.apply(configuredOf(decky));
+  return { ...decky, services, decky_config: { ...decky.decky_config, service_config: configs } };
+}
+
+function configuredOf({ name, topology_id, services, decky_config }: DeckyState): Configured {
+  const configs = isJsonObject(decky_config.service_config) ? decky_config.service_config : {};
+  return { name, topology_id, services, configs };
 }
 
 async function bringAbout(
@@ -147,11 +157,17 @@ function commitEdit(
     await lockTopology(trx, key.topologyId);
     await claim?.holdIn(trx);
     const fresh = await planEdit(trx, key, edit);
-    if (!Bun.deepEquals(fresh.running.after, plan.running.after)) return undefined;
+    if (isOutdated(plan, fresh, edit, claim !== undefined)) return undefined;
     await saveState(trx, fresh.before, fresh.after, Date.now());
-    await appendToOutbox(trx, [edit.event(fresh.decky)]);
+    await appendToOutbox(trx, [edit.event(configuredOf(fresh.decky))]);
     return fresh.decky;
   });
+}
+
+/** A topology that has come to life meanwhile wants in its substrate what was meant for a row only. */
+function isOutdated(plan: Plan, fresh: Plan, edit: ServiceEdit, isClaimed: boolean): boolean {
+  if (!isClaimed && concernsSubstrate(fresh, edit)) return true;
+  return !Bun.deepEquals(fresh.running.after, plan.running.after);
 }
 
 /**

@@ -1,17 +1,19 @@
 import { createEvent, type Event } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
+import { configsOfServices } from '../catalog/service-config.ts';
 import type { Db, Trx } from '../db/database.ts';
 import { lockRow } from '../db/row-lock.ts';
 import type { DeckyLifecycleRow, FleetDeckyRow, LifecycleStatus } from '../db/schema.ts';
-import { isoTime, substrateId, textsOf } from './fleet.ts';
+import { configsIn, fleetStateEvent, isoTime, textsOf } from './fleet.ts';
 import { intervalOf, pickServices } from './rotation.ts';
 
-/** A rotation that this node carries out: under one claim, for every request that waited when it began. */
+/** A rotation, or a first start, that this node carries out: under one claim, for every request that waited when it began. */
 export interface Rotation {
   /** Names the claim: nobody else has it. */
   readonly claim: string;
   readonly decky: FleetDeckyRow;
+  readonly operation: DeckyLifecycleRow['operation'];
   readonly oldServices: readonly string[];
   readonly newServices: readonly string[];
   readonly trigger: DeckyLifecycleRow['trigger'];
@@ -21,8 +23,11 @@ export interface Rotation {
 /** How a rotation went in the substrate. */
 export type Outcome =
   | { readonly kind: 'succeeded' }
-  /** `state` is what the decky is in now: `running` as before, or `degraded` when that could not be brought back. */
-  | { readonly kind: 'failed'; readonly error: string; readonly state: 'running' | 'degraded' };
+  /**
+   * `state` is what the decky is in now: `running` as before, `degraded` when that could not be brought back, `failed` when
+   * it has never run.
+   */
+  | { readonly kind: 'failed'; readonly error: string; readonly state: 'running' | 'degraded' | 'failed' };
 
 export interface ClaimTerms {
   /** Names the claim; a fresh one each time. */
@@ -45,7 +50,6 @@ export async function claimableDeckies(db: Db, now: number, limit: number): Prom
   const rows = await db
     .selectFrom('decky_lifecycle')
     .select('decky_name')
-    .where('operation', '=', 'mutate')
     .where('status', 'in', OPEN)
     .groupBy('decky_name')
     // A claim that still holds keeps the decky's other requests waiting as well.
@@ -65,17 +69,22 @@ export function claimRotation(db: Db, name: string, terms: ClaimTerms): Promise<
   const { claim, now, leaseMs, random } = terms;
   return db.transaction().execute(async (trx) => {
     const decky = await lockDecky(trx, name);
-    const open = await openRequests(trx, name);
-    if (open.length === 0 || open.some((request) => (request.claim_expires_at ?? 0) > now)) return undefined;
+    const all = await openRequests(trx, name);
+    if (all.length === 0 || all.some((request) => (request.claim_expires_at ?? 0) > now)) return undefined;
+    // What has never run is started first; what is to change it then waits for the next turn.
+    const starts = all.filter(({ operation }) => operation === 'deploy');
+    const open = decky === undefined || starts.length === 0 ? all : starts;
+    const operation = open === starts ? 'deploy' : 'mutate';
     const pool = textsOf(decky?.service_pool ?? '[]');
-    if (decky === undefined || pool.length === 0) {
+    if (decky === undefined || (pool.length === 0 && operation === 'mutate')) {
       const problem = decky === undefined ? `Decky ${name} not found` : `No services available to mutate ${name}`;
       await appendToOutbox(trx, await closeRequests(trx, open, now, problem));
       return 'refused';
     }
     const oldServices = textsOf(decky.services);
     const planned = open.find(({ planned_services }) => planned_services !== null)?.planned_services ?? undefined;
-    const newServices = planned === undefined ? pickServices(pool, oldServices, random) : textsOf(planned);
+    const chosen = () => (operation === 'deploy' ? oldServices : pickServices(pool, oldServices, random));
+    const newServices = planned === undefined ? chosen() : textsOf(planned);
     await trx
       .updateTable('decky_lifecycle')
       .set({
@@ -96,6 +105,7 @@ export function claimRotation(db: Db, name: string, terms: ClaimTerms): Promise<
     return {
       claim,
       decky,
+      operation,
       oldServices,
       newServices,
       trigger: asked?.trigger ?? 'scheduled',
@@ -147,10 +157,10 @@ export function finishRotation(
       .set({ state, updated_at: isoTime(now), ...services })
       .where('name', '=', decky.name)
       .execute();
-    await forgetOld(trx, decky.name, now);
+    await forgetOld(trx, now);
     await appendToOutbox(trx, [
-      ...(fresh.state === state ? [] : [stateEvent(fresh, state, now)]),
-      ...(outcome.kind === 'succeeded' ? [mutationEvent(rotation, now)] : []),
+      ...(fresh.state === state ? [] : [fleetStateEvent(fresh, state, 'state_changed', now)]),
+      ...(outcome.kind === 'succeeded' && rotation.operation === 'mutate' ? [mutationEvent(rotation, now)] : []),
       ...(await closeRequests(trx, mine, now, outcome.kind === 'succeeded' ? null : outcome.error)),
     ]);
     return true;
@@ -162,31 +172,36 @@ function renewed(rotation: Rotation, fresh: FleetDeckyRow, now: number, fleetInt
   const interval = intervalOf(fresh.mutate_interval, fleetIntervalMs);
   return {
     services: JSON.stringify(rotation.newServices),
+    service_config: JSON.stringify(configsOfServices(configsIn(fresh), rotation.newServices)),
     last_mutated_at: isoTime(now),
     next_due_at: interval === null ? null : isoTime(now + interval),
   };
 }
 
-async function forgetOld(trx: Trx, name: string, now: number): Promise<void> {
+/** Those of deckies that have gone, too. */
+export async function forgetOld(trx: Trx, now: number): Promise<void> {
   await trx
     .deleteFrom('decky_lifecycle')
-    .where('decky_name', '=', name)
     .where('status', 'in', ['succeeded', 'failed'])
     .where('completed_at', '<', isoTime(now - KEEP_MS))
     .execute();
 }
 
-/** Whoever takes or gives back the requests of a decky holds its row: no two do so at once. */
-function lockDecky(trx: Trx, name: string): Promise<FleetDeckyRow | undefined> {
+/** Whoever takes or gives back the requests of a decky, or changes it, holds its row: no two do so at once. */
+export function lockDecky(trx: Trx, name: string): Promise<FleetDeckyRow | undefined> {
   return lockRow(trx, 'fleet_deckies', { name });
 }
 
-function openRequests(trx: Trx, name: string): Promise<DeckyLifecycleRow[]> {
+/** Whether some node is at it, or has yet to write what it did. */
+export async function isBeingRotated(trx: Trx, name: string, now: number): Promise<boolean> {
+  return (await openRequests(trx, name)).some(({ claim_expires_at }) => (claim_expires_at ?? 0) > now);
+}
+
+export function openRequests(trx: Trx, name: string): Promise<DeckyLifecycleRow[]> {
   return trx
     .selectFrom('decky_lifecycle')
     .selectAll()
     .where('decky_name', '=', name)
-    .where('operation', '=', 'mutate')
     .where('status', 'in', OPEN)
     .orderBy('started_at')
     .orderBy('id')
@@ -194,12 +209,14 @@ function openRequests(trx: Trx, name: string): Promise<DeckyLifecycleRow[]> {
 }
 
 /** @returns the events that tell it */
-async function closeRequests(
+export async function closeRequests(
   trx: Trx,
   requests: readonly DeckyLifecycleRow[],
   now: number,
   problem: string | null,
 ): Promise<Event[]> {
+  // PostgreSQL knows no empty list.
+  if (requests.length === 0) return [];
   const status = problem === null ? 'succeeded' : 'failed';
   // PostgreSQL's text holds no NUL, and the cut must not leave half a character.
   const error = problem?.replaceAll('\0', '').slice(0, MAX_ERROR).toWellFormed() ?? null;
@@ -234,12 +251,6 @@ function mutationEvent({ decky, oldServices, newServices, trigger, actor }: Rota
     ...(actor === null ? {} : { actor }),
   };
   return createEvent(topics.deckyMutation(decky.name), 'mutation', payload, undefined, now);
-}
-
-function stateEvent(decky: FleetDeckyRow, state: string, now: number): Event {
-  const { name, host_uuid, state: previous } = decky;
-  const change = { host_uuid, name, state, transition: 'state_changed', source: 'fleet', previous_state: previous };
-  return createEvent(topics.decky(substrateId(decky), 'state'), 'state', change, undefined, now);
 }
 
 const idsOf = (requests: readonly DeckyLifecycleRow[]) => requests.map(({ id }) => id);

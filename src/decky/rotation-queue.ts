@@ -1,6 +1,6 @@
 import type { Db } from '../db/database.ts';
 import type { FleetDeckyRow } from '../db/schema.ts';
-import { isoTime, newRotation } from './fleet.ts';
+import { isoTime, newRequest } from './fleet.ts';
 import { intervalOf } from './rotation.ts';
 
 /** A `decky.<name>.mutate_request` that was heard on the bus. */
@@ -28,7 +28,7 @@ export async function recordRequests(db: Db, heard: readonly HeardRequest[], now
     const deckies = new Map(found.map((decky) => [decky.name, decky]));
     const rows = heard.flatMap(({ eventId, name }) => {
       const decky = deckies.get(name);
-      return decky ? [newRotation(decky, Bun.randomUUIDv5(eventId, NAMESPACE), 'operator', now)] : [];
+      return decky ? [newRequest(decky, 'mutate', Bun.randomUUIDv5(eventId, NAMESPACE), 'operator', now)] : [];
     });
     if (rows.length > 0) {
       await trx
@@ -74,7 +74,7 @@ async function queueOne(db: Db, decky: FleetDeckyRow, fleetIntervalMs: number | 
       .executeTakeFirstOrThrow();
     // Neither one whose due time has only now been worked out, nor one that has lost its interval.
     if (numUpdatedRows === 0n || decky.next_due_at === null || next === null) return;
-    const row = newRotation(decky, crypto.randomUUID(), 'scheduled', now);
+    const row = newRequest(decky, 'mutate', crypto.randomUUID(), 'scheduled', now);
     await trx.insertInto('decky_lifecycle').values(row).execute();
   });
 }

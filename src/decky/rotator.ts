@@ -5,19 +5,12 @@ import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
 import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
-import type { FleetDeckyRow } from '../db/schema.ts';
 import { describeError } from '../errors.ts';
+import { SETTINGS_CHANGED } from '../settings/settings.ts';
 import { claimThing, fencedBy, WAIT_MS } from '../substrate/claim.ts';
-import {
-  ClaimLost,
-  type Fence,
-  FLEET,
-  fleetThing,
-  type Substrate,
-  type SubstrateDecky,
-} from '../substrate/substrate.ts';
+import { ClaimLost, type Fence, fleetThing, type Substrate } from '../substrate/substrate.ts';
 import type { Log } from '../telemetry/log.ts';
-import { substrateId } from './fleet.ts';
+import { onSubstrate, substrateId } from './fleet.ts';
 import {
   claimableDeckies,
   claimRotation,
@@ -34,8 +27,11 @@ export interface RotatorOptions {
   readonly log: Log;
   /** Called after each commit that left an event in the outbox: wakes the relay. */
   onCommitted(): void;
-  /** How long a decky without an interval of its own stays as it is, in milliseconds; default `null`: for ever. */
-  readonly fleetIntervalMs?: number | null;
+  /**
+   * How long a decky without an interval of its own stays as it is, in milliseconds; `null`, also where this is not given:
+   * for ever. Asked each time: it may have been set on another node.
+   */
+  readonly fleetIntervalMs?: () => Promise<number | null>;
   /** How soon requests of other nodes are found when no event tells of them, in milliseconds; default 10,000. */
   readonly pollMs?: number;
   /** A node silent for so many milliseconds loses its claims; default 30,000. */
@@ -58,15 +54,16 @@ const RETRY_MS = 1000;
 const MIN_SLEEP_MS = 100;
 
 /**
- * Gives fleet deckies other services: when they are due, and when somebody asks. Every rotation is a row first, claimed
- * by one node under a lease; what a crash leaves behind is taken over with the services that had been chosen.
+ * Starts the deckies of the fleet, and gives them other services: when they are due, and when somebody asks. Every start and
+ * every rotation is a row first, claimed by one node under a lease; what a crash leaves behind is taken over with the
+ * services that had been chosen.
  */
 export class Rotator {
   /** What it hears of the log; hand it to the tail. */
   readonly listener: TailListener;
   readonly #db: Db;
   readonly #options: RotatorOptions;
-  readonly #fleetIntervalMs: number | null;
+  readonly #fleetIntervalMs: () => Promise<number | null>;
   readonly #leaseMs: number;
   readonly #now: () => number;
   readonly #nap = new WakeableSleep();
@@ -79,12 +76,12 @@ export class Rotator {
   constructor(options: RotatorOptions) {
     this.#db = options.db;
     this.#options = options;
-    this.#fleetIntervalMs = options.fleetIntervalMs ?? null;
+    this.#fleetIntervalMs = options.fleetIntervalMs ?? (async () => null);
     this.#leaseMs = options.leaseMs ?? 30_000;
     this.#now = options.now ?? Date.now;
     this.listener = subscription(
-      REQUESTS,
-      (entry) => this.#hear(entry),
+      [...REQUESTS, SETTINGS_CHANGED],
+      (entry) => (entry.topic === SETTINGS_CHANGED ? this.wake() : this.#hear(entry)),
       () => this.wake(),
     );
   }
@@ -118,7 +115,7 @@ export class Rotator {
     while (!this.#stopped) {
       try {
         await this.#recordHeard();
-        const dueInMs = await queueDue(this.#db, this.#fleetIntervalMs, this.#now());
+        const dueInMs = await queueDue(this.#db, await this.#fleetIntervalMs(), this.#now());
         await this.#claim();
         await this.#nap.sleep(Math.min(pollMs, Math.max(MIN_SLEEP_MS, dueInMs ?? pollMs)));
       } catch (error) {
@@ -168,7 +165,8 @@ export class Rotator {
     try {
       const outcome = await this.#applyUnderClaim(rotation);
       if (outcome === undefined) return;
-      if (await finishRotation(this.#db, rotation, outcome, this.#now(), this.#fleetIntervalMs)) onCommitted();
+      const fleetIntervalMs = await this.#fleetIntervalMs();
+      if (await finishRotation(this.#db, rotation, outcome, this.#now(), fleetIntervalMs)) onCommitted();
       else log.warn('a rotation took longer than its claim; another node has it', fields);
       if (outcome.kind === 'failed') log.warn('a rotation failed', { ...fields, error: outcome.error });
     } catch (error) {
@@ -207,7 +205,7 @@ export class Rotator {
    * Brings the services about; when that fails, those from before.
    * @throws {ClaimLost}
    */
-  async #apply({ decky, oldServices, newServices }: Rotation, fence: Fence): Promise<Outcome> {
+  async #apply({ decky, operation, oldServices, newServices }: Rotation, fence: Fence): Promise<Outcome> {
     const { substrate } = this.#options;
     try {
       await substrate.ensureDecky(onSubstrate(decky, newServices), fence);
@@ -215,6 +213,8 @@ export class Rotator {
     } catch (failure) {
       if (failure instanceof ClaimLost) throw failure;
       const error = describeError(failure);
+      // There was nothing before it.
+      if (operation === 'deploy') return { kind: 'failed', error, state: 'failed' };
       try {
         await substrate.ensureDecky(onSubstrate(decky, oldServices), fence);
         return { kind: 'failed', error, state: 'running' };
@@ -234,10 +234,4 @@ export class Rotator {
         this.#options.log.warn('a claim could not be renewed', { claim, error: describeError(error) }),
     });
   }
-}
-
-/** Deckies of the fleet have no LANs: the substrate's default network is theirs. */
-function onSubstrate(decky: FleetDeckyRow, services: readonly string[]): SubstrateDecky {
-  const { name } = decky;
-  return { topologyId: FLEET, uuid: substrateId(decky), name, services, addresses: [], forwardsL3: false };
 }

@@ -3,54 +3,100 @@ import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import { isJsonObject, type JsonObject } from '../bus/event.ts';
 import { AppError } from '../errors.ts';
 import { BodyFields } from '../http/body-fields.ts';
-import type { DeckyState } from '../topology/state.ts';
+import { deckyNameIn } from './decky-name.ts';
+import { editFleetServices } from './fleet-services.ts';
 import { editServices, type LiveServiceParts } from './live-services.ts';
-import { addService, configureService, removeService, type ServiceEdit } from './service-edit.ts';
+import { serviceOperations } from './schemas.ts';
+import {
+  addService,
+  type Configured,
+  configureService,
+  removeService,
+  type ServiceEdit,
+  serviceSetting,
+} from './service-edit.ts';
 
 export interface ServiceRouteParts extends LiveServiceParts {
   readonly authenticator: HeaderAuthenticator;
 }
 
-const DECKY = '/topologies/:id/deckies/:decky/services';
+const OF_TOPOLOGY = '/topologies/:id/deckies/:decky/services';
+const OF_FLEET = '/deckies/:name/services';
+const SERVICE = /^[a-z0-9_-]{1,64}$/;
 const MAX_SERVICE_NAME = 64;
 
-/** Services of deckies that run (contract §5.9). */
+/** Services of deckies that run, of a topology and of the fleet (contract §5.9, P2.2). */
 export function serviceRoutes({ authenticator, ...parts }: ServiceRouteParts) {
-  const edit = (params: { id: string; decky: string }, change: ServiceEdit) =>
-    editServices(parts, { topologyId: params.id, name: params.decky }, change);
   return new Elysia({ name: 'service-routes' })
-    .use(guard(authenticator, 'admin'))
-    .post(DECKY, async ({ params, body, set }) => {
-      const decky = await edit(params, additionIn(body));
-      set.status = 201;
-      return servicesOnWire(decky);
-    })
-    .delete(`${DECKY}/:service`, async ({ params }) =>
-      servicesOnWire(await edit(params, removeService(params.service))),
+    .use(
+      editRoutes(OF_TOPOLOGY, authenticator, serviceOperations, ({ id = '', decky = '' }, edit) =>
+        editServices(parts, { topologyId: id, name: deckyNameIn(decky) }, edit),
+      ),
     )
-    .put(`${DECKY}/:service/config`, async ({ params, body }) => {
-      const config = configIn(body);
-      const decky = await edit(params, configureService(params.service, config, false));
-      return configOnWire(decky, params.service, config, false);
-    })
-    .post(`${DECKY}/:service/apply`, async ({ params, body }) => {
-      const config = configIn(body);
-      const decky = await edit(params, configureService(params.service, config, true));
-      return configOnWire(decky, params.service, config, true);
-    });
+    .use(
+      editRoutes(OF_FLEET, authenticator, {}, ({ name = '' }, edit) =>
+        editFleetServices(parts, deckyNameIn(name), edit),
+      ),
+    );
+}
+
+type Params = Readonly<Record<string, string>>;
+
+/** @param carryOut applies an edit to the decky that a path names */
+function editRoutes(
+  path: string,
+  authenticator: HeaderAuthenticator,
+  operations: Partial<typeof serviceOperations>,
+  carryOut: (params: Params, edit: ServiceEdit) => Promise<Configured>,
+) {
+  return new Elysia()
+    .use(guard(authenticator, 'admin'))
+    .post(
+      path,
+      async ({ params, body, set }) => {
+        const decky = await carryOut(params, additionIn(body));
+        set.status = 201;
+        return servicesOnWire(decky);
+      },
+      { ...operations.add },
+    )
+    .delete(
+      `${path}/:service`,
+      async ({ params }) => servicesOnWire(await carryOut(params, removeService(serviceIn(params)))),
+      { ...operations.remove },
+    )
+    .put(
+      `${path}/:service/config`,
+      async ({ params, body }) => {
+        const setting = serviceSetting(serviceIn(params), configIn(body));
+        return configOnWire(await carryOut(params, configureService(setting, false)), setting.service, false);
+      },
+      { ...operations.configure },
+    )
+    .post(
+      `${path}/:service/apply`,
+      async ({ params, body, set }) => {
+        const setting = serviceSetting(serviceIn(params), configIn(body));
+        const decky = await carryOut(params, configureService(setting, true));
+        set.status = 201;
+        return configOnWire(decky, setting.service, true);
+      },
+      { ...operations.apply },
+    );
+}
+
+function serviceIn({ service = '' }: Params): string {
+  if (SERVICE.test(service)) return service;
+  throw new AppError('invalid', 'a service name is 1 to 64 of a-z, 0-9, _ and -');
 }
 
 function additionIn(body: unknown): ServiceEdit {
   const fields = new BodyFields(body);
   const name = fields.text('name', { min: 1, max: MAX_SERVICE_NAME });
-  return addService(name, checkedConfig(fields, body));
+  return addService(serviceSetting(name, checkedConfig(fields, body)));
 }
 
-function configIn(body: unknown): JsonObject {
-  const fields = new BodyFields(body);
-  if (!fields.has('config')) throw new AppError('bad_request', 'config is required');
-  return checkedConfig(fields, body);
-}
+const configIn = (body: unknown): JsonObject => checkedConfig(new BodyFields(body), body);
 
 /** Null is no configuration: it must not wipe one out. */
 function checkedConfig(fields: BodyFields, body: unknown): JsonObject {
@@ -60,10 +106,11 @@ function checkedConfig(fields: BodyFields, body: unknown): JsonObject {
   return config;
 }
 
-function servicesOnWire({ name, topology_id, services }: DeckyState) {
+function servicesOnWire({ name, topology_id, services }: Configured) {
   return { decky_name: name, topology_id, services };
 }
 
-function configOnWire({ name, topology_id }: DeckyState, service: string, config: JsonObject, recreated: boolean) {
-  return { decky_name: name, service_name: service, topology_id, config, recreated };
+/** The configuration as it has been stored: the form shows it. */
+function configOnWire({ name, topology_id, configs }: Configured, service: string, recreated: boolean) {
+  return { decky_name: name, service_name: service, topology_id, config: configs[service] ?? {}, recreated };
 }

@@ -4,6 +4,7 @@ import type { Commits } from '../bus/commits.ts';
 import type { Config } from '../config.ts';
 import type { Db } from '../db/database.ts';
 import type { Domain } from '../domain.ts';
+import type { Settings } from '../settings/settings.ts';
 import type { Substrate } from '../substrate/substrate.ts';
 import type { Log } from '../telemetry/log.ts';
 import { fleetRoutes } from './fleet-routes.ts';
@@ -14,6 +15,7 @@ import { serviceRoutes } from './service-routes.ts';
 export interface DeckyStartParts {
   readonly config: Pick<Config, 'pipeline'>;
   readonly db: Db;
+  readonly settings: Settings;
   readonly substrate: Substrate;
   readonly logger: Log;
   readonly authenticator: HeaderAuthenticator;
@@ -24,14 +26,24 @@ export interface DeckyStartParts {
 
 /** Deckies that run: the fleet and its rotation, and services that are changed while they run. */
 export function startDecky(parts: DeckyStartParts) {
-  const { config, db, substrate, logger, authenticator, commits, wakeRelay } = parts;
-  const fleetIntervalMs = intervalMs(config.pipeline.mutationInterval) ?? null;
+  const { config, db, settings, substrate, logger, authenticator, commits, wakeRelay } = parts;
+  const fleetIntervalMs = async () => intervalMs((await settings.read()).global_mutation_interval) ?? null;
   const rotator = new Rotator({ db, substrate, log: logger, onCommitted: wakeRelay, fleetIntervalMs });
   const { onCommitted } = commits;
   return {
     routes: new Elysia({ name: 'deckies' })
       .use(serviceRoutes({ db, authenticator, substrate, onCommitted, log: logger }))
-      .use(fleetRoutes({ db, authenticator, onRequested: () => rotator.wake() })),
+      .use(
+        fleetRoutes({
+          db,
+          settings,
+          substrate,
+          network: config.pipeline.fleetNetwork,
+          authenticator,
+          onCommitted,
+          onRequested: () => rotator.wake(),
+        }),
+      ),
     workers: [
       {
         role: 'rotator',

@@ -1,4 +1,5 @@
 import type { Trx } from '../db/database.ts';
+import { profileOf } from '../decky/deploy/profile.ts';
 import { isoTime } from '../decky/fleet.ts';
 import { DEMO_FLEET } from './inventory.ts';
 
@@ -16,7 +17,7 @@ const INTERVAL = '5m';
  * @param now milliseconds since the epoch
  */
 export async function seedFleet(trx: Trx, now: number): Promise<void> {
-  const rows = DEMO_FLEET.names.map((name) => {
+  const rows = DEMO_FLEET.names.map((name, index) => {
     const { archetype, pool } = KINDS[name];
     return {
       name,
@@ -29,6 +30,8 @@ export async function seedFleet(trx: Trx, now: number): Promise<void> {
       last_mutated_at: null,
       next_due_at: null,
       updated_at: isoTime(now),
+      ip: `192.168.60.${2 + index}`,
+      ...profileOf(name, archetype),
     };
   });
   await trx

@@ -130,9 +130,14 @@ function deckyRow(topology: DemoTopology, decky: DemoDecky, index: number, creat
     compose_hash: null,
     last_seen: isoTime(createdAt + 3 * MINUTE_MS),
     updated_at: isoTime(createdAt + 3 * MINUTE_MS),
-    x: 60 + index * 160,
-    y: 200 + (index % 2) * 120,
+    ...placeInHome(topology, decky),
   };
+}
+
+/** DECNET draws a decky inside of its home: its place is relative to that of the LAN. */
+function placeInHome({ deckies }: DemoTopology, { lans: [home], name }: DemoDecky) {
+  const index = deckies.filter(({ lans }) => lans[0] === home).findIndex((decky) => decky.name === name);
+  return { x: 12 + (index % 2) * 140, y: 40 + Math.floor(index / 2) * 82 };
 }
 
 function edgeRows(topology: DemoTopology, decky: DemoDecky, isGateway: boolean) {

@@ -20,6 +20,9 @@ const PRIMITIVES = [
   { primitive: 'operational.objective', values: ['reconnaissance', 'persistence', 'collection'] },
 ] as const;
 
+/** Of so many addresses it is told that they have been seen. */
+const NEW_ADDRESSES = 90;
+
 /** A fleet decky appears, changes its state, or goes; what each was last is remembered for `previous_state`. */
 export function fleetStates(): DemoAct {
   const states = new Map<string, string>();
@@ -84,7 +87,8 @@ export const attackerObserved: DemoAct = async (world) => {
   const decky = pick(world, DECKIES);
   if (decky === undefined) return;
   await tell(world, topics.attacker('observed'), 'observed', {
-    attacker_ip: randomAddress(world),
+    // Each becomes a row: few enough to leave room for identities.
+    attacker_ip: attackerAddress(randomBelow(world, NEW_ADDRESSES)),
     decky: decky.name,
     service: pick(world, decky.services) ?? 'ssh',
     event_type: pick(world, ['connection', 'login_attempt', 'command']) ?? 'connection',
@@ -97,6 +101,7 @@ export const attackerScored: DemoAct = async (world) => {
   const attacker = await pickAttacker(world);
   if (attacker === undefined) return;
   await tell(world, topics.attacker('scored'), 'scored', {
+    attacker_uuid: attacker.uuid,
     attacker_ip: attacker.ip,
     event_count: attacker.event_count,
     service_count: attacker.service_count,

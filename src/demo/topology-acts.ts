@@ -2,6 +2,7 @@ import { createEvent, type JsonObject } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import type { DeckyRow } from '../db/schema.ts';
+import { configOf, withConfigsOf } from '../topology/decky-config.ts';
 import { enqueueMutation } from '../topology/enqueue.ts';
 import { LIVE_STATUSES, type MutationOp } from '../topology/model.ts';
 import { findTopology, type TopologyParts } from '../topology/repository.ts';
@@ -55,9 +56,14 @@ function replaceServices(world: DemoWorld, decky: DeckyRow, service: string, aft
   return world.db.transaction().execute(async (trx) => {
     const { numUpdatedRows } = await trx
       .updateTable('topology_deckies')
-      .set({ services: JSON.stringify(after), updated_at: new Date().toISOString() })
+      .set({
+        services: JSON.stringify(after),
+        decky_config: JSON.stringify(withConfigsOf(configOf(decky), after)),
+        updated_at: new Date().toISOString(),
+      })
       .where('uuid', '=', decky.uuid)
       .where('services', '=', decky.services)
+      .where('decky_config', 'is not distinct from', decky.decky_config)
       .executeTakeFirstOrThrow();
     if (numUpdatedRows === 0n) return false;
     const topic = topics.decky(decky.name, added ? 'service_added' : 'service_removed');
@@ -101,7 +107,7 @@ function propose(world: DemoWorld, { topology, lans, deckies }: TopologyParts, i
   const place = { x: 40 + randomBelow(world, 960), y: 40 + randomBelow(world, 440) };
   const proposals: Proposal[] = [
     { op: 'update_lan', payload: { name: lan.name, ...place } },
-    { op: 'update_decky', payload: { decky: decky.name, ...place } },
+    { op: 'update_decky', payload: { decky: decky.name, ...placeInHome(world) } },
     { op: 'update_decky', payload: { decky: decky.name, services: pickServices(world) } },
   ];
   if (idle) {
@@ -109,7 +115,10 @@ function propose(world: DemoWorld, { topology, lans, deckies }: TopologyParts, i
     proposals.push(
       isUp
         ? { op: 'remove_decky', payload: { decky: POP_UP } }
-        : { op: 'add_decky', payload: { name: POP_UP, lan: lan.name, services: pickServices(world), ...place } },
+        : {
+            op: 'add_decky',
+            payload: { name: POP_UP, lan: lan.name, services: pickServices(world), ...placeInHome(world) },
+          },
     );
   }
   if (topology.status === 'degraded') {
@@ -137,3 +146,6 @@ async function forgetOldMutations(world: DemoWorld, topologyId: string): Promise
     )
     .execute();
 }
+
+/** DECNET draws a decky inside of its home: its place is relative to that of the LAN. */
+const placeInHome = (world: DemoWorld) => ({ x: 12 + randomBelow(world, 2) * 140, y: 40 + randomBelow(world, 3) * 82 });

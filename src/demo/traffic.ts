@@ -1,5 +1,6 @@
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
+import { attackSession, campaignGrows, orchestratorActs } from './attack-acts.ts';
 import { formIdentity, linkObservation } from './identity-acts.ts';
 import { attackerBehaviour, attackerObserved, attackerScored, deckyTraffic, fleetStates } from './sensor-acts.ts';
 import { changeServices, mutateTopology } from './topology-acts.ts';
@@ -65,6 +66,7 @@ function repertoire(): DemoAct[] {
     ...[mutateTopology, mutateTopology, mutateTopology, changeServices, changeServices],
     ...[fleetStates(), deckyTraffic, deckyTraffic],
     ...[linkObservation, linkObservation, formIdentity],
+    ...[attackSession, attackSession, attackSession, campaignGrows, orchestratorActs, orchestratorActs],
     ...[attackerObserved, attackerScored, attackerBehaviour],
   ];
 }

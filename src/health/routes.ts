@@ -1,6 +1,7 @@
 import { Elysia } from 'elysia';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
+import { healthOperations } from './schemas.ts';
 
 /** How something is: whether the process can serve with it, and what people may want to know. */
 export interface Check {
@@ -26,16 +27,20 @@ const CHECK_MS = 2000;
 /** `/healthz`: the process is alive. `/readyz`: it can do what it is there for; 503 with the failing check otherwise. */
 export function healthRoutes({ checks, counts, logger }: HealthParts) {
   return new Elysia({ name: 'health-routes' })
-    .get('/healthz', () => ({ status: 'ok' }))
-    .get('/readyz', async ({ set }) => {
-      const results = await Promise.all(
-        Object.entries(checks).map(async ([name, run]) => [name, await check(name, logger, run)] as const),
-      );
-      const ready = results.every(([, { ok }]) => ok);
-      set.status = ready ? 200 : 503;
-      set.headers['cache-control'] = 'no-store';
-      return { status: ready ? 'ready' : 'not ready', checks: Object.fromEntries(results), ...counts?.() };
-    });
+    .get('/healthz', () => ({ status: 'ok' }), healthOperations.alive)
+    .get(
+      '/readyz',
+      async ({ set }) => {
+        const results = await Promise.all(
+          Object.entries(checks).map(async ([name, run]) => [name, await check(name, logger, run)] as const),
+        );
+        const ready = results.every(([, { ok }]) => ok);
+        set.status = ready ? 200 : 503;
+        set.headers['cache-control'] = 'no-store';
+        return { status: ready ? 'ready' : 'not ready', checks: Object.fromEntries(results), ...counts?.() };
+      },
+      healthOperations.ready,
+    );
 }
 
 async function check(name: string, logger: Log, run: Checks[string]): Promise<Check> {

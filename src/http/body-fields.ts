@@ -3,6 +3,16 @@ import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
 import { laxInteger } from './lax-integer.ts';
 
+/**
+ * @param body parsed JSON; `undefined` when there was none
+ * @throws {AppError} `bad_request` without a body, `invalid` when it is not an object
+ */
+export function bodyObject(body: unknown): JsonObject {
+  if (body === undefined) throw new AppError('bad_request', 'a JSON body is required');
+  if (!isJsonObject(body)) throw new AppError('invalid', 'the body must be a JSON object');
+  return body;
+}
+
 interface Bounds {
   readonly min: number;
   readonly max: number;
@@ -27,9 +37,7 @@ export class BodyFields {
    * @throws {AppError} `bad_request` without a body, `invalid` when it is not an object
    */
   constructor(body: unknown) {
-    if (body === undefined) throw new AppError('bad_request', 'a JSON body is required');
-    if (!isJsonObject(body)) throw new AppError('invalid', 'the body must be a JSON object');
-    this.#fields = body;
+    this.#fields = bodyObject(body);
   }
 
   /** @throws {AppError} `bad_request` when any problem was structural, `invalid` when there were others */
@@ -89,6 +97,16 @@ export class BodyFields {
     if (this.#isAbsent('expected_version')) return undefined;
     const version = laxInteger(this.#fields.expected_version);
     return version ?? this.#wrong('expected_version must be an integer', undefined);
+  }
+
+  /** A list of integers. */
+  integers(name: string, { min, max }: Bounds): readonly number[] {
+    const value = this.#fields[name];
+    if (value === undefined) return this.#malformed(`${name} is required`, []);
+    if (!Array.isArray(value)) return this.#wrong(`${name} must be a list`, []);
+    const numbers = value.map(laxInteger).filter((number) => number !== undefined && min <= number && number <= max);
+    if (numbers.length < value.length) return this.#wrong(`${name} must hold integers from ${min} to ${max}`, []);
+    return numbers.filter((number) => number !== undefined);
   }
 
   numberOr(name: string, fallback: number, { min, max }: Bounds): number {

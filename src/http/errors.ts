@@ -18,10 +18,17 @@ const STATUS: Readonly<Record<ErrorCode, { status: number; headers?: Record<stri
   rate_limited: { status: 429 },
   too_many_attempts: { status: 429, headers: { 'retry-after': '4' } },
   unavailable: { status: 503, headers: { 'retry-after': '2' } },
+  unsupported: { status: 501 },
+  bad_gateway: { status: 502 },
 };
 
 const STRUCTURAL = 'Bad Request: Schema structural violation (wrong type, extra fields, or invalid length).';
 const INVALID = 'Invalid request parameters';
+
+/** What a failure is told as among the answers to many things that were asked for at once. */
+export function errorFields({ code, message }: AppError): { status: number; detail: string } {
+  return { status: STATUS[code].status, detail: message };
+}
 
 /** The JSON answer for a failure. */
 export function errorResponse(error: AppError): Response {

@@ -13,6 +13,7 @@ export const MAX_BODY_DEPTH = 72;
 export const MAX_BODY_VALUES = 50_000;
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { fatal: true });
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
@@ -23,7 +24,7 @@ const BACKSLASH = 0x5c;
  * @throws {SyntaxError} for text that is no JSON
  */
 export async function readJsonBody(request: Request): Promise<unknown> {
-  const bytes = new Uint8Array(await request.arrayBuffer());
+  const bytes = await request.bytes();
   // Before it is parsed: what is too much costs a look at its first brackets.
   assertBounded(bytes);
   return JSON.parse(decode(bytes));
@@ -41,7 +42,7 @@ export function parseJsonMessage(text: string): unknown {
 
 function decode(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return decoder.decode(bytes);
   } catch {
     throw new AppError('invalid', 'The body must be UTF-8');
   }

@@ -5,6 +5,7 @@ import type { IdentityRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
 import { attackerOf } from './model.ts';
 import { canonicalIdentity, countObservations, listIdentities, listObservations, type Page } from './repository.ts';
+import { identityOperations } from './schemas.ts';
 
 export interface IdentityRouteParts {
   readonly db: Db;
@@ -20,12 +21,16 @@ const page = t.Object({
 export function identityRoutes({ db, authenticator }: IdentityRouteParts) {
   return new Elysia({ name: 'identity-routes' })
     .use(guard(authenticator, 'viewer'))
-    .get('/identities', ({ query }) => listOnWire(db, query), { query: page })
-    .get('/identities/:uuid', async ({ params }) => detailOnWire(db, await existing(db, params.uuid)))
+    .get('/identities', ({ query }) => listOnWire(db, query), { query: page, ...identityOperations.list })
+    .get(
+      '/identities/:uuid',
+      async ({ params }) => detailOnWire(db, await existing(db, params.uuid)),
+      identityOperations.read,
+    )
     .get(
       '/identities/:uuid/observations',
       async ({ params, query }) => observationsOnWire(db, await existing(db, params.uuid), query),
-      { query: page },
+      { query: page, ...identityOperations.observations },
     );
 }
 

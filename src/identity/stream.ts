@@ -1,5 +1,6 @@
 import type { Db } from '../db/database.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
+import { identitySnapshotSchema } from './schemas.ts';
 import { identitySnapshot } from './snapshot.ts';
 
 /** `GET /identities/events` (contract §3.2). */
@@ -10,6 +11,8 @@ export function identityStream(db: Db): StreamDeclaration {
     channel: () => 'identity',
     eventName: (topic) => topic.slice('identity.'.length) || topic,
     topics: ['identity.>'],
+    summary: 'Follow what becomes known of identities',
+    snapshotSchema: identitySnapshotSchema,
     snapshot: () => identitySnapshot(db),
   };
 }

@@ -2,11 +2,13 @@ import { mayUse, type Subject } from '../auth/rights.ts';
 import { createEvent, digestOf, isJsonObject } from '../bus/event.ts';
 import type { EventLog, Publication, Published } from '../bus/event-log.ts';
 import { AppError, describeError } from '../errors.ts';
+import { refusalOf } from '../http/errors.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /** What a producer may choose for itself. */
-export const OWN_ID = '^[0-9A-Za-z_-]{1,64}$';
-const OWN_ID_FORM = new RegExp(OWN_ID);
+export const OWN_ID = /^[0-9A-Za-z_-]{1,64}$/;
+/** Events that are taken at once. */
+export const MOST_EVENTS = 1000;
 
 /** Where an event went, or why it did not. */
 export type Answer = Omit<Published, 'conflict'> | AppError;
@@ -21,13 +23,56 @@ export function publicationOf(body: unknown): Publication {
   if (typeof topic !== 'string') throw new AppError('invalid', 'topic must be a string');
   if (typeof type !== 'string') throw new AppError('invalid', 'type must be a string');
   if (!isJsonObject(payload)) throw new AppError('invalid', 'payload must be a JSON object');
-  if (id === undefined) return { event: createEvent(topic, type, payload) };
-  if (typeof id !== 'string' || !OWN_ID_FORM.test(id)) {
+  if (id === undefined) return { event: createEvent(topic, type, payload), once: true };
+  if (typeof id !== 'string' || !OWN_ID.test(id)) {
     throw new AppError('invalid', 'id must have 1 to 64 characters of A-Z, a-z, 0-9, _ and -');
   }
   const event = createEvent(topic, type, payload, id);
   // Only where the producer has chosen the id may it stand for another event already.
   return { event, digest: digestOf(event) };
+}
+
+/**
+ * A list of events, not looked at yet.
+ * @throws {AppError} `invalid`
+ */
+export function eventsOf(list: unknown): readonly unknown[] {
+  if (Array.isArray(list) && list.length > 0 && list.length <= MOST_EVENTS) return list;
+  throw new AppError('invalid', `Give 1 to ${MOST_EVENTS} events at once`);
+}
+
+/** An event, or why it is none that can be published. */
+export function publicationOrError(event: unknown): Publication | AppError {
+  try {
+    return publicationOf(event);
+  } catch (error) {
+    const refused = refusalOf(error);
+    if (refused === undefined) throw error;
+    return refused;
+  }
+}
+
+/**
+ * Publishes those that can be, in order.
+ * @returns an answer for each
+ * @throws {AppError} as {@link publishAll}
+ */
+export async function publishGood(
+  log: Pick<EventLog, 'publish'>,
+  checked: readonly (Publication | AppError)[],
+  publisher: Subject,
+  logger: Log,
+): Promise<Answer[]> {
+  const good = checked.filter((each): each is Publication => !(each instanceof AppError));
+  const answers = await publishAll(log, good, publisher, logger);
+  let next = 0;
+  return checked.map((each) => {
+    if (each instanceof AppError) return each;
+    const answer = answers[next];
+    next += 1;
+    if (answer === undefined) throw new Error('an event without an answer');
+    return answer;
+  });
 }
 
 /**

@@ -5,12 +5,12 @@ import type { Log } from '../telemetry/log.ts';
 import { ingressRoutes } from './routes.ts';
 
 export interface IngressStartParts {
-  readonly authenticator: HeaderAuthenticator;
+  readonly auth: { readonly sessions: HeaderAuthenticator };
   readonly eventLog: EventLog;
   readonly logger: Log;
 }
 
 /** The way in for producers over HTTP. */
-export function startIngress({ authenticator, eventLog, logger }: IngressStartParts) {
-  return { routes: ingressRoutes({ authenticator, log: eventLog, logger }) } satisfies Domain;
+export function startIngress({ auth, eventLog, logger }: IngressStartParts) {
+  return { routes: ingressRoutes({ authenticator: auth.sessions, log: eventLog, logger }) } satisfies Domain;
 }

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Engine, Trx } from '../db/database.ts';
+import { insertRows } from '../db/insert-rows.ts';
 import type { LogRow } from '../db/schema.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
 import { epochOrdinal } from './epoch-ordinals.ts';
@@ -8,12 +9,38 @@ import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC, lineId, logRowOf } from './log-line.t
 /** Columns whose values are counted, and are exact filters of a search. */
 export const COUNTED_FIELDS = ['decky', 'service', 'event_type', 'attacker_ip'] as const;
 
+const LOGS = {
+  table: 'logs',
+  columns: {
+    id: 'bigint',
+    timestamp: 'text',
+    decky: 'text',
+    service: 'text',
+    event_type: 'text',
+    attacker_ip: 'text',
+    raw_line: 'text',
+    fields: 'text',
+    msg: 'text',
+    trace_id: 'text',
+    span_id: 'text',
+  },
+} as const;
+
+const LOG_VALUES = { table: 'log_values', columns: { field: 'text', value: 'text', lines: 'bigint' } } as const;
+
+const LOG_QUARTERS = {
+  table: 'log_quarters',
+  columns: { field: 'text', value: 'text', quarter: 'integer', lines: 'bigint' },
+} as const;
+
+/** Minutes of a histogram's usual stretch. */
+export const QUARTER = 15;
+/** Columns with few values: of these is counted how many lines each quarter of an hour has. */
+export const QUARTERLY = ['decky', 'service', 'event_type'] as const;
+
 /** Names in `counters`. */
 export const LINES = 'log_lines';
 export const ATTACKERS = 'log_attackers';
-
-/** Rows of one statement: SQLite takes 32,766 parameters, and a statement should be short. */
-const CHUNK = 50;
 
 /** The lines of the deckies' logs with all that is counted of them, so that nobody has to count rows. */
 export function logProjection(engine: Engine): Projection {
@@ -24,22 +51,24 @@ export function logProjection(engine: Engine): Projection {
     channels: [LOG_LINE_CHANNEL],
     async apply(trx, events) {
       const rows = await rowsOf(trx, events);
-      for (let first = 0; first < rows.length; first += CHUNK) {
-        const chunk = rows.slice(first, first + CHUNK);
-        await trx.insertInto('logs').values(chunk).execute();
-        if (engine === 'sqlite') await addToSearch(trx, chunk);
-      }
-      if (rows.length > 0) await count(trx, rows);
+      if (rows.length > 0) await insertLines(trx, engine, rows);
+      if (rows.length > 0) await count(trx, engine, rows);
       return events.length - rows.length;
     },
     async clear(trx) {
       await trx.deleteFrom('logs').execute();
       await trx.deleteFrom('log_values').execute();
       await trx.deleteFrom('log_minutes').execute();
+      await trx.deleteFrom('log_quarters').execute();
       await trx.deleteFrom('counters').where('name', 'in', [LINES, ATTACKERS]).execute();
       if (engine === 'sqlite') await sql`insert into log_search (log_search) values ('delete-all')`.execute(trx);
     },
   };
+}
+
+/** @param time ISO, UTC */
+export function minuteOf(time: string): number {
+  return Math.floor(Date.parse(time) / 60_000);
 }
 
 async function rowsOf(trx: Trx, events: readonly LoggedEvent[]): Promise<LogRow[]> {
@@ -61,14 +90,16 @@ export function searchText(row: Pick<LogRow, 'raw_line' | 'decky' | 'service' | 
   return [row.raw_line, row.decky, row.service, row.attacker_ip, row.fields].join('\n');
 }
 
-async function addToSearch(trx: Trx, rows: readonly LogRow[]): Promise<void> {
-  const values = rows.map((row) => sql`(${row.id}, ${searchText(row)})`);
-  await sql`insert into log_search (rowid, text) values ${sql.join(values)}`.execute(trx);
+async function insertLines(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
+  await insertRows(trx, engine, LOGS, rows);
+  if (engine === 'postgres') return;
+  const texts = JSON.stringify(rows.map((row) => [row.id, searchText(row)]));
+  await sql`insert into log_search (rowid, text) select value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
 }
 
-async function count(trx: Trx, rows: readonly LogRow[]): Promise<void> {
+async function count(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
   const values = new Map<string, { field: string; value: string; lines: number }>();
-  const minutes = new Map<string, number>();
+  const minutes = new Map<number, number>();
   for (const row of rows) {
     for (const field of COUNTED_FIELDS) {
       const key = `${field} ${row[field]}`;
@@ -76,10 +107,11 @@ async function count(trx: Trx, rows: readonly LogRow[]): Promise<void> {
       counted.lines += 1;
       values.set(key, counted);
     }
-    const minute = row.timestamp.slice(0, 16);
+    const minute = minuteOf(row.timestamp);
     minutes.set(minute, (minutes.get(minute) ?? 0) + 1);
   }
-  const attackers = await addValues(trx, [...values.values()]);
+  await addQuarters(trx, engine, rows);
+  const attackers = await addValues(trx, engine, [...values.values()]);
   await trx
     .insertInto('log_minutes')
     .values([...minutes].map(([minute, lines]) => ({ minute, lines })))
@@ -99,26 +131,39 @@ async function count(trx: Trx, rows: readonly LogRow[]): Promise<void> {
     .execute();
 }
 
+async function addQuarters(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
+  const quarters = new Map<string, { field: string; value: string; quarter: number; lines: number }>();
+  for (const row of rows) {
+    const quarter = Math.floor(minuteOf(row.timestamp) / QUARTER);
+    for (const field of QUARTERLY) {
+      const key = `${field} ${quarter} ${row[field]}`;
+      const counted = quarters.get(key) ?? { field, value: row[field], quarter, lines: 0 };
+      counted.lines += 1;
+      quarters.set(key, counted);
+    }
+  }
+  const add = sql`on conflict (field, value, quarter) do update set lines = log_quarters.lines + excluded.lines`;
+  await insertRows(trx, engine, LOG_QUARTERS, [...quarters.values()], add);
+}
+
 /** @returns how many addresses were not there before */
 async function addValues(
   trx: Trx,
+  engine: Engine,
   values: readonly { field: string; value: string; lines: number }[],
 ): Promise<number> {
   const added = new Map(values.map(({ field, value, lines }) => [`${field} ${value}`, lines]));
   let addresses = 0;
-  for (let first = 0; first < values.length; first += CHUNK * 4) {
-    const rows = await trx
-      .insertInto('log_values')
-      .values(values.slice(first, first + CHUNK * 4))
-      .onConflict((conflict) =>
-        conflict.columns(['field', 'value']).doUpdateSet({ lines: sql<number>`log_values.lines + excluded.lines` }),
-      )
-      .returning(['field', 'value', 'lines'])
-      .execute();
-    // Exactly as many as were added: there were none before.
-    for (const { field, value, lines } of rows) {
-      if (field === 'attacker_ip' && lines === added.get(`${field} ${value}`)) addresses += 1;
-    }
+  const rows = await insertRows<{ field: string; value: string; lines: number }>(
+    trx,
+    engine,
+    LOG_VALUES,
+    values,
+    sql`on conflict (field, value) do update set lines = log_values.lines + excluded.lines returning field, value, lines`,
+  );
+  // Exactly as many as were added: there were none before.
+  for (const { field, value, lines } of rows) {
+    if (field === 'attacker_ip' && Number(lines) === added.get(`${field} ${value}`)) addresses += 1;
   }
   return addresses;
 }

@@ -1,13 +1,18 @@
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Db, Engine, Trx } from '../db/database.ts';
 import type { LogRow } from '../db/schema.ts';
-import { countRange, linesOf, minutesOf } from './counts.ts';
-import { LINES } from './log-projection.ts';
+import { type Bucket, bucketsOf, countRange, linesOf, quartersOf } from './counts.ts';
+import { LINES, minuteOf, QUARTER } from './log-projection.ts';
 import { isEmptySearch, isOpenRange, type LogQuery, onlyColumn } from './search.ts';
 import { matching } from './search-sql.ts';
 
 /** Matches of a search that cannot be told from what is counted are counted up to here. */
-export const COUNT_LIMIT = 10_000;
+export const COUNT_LIMIT = 2000;
+
+/** Lines of one value are counted up to here where they are not counted already. */
+const EXACT_LIMIT = 50_000;
+/** Pages that begin further back are looked up by minute. */
+const DEEP = 1000;
 
 /** One page of the lines, the newest first. */
 export async function listLogs(
@@ -19,7 +24,7 @@ export async function listLogs(
   const total = await countLogs(db, engine, query);
   if (offset >= total) return { total, rows: [] };
   const isPlain = isEmptySearch(query.search) && isOpenRange(query.range);
-  if (isPlain && offset > total / 2) return { total, rows: await fromTheEnd(db, total, limit, offset) };
+  if (isPlain && offset > DEEP) return { total, rows: await deepPage(db, limit, offset) };
   const { from, where, order } = await matching(db, engine, query);
   const found = sql<LogRow>`select logs.* from ${from} where ${where} order by ${order} limit ${limit} offset ${offset}`;
   return { total, rows: (await found.execute(db)).rows };
@@ -30,17 +35,22 @@ export function linesAfter(db: Db | Trx, id: number, limit: number): Promise<Log
   return db.selectFrom('logs').selectAll().where('id', '>', id).orderBy('id').limit(limit).execute();
 }
 
-/** Deep pages are near the other end. */
-async function fromTheEnd(db: Db, total: number, limit: number, offset: number): Promise<LogRow[]> {
-  const rows = await db
+/** How many lines each minute has says in which one a page begins: what comes before it is not walked over. */
+async function deepPage(db: Db, limit: number, offset: number): Promise<LogRow[]> {
+  const newer = sql<{ minute: number; newer: number }>`select minute, newer from
+    (select minute, lines, sum(lines) over (order by minute desc) - lines as newer from log_minutes) as counted
+    where newer <= ${offset} and newer + lines > ${offset}`;
+  const [begin] = (await newer.execute(db)).rows;
+  if (begin === undefined) return [];
+  return db
     .selectFrom('logs')
     .selectAll()
-    .orderBy('timestamp')
-    .orderBy('id')
-    .limit(Math.min(limit, total - offset))
-    .offset(Math.max(0, total - offset - limit))
+    .where('timestamp', '<', new Date((begin.minute + 1) * 60_000).toISOString())
+    .orderBy('timestamp', 'desc')
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .offset(offset - Number(begin.newer))
     .execute();
-  return rows.reverse();
 }
 
 async function countLogs(db: Db, engine: Engine, query: LogQuery): Promise<number> {
@@ -67,35 +77,37 @@ export async function histogram(
   query: LogQuery,
   intervalMinutes: number,
 ): Promise<{ time: string; count: number }[]> {
-  const minutes = isEmptySearch(query.search)
-    ? await minutesOf(db, query.range)
-    : await minutesFound(db, engine, query);
+  const found = isEmptySearch(query.search)
+    ? await bucketsOf(db, query.range, intervalMinutes)
+    : await bucketsFound(db, engine, query, intervalMinutes);
   const buckets = new Map<number, number>();
-  const width = intervalMinutes * 60_000;
-  for (const { minute, lines } of minutes) {
-    const start = Math.floor(Date.parse(`${minute}:00Z`) / width) * width;
-    buckets.set(start, (buckets.get(start) ?? 0) + lines);
+  for (const { minute, lines } of found) {
+    const start = Math.floor(minute / intervalMinutes) * intervalMinutes;
+    buckets.set(start, (buckets.get(start) ?? 0) + Number(lines));
   }
   return [...buckets]
     .sort(([a], [b]) => a - b)
-    .map(([start, count]) => ({ time: new Date(start).toISOString().slice(0, 19).replace('T', ' '), count }));
+    .map(([start, count]) => ({ time: new Date(start * 60_000).toISOString().slice(0, 19).replace('T', ' '), count }));
 }
 
-async function minutesFound(db: Db, engine: Engine, query: LogQuery): Promise<{ minute: string; lines: number }[]> {
+async function bucketsFound(db: Db, engine: Engine, query: LogQuery, width: number): Promise<Bucket[]> {
   const only = onlyColumn(query.search);
-  const minute = sql<string>`substr(timestamp, 1, 16)`;
-  if (only !== undefined) {
-    // The index of the column holds all that is asked for, in order.
-    let select = db.selectFrom('logs').where(only.column, '=', only.value);
-    if (query.range.start !== undefined) select = select.where('timestamp', '>=', query.range.start);
-    if (query.range.end !== undefined) select = select.where('timestamp', '<=', query.range.end);
-    return select
-      .select((eb) => [minute.as('minute'), eb.fn.countAll<number>().as('lines')])
-      .groupBy(minute)
-      .execute();
+  if (only !== undefined && isOpenRange(query.range) && width % QUARTER === 0) {
+    const counted = await quartersOf(db, only.column, only.value);
+    if (counted !== undefined) return counted;
   }
+  const time = timeOfBucket(width);
   const { from, where, order } = await matching(db, engine, query);
-  const found = sql<{ minute: string; lines: number }>`select ${minute} as minute, count(*) as lines from
-    (select logs.timestamp from ${from} where ${where} order by ${order} limit ${COUNT_LIMIT}) as found group by ${minute}`;
-  return (await found.execute(db)).rows;
+  const counted = sql<{ time: string; lines: number }>`select ${time} as time, count(*) as lines from
+    (select logs.timestamp from ${from} where ${where} order by ${order} limit ${only ? EXACT_LIMIT : COUNT_LIMIT}) as found
+    group by ${time}`;
+  return (await counted.execute(db)).rows.map((row) => ({ minute: minuteOf(`${row.time}:00Z`), lines: row.lines }));
+}
+
+/** The time at which a line's bucket begins, or a minute or an hour that is wholly within its bucket. */
+function timeOfBucket(width: number): RawBuilder<string> {
+  if (width % 60 === 0) return sql<string>`substr(timestamp, 1, 13) || ':00'`;
+  if (60 % width !== 0) return sql<string>`substr(timestamp, 1, 16)`;
+  const part = sql`cast(substr(timestamp, 15, 2) as integer) / ${sql.lit(width)} * ${sql.lit(width)}`;
+  return sql<string>`substr(timestamp, 1, 14) || substr(cast(100 + ${part} as text), 2)`;
 }

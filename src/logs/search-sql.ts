@@ -8,7 +8,7 @@ const FEW = 20_000;
 /** A text of fewer characters has no trigram to look for. */
 const TRIGRAM = 3;
 /** So many of the newest lines are looked at for a text that no index helps to find. */
-const NEWEST = 20_000;
+const NEWEST = 10_000;
 
 /** Parts of a statement that reads lines. */
 export interface Matching {

@@ -4,6 +4,7 @@ import { countSetAside, discardSetAside, listSetAside, putBack } from '../bus/se
 import type { Db } from '../db/database.ts';
 import { AppError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
+import { outboxOperations } from './schemas.ts';
 
 export interface OutboxRouteParts {
   readonly db: Db;
@@ -28,21 +29,29 @@ export function outboxRoutes({ db, authenticator, onCommitted, logger }: OutboxR
         const data = await listSetAside(db, { limit, offset });
         return { total: await countSetAside(db), limit, offset, data: data.map(onWire) };
       },
-      { query: page },
+      { query: page, ...outboxOperations.list },
     )
-    .post('/:id/retry', async ({ params, principal, set }) => {
-      const eventId = found(await putBack(db, storable(params.id)));
-      onCommitted();
-      logger.info('an event that was set aside is published again', { event: eventId, by: principal.userUuid });
-      set.status = 202;
-      return { event_id: eventId };
-    })
-    .delete('/:id', async ({ params, principal }) => {
-      const isDiscarded = await discardSetAside(db, storable(params.id));
-      if (!isDiscarded) throw notFound();
-      logger.warn('an event that was set aside is given up', { event: params.id, by: principal.userUuid });
-      return new Response(null, { status: 204 });
-    });
+    .post(
+      '/:id/retry',
+      async ({ params, principal, set }) => {
+        const eventId = found(await putBack(db, storable(params.id)));
+        onCommitted();
+        logger.info('an event that was set aside is published again', { event: eventId, by: principal.userUuid });
+        set.status = 202;
+        return { event_id: eventId };
+      },
+      outboxOperations.retry,
+    )
+    .delete(
+      '/:id',
+      async ({ params, principal }) => {
+        const isDiscarded = await discardSetAside(db, storable(params.id));
+        if (!isDiscarded) throw notFound();
+        logger.warn('an event that was set aside is given up', { event: params.id, by: principal.userUuid });
+        return new Response(null, { status: 204 });
+      },
+      outboxOperations.discard,
+    );
 }
 
 function onWire({ substituted, ...row }: Awaited<ReturnType<typeof listSetAside>>[number]) {

@@ -1,6 +1,7 @@
-import { type Insertable, sql } from 'kysely';
+import { sql } from 'kysely';
 import type { LogPlace } from '../bus/log-history.ts';
-import type { Db, Trx } from '../db/database.ts';
+import type { Db, Engine, Trx } from '../db/database.ts';
+import { insertRows } from '../db/insert-rows.ts';
 import type { ProjectionEventsTable, ProjectionRow } from '../db/schema.ts';
 import type { Projection } from './projection.ts';
 
@@ -33,6 +34,8 @@ const NO_COUNTS = { counted: 0, skipped: 0, repeated: 0, set_aside: 0, gaps: 0, 
 
 /** The row of a projection; made when it has none. */
 export async function findStanding(db: Db, { name, version }: Projection): Promise<ProjectionRow> {
+  const row = await db.selectFrom('projections').selectAll().where('name', '=', name).executeTakeFirst();
+  if (row !== undefined) return row;
   await db
     .insertInto('projections')
     .values({ name, version, ...NOTHING })
@@ -163,20 +166,22 @@ export async function forgetChannels(trx: Trx, projection: string): Promise<void
   await trx.deleteFrom('projection_places').where('projection', '=', projection).execute();
 }
 
+const EVENTS = {
+  table: 'projection_events',
+  columns: { projection: 'text', event_id: 'text', ordinal: 'bigint', epoch: 'text', log_offset: 'bigint' },
+} as const;
+
 /**
  * Remembers events by their ids.
  * @returns the ids that were not known before
  */
 export async function rememberEvents(
   trx: Trx,
-  events: readonly Insertable<ProjectionEventsTable>[],
+  engine: Engine,
+  events: readonly ProjectionEventsTable[],
 ): Promise<Set<string>> {
-  const rows = await trx
-    .insertInto('projection_events')
-    .values(events)
-    .onConflict((conflict) => conflict.columns(['projection', 'event_id']).doNothing())
-    .returning('event_id')
-    .execute();
+  const known = sql`on conflict (projection, event_id) do nothing returning event_id`;
+  const rows = await insertRows<{ event_id: string }>(trx, engine, EVENTS, events, known);
   return new Set(rows.map(({ event_id }) => event_id));
 }
 

@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import type { LogEntry } from '../bus/entry.ts';
 import type { LogHistory, LogPlace } from '../bus/log-history.ts';
 import { matcher } from '../bus/topic.ts';
-import type { Db, Trx } from '../db/database.ts';
+import type { Db, Engine, Trx } from '../db/database.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import {
@@ -25,6 +25,7 @@ import { type LoggedEvent, loggedEvent, type Projection } from './projection.ts'
 
 export interface RunnerParts {
   readonly db: Db;
+  readonly engine: Engine;
   readonly history: Pick<LogHistory, 'read' | 'range'>;
   readonly logger: Log;
   /** Ids of events that are remembered: more than the log keeps entries, so that what is read twice is known. */
@@ -41,10 +42,10 @@ export interface Protections {
   readonly rememberEvents: typeof rememberEvents;
 }
 
-/** Milliseconds that a transaction aims at: with SQLite everything else of the process waits for it. */
-const AIM_MS = 6;
-/** Events of a transaction: at first, and at most. */
-const EVENTS = { first: 20, most: 500 } as const;
+/** Milliseconds that a transaction aims at: with SQLite all other queries of the process wait for it. */
+const AIM_MS: Readonly<Record<Engine, number>> = { sqlite: 25, postgres: 200 };
+/** Events of a transaction. It costs as much as twenty of them to begin and to end one: fewer would be slower, not shorter. */
+const EVENTS = { least: 40, most: 500 } as const;
 /** An event that fails so often by itself is set aside. */
 const MOST_TRIES = 3;
 /** So often progress over events that the projection does not know is written down, in milliseconds. */
@@ -70,9 +71,10 @@ export class Runner {
   #ahead: readonly LogEntry[] = [];
   /** Epoch → offset up to which its events' ids are not remembered any more. */
   readonly #forgotten = new Map<string, number>();
-  #count: number = EVENTS.first;
+  #count: number = EVENTS.least;
   #tries = 0;
   #committedAt = Number.NEGATIVE_INFINITY;
+  #checkedAt = Number.NEGATIVE_INFINITY;
 
   constructor(projection: Projection, parts: RunnerParts) {
     this.projection = projection;
@@ -116,8 +118,9 @@ export class Runner {
       if (part.epoch !== at.epoch) return this.#rename(at, part.epoch);
       this.#ahead = part.entries;
     }
-    if (this.#ahead.length === 0) return this.#writeDown(false);
-    return this.#look();
+    if (this.#ahead.length > 0) return this.#look();
+    await this.#writeDown();
+    return this.#wasMoved();
   }
 
   async #place(): Promise<Standing | undefined> {
@@ -155,7 +158,7 @@ export class Runner {
       this.forget();
       return true;
     }
-    const eventTs = found.at(-1)?.event.ts ?? at.eventTs;
+    const eventTs = timeOfEntry(last) ?? at.eventTs;
     const to: Standing = { ...at, offset: last.offset, proof: last.proof, eventTs };
     if (found.length === 0 && unreadable.length === 0) {
       this.#at = to;
@@ -165,7 +168,7 @@ export class Runner {
         looked.some(({ places }) => places.some(({ channel }) => this.#channels.has(channel)))
       ) {
         await this.#commit(looked, [], 0, to);
-      } else await this.#writeDown(true);
+      } else await this.#writeDown();
       return true;
     }
     await this.#tryToCommit(looked, found, unreadable.length, to);
@@ -191,10 +194,10 @@ export class Runner {
     }
     this.#tries = 0;
     const took = performance.now() - began;
-    const fitting = Math.floor((this.#count * AIM_MS) / Math.max(took, 0.1));
+    const fitting = Math.floor((this.#count * AIM_MS[this.#parts.engine]) / Math.max(took, 0.1));
     // Only a full transaction says what one costs; and it grows no faster than twice.
     if (found.length >= this.#count || fitting < this.#count) {
-      this.#count = Math.max(1, Math.min(EVENTS.most, fitting, this.#count * 2));
+      this.#count = Math.min(EVENTS.most, Math.max(EVENTS.least, fitting), this.#count * 2);
     }
   }
 
@@ -243,6 +246,7 @@ export class Runner {
     const unique = [...new Map(candidates.map((one) => [one.event.id, one])).values()];
     const fresh = await this.#protections.rememberEvents(
       trx,
+      this.#parts.engine,
       unique.map(({ entry, event }, index) => ({
         projection: name,
         event_id: event.id,
@@ -307,13 +311,23 @@ export class Runner {
     return places;
   }
 
-  /** Writes down how far it has come over events that do not concern it. @returns whether there may be more */
-  async #writeDown(more: boolean): Promise<boolean> {
+  /** Writes down how far it has come over events that do not concern it, now and then. */
+  async #writeDown(): Promise<void> {
     const [stored, at] = [this.#stored, this.#at];
-    if (stored === undefined || at === undefined) return true;
+    if (stored === undefined || at === undefined) return;
     const isSame = stored.offset === at.offset && stored.epoch === at.epoch;
     if (!isSame && performance.now() - this.#committedAt >= QUIET_COMMIT_MS) await this.#commit([], [], 0, at);
-    return more;
+  }
+
+  /** Asks now and then, with nothing to commit, whether somebody has rebuilt it. @returns true: read again */
+  async #wasMoved(): Promise<boolean> {
+    const [stored, now] = [this.#stored, performance.now()];
+    if (stored === undefined || now - this.#checkedAt < QUIET_COMMIT_MS) return false;
+    this.#checkedAt = now;
+    const { epoch, offset, counted } = standingOf(await findStanding(this.#parts.db, this.projection));
+    if (epoch === stored.epoch && offset === stored.offset && counted === stored.counted) return false;
+    this.forget();
+    return true;
   }
 
   /** What comes next was trimmed before it was read: the projection goes on behind it, and says so. */
@@ -370,4 +384,13 @@ export class Runner {
     this.#at = this.#stored;
     this.#ahead = [];
   }
+}
+
+/**
+ * When an entry's event happened, in seconds since the epoch. It stands before the payload, and inside a JSON string no quote
+ * stands without a backslash: the first match is the envelope's. Parsing all that does not concern a projection would cost more.
+ */
+function timeOfEntry({ data }: LogEntry): number | undefined {
+  const [, seconds] = /,"ts":(\d+(?:\.\d+)?)/.exec(data.slice(0, 8192)) ?? [];
+  return seconds === undefined ? undefined : Number(seconds);
 }

@@ -32,7 +32,13 @@ export interface ProjectionStartParts {
 
 /** All read models of this program. */
 export function allProjections(engine: Engine): readonly Projection[] {
-  return [logProjection(engine), attackerProjection, campaignProjection, orchestratorProjection, heartbeatProjection];
+  return [
+    logProjection(engine),
+    attackerProjection(engine),
+    campaignProjection,
+    orchestratorProjection,
+    heartbeatProjection,
+  ];
 }
 
 /** Read models: rows that follow from the log alone, their streams, and the reads of the landing page and the logs. */
@@ -41,7 +47,15 @@ export function startProjection({ config, db, eventLog, redis, node, authenticat
   // Large answers go over a connection that nobody's publishing waits for.
   const [replay = redis.commands] = redis.replay;
   const memory = memoryFor(config.bus.maxEvents);
-  const projector = new Projections({ db, redis: replay, node, logger, projections, memory });
+  const projector = new Projections({
+    db,
+    engine: engineOf(config.db.url),
+    redis: replay,
+    node,
+    logger,
+    projections,
+    memory,
+  });
   const board = new StatsBoard(db, logger);
   return {
     routes: logRoutes({ db, engine: engineOf(config.db.url), authenticator }),

@@ -1,3 +1,6 @@
+import { isJsonObject } from '../bus/event.ts';
+import { subscription } from '../bus/subscription.ts';
+import type { TailListener } from '../bus/tail.ts';
 import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
 import { releaseLease, takeLease } from '../db/leases.ts';
@@ -19,6 +22,15 @@ export interface ReconcilerOptions {
   readonly now?: () => number;
 }
 
+/** What no row explained, what of it has gone, and why the rest has not. */
+export interface Reaped {
+  readonly orphans: SubstrateObject[];
+  readonly removed: SubstrateObject[];
+  readonly errors: string[];
+}
+
+/** Somebody waits for it. */
+const REAP_MS = 30_000;
 /** The pass of a node that died is taken over so long after, in passes. */
 const LEASE_IN_PASSES = 3;
 const LEASE = 'reconciler';
@@ -32,6 +44,8 @@ const MAX_MISSING = 10_000;
  * it again is for people to say, since something may have gone wrong with it.
  */
 export class Reconciler {
+  /** A decky that has gone may have left something behind: hears of it, from any node. */
+  readonly listener: TailListener;
   readonly #options: ReconcilerOptions;
   readonly #holder = crypto.randomUUID();
   readonly #now: () => number;
@@ -44,6 +58,14 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.listener = subscription(
+      ['decky.*.state'],
+      ({ data }) => {
+        if (isOfDeparture(data)) this.wake();
+      },
+      // The next pass finds it.
+      () => {},
+    );
   }
 
   /** Where nothing runs there is nothing to compare. */
@@ -77,28 +99,47 @@ export class Reconciler {
     await releaseLease(db, LEASE, this.#holder).catch(() => {});
   }
 
+  /**
+   * Removes now what no row explains, on whichever node somebody asks for it.
+   * @throws what the substrate throws when it cannot be asked
+   */
+  async reap(): Promise<Reaped> {
+    const givenUpAt = performance.now() + REAP_MS;
+    const objects = await this.#options.substrate.owned();
+    return this.#removeStrangers(objects, async () => performance.now() < givenUpAt);
+  }
+
   /** One pass. */
   async reconcile(): Promise<void> {
     const objects = await this.#options.substrate.owned();
-    await this.#removeStrangers(objects);
+    await this.#removeStrangers(objects, () => this.#isMine());
     await this.#tellMissing(objects);
   }
 
-  async #removeStrangers(objects: readonly SubstrateObject[]): Promise<void> {
+  /** @param mayGoOn asked before each thing */
+  async #removeStrangers(objects: readonly SubstrateObject[], mayGoOn: () => Promise<boolean>): Promise<Reaped> {
     const { db, graceMs = 120_000 } = this.#options;
     const youngest = this.#now() - graceMs;
     const old = objects.filter(({ createdAt }) => createdAt <= youngest);
     const strangers = Map.groupBy(await unexplained(db, old), thingOf);
+    const reaped: Reaped = { orphans: [...strangers.values()].flat(), removed: [], errors: [] };
     for (const [thing, found] of strangers) {
-      if (this.#stopped || !(await this.#isMine())) return;
+      if (this.#stopped || !(await mayGoOn())) {
+        reaped.errors.push('there was no time for all of it; the next pass goes on');
+        break;
+      }
       const claim = await SubstrateClaim.take(db, thing, { now: this.#now });
       // Whoever has it may be about to write the row.
-      if (claim === undefined) continue;
-      await this.#remove(found, claim).finally(() => claim.release());
+      if (claim === undefined) {
+        reaped.errors.push(`${thing} is being changed by somebody`);
+        continue;
+      }
+      await this.#remove(found, claim, reaped).finally(() => claim.release());
     }
+    return reaped;
   }
 
-  async #remove(found: readonly SubstrateObject[], claim: SubstrateClaim): Promise<void> {
+  async #remove(found: readonly SubstrateObject[], claim: SubstrateClaim, reaped: Reaped): Promise<void> {
     const { db, substrate, log } = this.#options;
     // Only now nobody else can change either side.
     const strangers = await unexplained(db, found);
@@ -108,8 +149,10 @@ export class Reconciler {
       const fields = { kind, id, topology: topologyId, name, fence };
       try {
         await substrate.removeOwned(object, claim);
+        reaped.removed.push(object);
         log.warn('removed what no row explains', fields);
       } catch (error) {
+        reaped.errors.push(`${kind} ${name}: ${describeError(error)}`);
         log.warn('what no row explains could not be removed', { ...fields, error: describeError(error) });
         if (error instanceof ClaimLost) return;
       }
@@ -146,6 +189,12 @@ export class Reconciler {
     const ttlMs = LEASE_IN_PASSES * this.#intervalMs;
     return (await takeLease(this.#options.db, LEASE, this.#holder, ttlMs, this.#now())) !== undefined;
   }
+}
+
+/** @param data a frame's data: whoever published it may have sent any payload */
+function isOfDeparture(data: string): boolean {
+  const frame: unknown = JSON.parse(data);
+  return isJsonObject(frame) && isJsonObject(frame.payload) && frame.payload.transition === 'deleted';
 }
 
 const thingOf = ({ topologyId, of }: SubstrateObject): string => (topologyId === FLEET ? fleetThing(of) : topologyId);

@@ -9,11 +9,12 @@ import type { Log } from '../telemetry/log.ts';
 import { type FrameHead, type Framing, jsonFrame, toBytes } from './framing.ts';
 import { type Checkpoint, GroupReader } from './group-reader.ts';
 import type { Hub, Member } from './hub.ts';
+import { encodeHistory } from './large-events.ts';
 import type { Opening, Recovery, Resumption, Standing } from './recovery.ts';
 import type { EncodedSnapshot, SharedSnapshots } from './shared-snapshots.ts';
 import { snapshotWithStart } from './snapshot-start.ts';
 import type { Transport } from './transport.ts';
-import { type ChainState, encodeEntries, type View } from './view.ts';
+import type { ChainState, View } from './view.ts';
 import type { Window } from './window.ts';
 
 /** What a database snapshot is for a stream: the state, and the newest revision of the channel that it contains. */
@@ -50,12 +51,22 @@ export interface Subscription {
 export interface ConnectionParts {
   readonly log: Pick<EventLog, 'position' | 'oldest'>;
   readonly groups: Pick<Groups, 'open' | 'read' | 'moveTo' | 'close'>;
-  readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch' | 'generation'>;
+  readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch' | 'generation' | 'markOf'>;
   readonly recovery: Recovery;
   readonly snapshots: Pick<SharedSnapshots, 'read'>;
   readonly logger: Log;
   /** `retry:` for clients, in milliseconds; jittered for each connection. */
   readonly retryMs: number;
+}
+
+/** The log was asked where the channel stands. */
+export interface Asked {
+  /** `undefined` while Redis is down. Never rejects. */
+  readonly standing: Promise<Standing | undefined>;
+  /** That of the hub before the log was asked. */
+  readonly generation: number;
+  /** The hub's of the channel, likewise. */
+  readonly mark: number;
 }
 
 /** What is read before a stream starts, so that a failure can still be an answer with a status. */
@@ -68,6 +79,7 @@ export interface Prepared {
   readonly start?: Place | undefined;
   /** That of the hub before the log was asked. */
   readonly generation: number;
+  readonly mark: number;
 }
 
 export type ConnectionState = 'opening' | 'replaying' | 'live' | 'closed';
@@ -102,6 +114,8 @@ export class Connection implements Member {
   /** From this offset on no event is contained in the client's snapshot. */
   #containedUntil = Number.POSITIVE_INFINITY;
   #onceUntil = 0;
+  /** All events after this offset come through the window: it was joined before the log was asked, or no batch came between. */
+  #followedFrom = Number.POSITIVE_INFINITY;
   #running = false;
   #wroteAt = performance.now();
   #toldAsideAt = Number.NEGATIVE_INFINITY;
@@ -143,6 +157,17 @@ export class Connection implements Member {
     return this.#at.offset;
   }
 
+  /** Asks where the channel stands, and what it says of the place that is to be resumed from. */
+  static ask({ view }: Subscription, { hub, log, logger }: ConnectionParts, request: Resumption): Asked {
+    const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
+    const [{ generation }, mark] = [hub, hub.markOf(view.channel)];
+    const standing = log.position(view.channel, readerOffset).catch((error: unknown) => {
+      logger.debug('a stream opens without the bus', { error: describeError(error) });
+      return undefined;
+    });
+    return { standing, generation, mark };
+  }
+
   /**
    * Reads what the stream opens with. Position first, then the snapshot (invariant 5).
    * @param isOpen true when the client is streaming already: without the bus there is nothing new to tell it
@@ -151,21 +176,17 @@ export class Connection implements Member {
     subscription: Subscription,
     parts: ConnectionParts,
     request: Resumption,
-    isOpen = false,
+    { isOpen = false, asked = Connection.ask(subscription, parts, request) } = {},
   ): Promise<Prepared> {
-    const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
-    const { generation } = parts.hub;
-    const standing = await parts.log.position(subscription.view.channel, readerOffset).catch((error: unknown) => {
-      parts.logger.debug('a stream opens without the bus', { error: describeError(error) });
-      return undefined;
-    });
+    const { generation, mark } = asked;
+    const standing = await asked.standing;
     // With the bus down a fresh client gets its snapshot all the same, and one whose cursor is none is told so; a
     // returning one has its state already.
     const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);
     const wantsSnapshot = opening !== undefined && opening.kind !== 'resume' && !(isOpen && standing === undefined);
     const { view, snapshot: read } = subscription;
     if (!wantsSnapshot || read === undefined) {
-      return { standing, opening, snapshot: undefined, generation };
+      return { standing, opening, snapshot: undefined, generation, mark };
     }
     const { snapshot, start } = await snapshotWithStart(
       parts,
@@ -173,7 +194,7 @@ export class Connection implements Member {
       () => parts.snapshots.read(view.key, read),
       standing !== undefined,
     );
-    return { standing, opening, snapshot, start, generation };
+    return { standing, opening, snapshot, start, generation, mark };
   }
 
   /** Begins to write. The transport must be writable. */
@@ -181,8 +202,12 @@ export class Connection implements Member {
     if (this.#state === 'closed') return;
     this.#transport.onDrain = () => this.#drained();
     this.#window = this.#parts.hub.join(this);
+    // What came before it joined may be newer than the position that it was told.
+    const hasMissed = prepared.mark !== this.#parts.hub.markOf(this.view.channel);
     this.#write([this.framing.prelude(jitter(this.#parts.retryMs)), ...this.#openWith(prepared)]);
-    if (prepared.standing !== undefined) return this.#isOfNow(prepared) ? this.#opened() : this.onBreak();
+    if (prepared.standing !== undefined) {
+      return this.#isOfNow(prepared) ? this.#opened(prepared.standing, hasMissed) : this.onBreak();
+    }
     // Once, with the bus down: the snapshot is all there is to have.
     if (this.subscription.once) return this.close('done');
     void this.#reopen(this.#resumption());
@@ -220,6 +245,21 @@ export class Connection implements Member {
   /** Where the group of a live connection should stand; `undefined` when it stands there. */
   takeCheckpoint(): Checkpoint | undefined {
     return this.#state === 'live' ? this.#group.takeCheckpoint(this.#at.offset) : undefined;
+  }
+
+  /**
+   * A connection that lives has a consumer group, also where memory has given it everything so far. Not in its first moments:
+   * many of those who come go again, and all come back at once.
+   * @returns true when one was missing
+   */
+  ensureGroup(): boolean {
+    if (this.#state !== 'live' || this.#group.isOpen) return false;
+    this.#group.open(this.#at.offset).catch((error: unknown) => {
+      if (error instanceof GroupGoneError) this.groupGone();
+      // Redis is away: the next look finds it missing.
+      else this.#parts.logger.debug('a consumer group waits for redis', { error: describeError(error) });
+    });
+    return true;
   }
 
   /** The group was found gone while nothing was read from it. */
@@ -311,7 +351,7 @@ export class Connection implements Member {
         // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
         if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#state = 'replaying';
         else this.#write(this.#openWith(prepared));
-        return this.#opened();
+        return this.#opened(prepared.standing, false);
       }
       await Bun.sleep(jitter(delay));
     }
@@ -324,7 +364,7 @@ export class Connection implements Member {
 
   async #prepareAgain(request: Resumption): Promise<Prepared | undefined> {
     try {
-      return await Connection.prepare(this.subscription, this.#parts, request, true);
+      return await Connection.prepare(this.subscription, this.#parts, request, { isOpen: true });
     } catch (error) {
       // What it streams has been deleted: the client is told so when it comes back.
       if (error instanceof AppError && error.code === 'not_found') this.close('end');
@@ -333,8 +373,10 @@ export class Connection implements Member {
     }
   }
 
-  #opened(): void {
+  /** @param hasMissed whether events may have passed the window between the asking and the joining */
+  #opened(standing: Standing, hasMissed: boolean): void {
     this.#tellAside(Number.POSITIVE_INFINITY);
+    this.#followedFrom = hasMissed ? Number.POSITIVE_INFINITY : standing.offset;
     this.#endIfOnceIsDone();
     void this.#advance();
   }
@@ -368,9 +410,8 @@ export class Connection implements Member {
 
   async #step(): Promise<void> {
     const [epoch, at, { generation }] = [this.#epoch, this.#at, this.#parts.hub];
-    await this.#group.open(at.offset);
-    if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return;
-    if (this.#dueNow() === 'memory') return this.#goLive();
+    const due = this.#dueNow();
+    if (due === 'memory' || (due === 'nothing' && this.#isFollowed())) return this.#goLive();
     const entries = await this.#group.read(at.offset);
     // Reopened meanwhile: what was read belongs to another position. After a break an empty answer proves nothing: it
     // may be older than the events that the tail has missed.
@@ -417,9 +458,9 @@ export class Connection implements Member {
       next.push(entry);
       at = entry;
     }
-    const encoded = encodeEntries(this, this.#epoch, next, { at: this.#at, sent: this.#sent });
-    this.#moveTo(encoded.state);
-    if (encoded.text !== '') this.#write([toBytes(encoded.text)]);
+    const { chunks, state } = encodeHistory(this, this.#epoch, next, { at: this.#at, sent: this.#sent });
+    this.#moveTo(state);
+    this.#write(chunks);
     if (next.length === 0 || this.#at.offset < (entries.at(-1)?.offset ?? 0)) this.#historyGone();
   }
 
@@ -461,6 +502,13 @@ export class Connection implements Member {
     if (due === 'history' || range === undefined || this.#at.offset > range.last) return due;
     // Where the window does not continue what the client has, the log was replaced: its history says so.
     return this.#isInWindow() ? due : 'history';
+  }
+
+  /** Nothing is missing before what the window will bring: no history needs to be asked for it. */
+  #isFollowed(): boolean {
+    if (this.#parts.hub.epoch !== this.#epoch) return false;
+    // A window that holds nothing proves nothing.
+    return this.#window?.range === undefined ? this.#at.offset >= this.#followedFrom : this.#isInWindow();
   }
 
   /** The window holds the place where the client stands. */

@@ -1,5 +1,6 @@
 import { Elysia } from 'elysia';
 import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
+import { streamOperations } from './schemas.ts';
 import type { Streams } from './streams.ts';
 
 /**
@@ -9,5 +10,5 @@ import type { Streams } from './streams.ts';
 export function cutRoute(streams: Streams, authenticator: HeaderAuthenticator) {
   return new Elysia({ name: 'cut-route' })
     .use(guard(authenticator, 'viewer'))
-    .post('/streams/cut', ({ principal }) => ({ cut: streams.cut(principal.userUuid) }));
+    .post('/streams/cut', ({ principal }) => ({ cut: streams.cut(principal.userUuid) }), streamOperations.cut);
 }

@@ -1,3 +1,4 @@
+import type { TSchema } from 'elysia';
 import { mayUse, mayUseAll, type Subject } from '../auth/rights.ts';
 import type { Entry } from '../bus/entry.ts';
 import { assertPattern, matcher, TopicError } from '../bus/topic.ts';
@@ -30,6 +31,10 @@ export interface StreamDeclaration {
    * @throws {AppError} `invalid`, `not_found`
    */
   narrow?(id: string, query: URLSearchParams): Promise<Narrowing>;
+  /** One line for the documents: what is streamed. */
+  readonly summary?: string;
+  /** What a snapshot holds, for the documents; a stream with a snapshot has one. */
+  readonly snapshotSchema?: TSchema;
   /** True where clients choose among the events by `?topics=`. */
   readonly takesPatterns?: boolean;
 }

@@ -20,13 +20,17 @@ const READ_BYTES = 64 * 1024;
 const FIRST_BYTES = 512 * 1024;
 const READ_EVENTS = { first: 8, most: 1000 } as const;
 
-/** The consumer group of one connection: opened once, moved only when it stands elsewhere, read in portions. */
+/**
+ * The consumer group of one connection: opened once, when it is read first or is to be there, moved only when it stands
+ * elsewhere, read in portions.
+ */
 export class GroupReader {
   readonly #groups: Pick<Groups, 'open' | 'read' | 'moveTo' | 'close'>;
   readonly #connection: string;
   readonly #channel: string;
   readonly #logger: Log;
   #group: Group | undefined;
+  #opening: Promise<void> | undefined;
   #offset = UNKNOWN;
   /** The newest checkpoint: an idle connection has nothing to tell again. */
   #checkpointed = UNKNOWN;
@@ -47,9 +51,24 @@ export class GroupReader {
     this.#logger = logger;
   }
 
-  /** The group is there; created at the offset when it was not. */
+  /** Whether there is a group, or one is being created. */
+  get isOpen(): boolean {
+    return this.#group !== undefined || this.#opening !== undefined;
+  }
+
+  /**
+   * The group is there; created at the offset when it was not.
+   * @throws {GroupGoneError} when the channel has no such place
+   */
   async open(offset: number): Promise<void> {
     if (this.#group !== undefined || this.#closed) return;
+    this.#opening ??= this.#create(offset).finally(() => {
+      this.#opening = undefined;
+    });
+    await this.#opening;
+  }
+
+  async #create(offset: number): Promise<void> {
     this.#group = await this.#groups.open(this.#connection, this.#channel, offset);
     this.#offset = offset;
     // Closed while it was being created.

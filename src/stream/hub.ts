@@ -26,6 +26,9 @@ interface Audience {
   emptySince: number;
 }
 
+/** Channels of which is known when their last batch came. */
+const MOST_MARKS = 5000;
+
 /** How long a window outlives its last reader: a restart of a proxy brings them all back within seconds. */
 const LINGER_MS = 30_000;
 
@@ -45,6 +48,11 @@ export class Hub implements TailListener {
   readonly #logger: Log;
   readonly #fanOut: FanOut<Member>;
   readonly #channels = new Map<string, Map<string, Audience>>();
+  /** Channel → number of its last batch, the one that was longest ago first. */
+  readonly #marks = new Map<string, number>();
+  #batches = 0;
+  /** What holds of channels that are not among the marks. */
+  #oldMark = 0;
   #epoch = '';
   #generation = 0;
 
@@ -66,6 +74,11 @@ export class Hub implements TailListener {
    */
   get generation(): number {
     return this.#generation;
+  }
+
+  /** Has changed when a batch of the channel has come in between; perhaps also otherwise. */
+  markOf(channel: string): number {
+    return this.#marks.get(channel) ?? this.#oldMark;
   }
 
   /** From the return on, no batch of the member's channel is missed. */
@@ -90,6 +103,7 @@ export class Hub implements TailListener {
 
   onBatch(batch: Batch): void {
     this.#epoch = batch.epoch;
+    this.#mark(batch.channel);
     for (const { window, members } of this.#channels.get(batch.channel)?.values() ?? []) {
       try {
         if (window.append(batch)) this.#fanOut.tell(members, tellBatch);
@@ -137,6 +151,16 @@ export class Hub implements TailListener {
       }
       if (audiences.size === 0) this.#channels.delete(channel);
     }
+  }
+
+  #mark(channel: string): void {
+    this.#batches += 1;
+    this.#marks.delete(channel);
+    this.#marks.set(channel, this.#batches);
+    const [oldest] = this.#marks.keys();
+    if (oldest === undefined || this.#marks.size <= MOST_MARKS) return;
+    this.#marks.delete(oldest);
+    this.#oldMark = this.#batches;
   }
 
   #forget(look: Look): void {

@@ -3,6 +3,7 @@ import { assertRole } from '../auth/rights.ts';
 import { AppError } from '../errors.ts';
 import { type StreamDeclaration, subscriptionTo } from './declaration.ts';
 import type { Resumption } from './recovery.ts';
+import { sinceOf } from './since.ts';
 import type { Admission, Streams } from './streams.ts';
 
 /** Who asks for a stream. */
@@ -33,10 +34,14 @@ export async function openDeclared(
   assertRole(principal, 'anyone');
   // Refuses what cannot be asked for before it looks for anything.
   subscriptionTo(declaration, id, principal, query);
+  const since = sinceOf(declaration, query);
   await declaration.assertExists?.(id);
   const narrowing = await declaration.narrow?.(id, query);
   const isNew = resumption.kind === 'malformed' && narrowing?.startsAnew === true;
-  const request: Resumption = isNew ? { kind: 'fresh' } : resumption;
+  const asked: Resumption = isNew ? { kind: 'fresh' } : resumption;
+  // Who has a cursor has what came before it.
+  const isFromTime = since !== undefined && asked.kind === 'fresh';
+  const request = isFromTime ? await streams.resumptionSince(since) : asked;
   const subscription = { ...subscriptionTo(declaration, id, principal, query, narrowing), request };
   const stream = `${declaration.name}:${id}`;
   return streams.admit({ principal, gate: 'anyone', heard, stream, subscription });

@@ -10,5 +10,6 @@ export const patternStream: StreamDeclaration = {
   // the data.
   eventName: () => undefined,
   topics: ['>'],
+  summary: 'Follow any topics, as far as you may see them',
   takesPatterns: true,
 };

@@ -3,6 +3,7 @@ import type { StreamAuthenticator } from '../auth/stream-auth.ts';
 import type { Connection } from './connection.ts';
 import type { StreamDeclaration } from './declaration.ts';
 import { openDeclared } from './open-declared.ts';
+import { streamOperation } from './schemas.ts';
 import type { Peer } from './socket-progress.ts';
 import { sseFraming } from './sse-framing.ts';
 import { SseTransport } from './sse-transport.ts';
@@ -28,8 +29,10 @@ interface SocketControl {
 export function sseRoutes(declarations: readonly StreamDeclaration[], parts: SseRouteParts) {
   const app = new Elysia({ name: 'sse-routes' });
   for (const declaration of declarations) {
-    app.get(declaration.path, ({ request, params, server }) =>
-      openStream(declaration, idOf(params), request, server, parts),
+    app.get(
+      declaration.path,
+      ({ request, params, server }) => openStream(declaration, idOf(params), request, server, parts),
+      streamOperation(declaration),
     );
   }
   return app;

@@ -1,4 +1,5 @@
 import type { Authenticator } from '../auth/authenticator.ts';
+import type { SessionMemo } from '../auth/session-memo.ts';
 import type { StreamAuthenticator } from '../auth/stream-auth.ts';
 import type { EventLog } from '../bus/event-log.ts';
 import type { Groups } from '../bus/groups.ts';
@@ -27,12 +28,14 @@ export interface StreamStartParts {
   readonly groups: Groups;
   readonly authenticator: Authenticator;
   /** The rules of resuming; a negative control hands in one that lacks something. */
+  /** What is remembered of sessions. */
+  readonly sessions: Pick<SessionMemo, 'forget'>;
   readonly recovery?: Recovery | undefined;
 }
 
 /** Clients' streams, whatever carries them, and the lease of this node, without which its groups are taken away. */
 export function startStreams(parts: StreamStartParts) {
-  const { config, node, logger, redis, eventLog, groups, authenticator } = parts;
+  const { config, node, logger, redis, eventLog, groups, authenticator, sessions } = parts;
   const { retryMs, keepaliveMs, stallMs, maxPerUser, windowBytes } = config.stream;
   const { leaseMs } = config.bus;
   const hub = new Hub(windowBytes, logger);
@@ -59,7 +62,7 @@ export function startStreams(parts: StreamStartParts) {
     open: streams,
     routes: cutRoute(streams, authenticator),
     streams: [patternStream],
-    listeners: [sessionWatch((userUuid) => streams.recheck(userUuid)), hub],
+    listeners: [sessionWatch((userUuid) => streams.recheck(userUuid), sessions), hub],
     workers: [
       { role: 'api', start: () => lease.start(), stop: () => lease.stop() },
       { role: 'api', start: () => streams.start(), stop: () => streams.drain() },

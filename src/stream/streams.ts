@@ -1,6 +1,7 @@
 import type { Principal } from '../auth/principal.ts';
 import { haveSameRights, type RoleGate } from '../auth/rights.ts';
 import { parseCursor } from '../bus/cursor.ts';
+import type { EventLog } from '../bus/event-log.ts';
 import { AppError, describeError } from '../errors.ts';
 import { Connection, type ConnectionParts, type Prepared, type Subscription } from './connection.ts';
 import type { Checkpoint } from './group-reader.ts';
@@ -13,7 +14,10 @@ import type { Transport } from './transport.ts';
 import type { Slot, UserStreams } from './user-streams.ts';
 
 export interface StreamsParts extends SessionChecksParts {
-  readonly connection: ConnectionParts & { readonly groups: CheckpointGroups };
+  readonly connection: ConnectionParts & {
+    readonly groups: CheckpointGroups;
+    readonly log: Pick<EventLog, 'placeSince'>;
+  };
   readonly hub: Pick<Hub, 'sweep'>;
   readonly slots: UserStreams;
   readonly keepaliveMs: number;
@@ -48,6 +52,8 @@ export interface Admission {
 const ANYONE: RoleGate = 'anyone';
 /** What is told to Redis in one tick at most; who comes later is told of in the next. */
 const MOST_CHECKPOINTS = 500;
+/** Consumer groups that are created in one tick at most. */
+const MOST_CREATED = 500;
 /** An ended channel is remembered for so long, for streams that were being opened meanwhile; and so many are. */
 const ENDED = { ms: 60_000, most: 1000 } as const;
 
@@ -56,6 +62,8 @@ interface Open {
   client: Client;
   readonly slot: Slot;
   readonly transport: Transport;
+  /** A tick has seen it before. */
+  hasLived: boolean;
   endSession(): void;
 }
 
@@ -121,9 +129,12 @@ export class Streams {
     const isReturning = request.kind === 'from';
     // Who was told that another stream took its place waits for one: otherwise six tabs evict each other for ever.
     const mayTakeOver = isReturning && !request.cursor.evicted;
-    const slot = await this.#parts.slots.acquire(principal.userUuid, stream, id, mayTakeOver, ownerOf(principal));
+    // In one round trip. The slot decides whether there is a stream; where the channel stands costs next to nothing.
+    const taken = this.#parts.slots.acquire(principal.userUuid, stream, id, mayTakeOver, ownerOf(principal));
+    const asked = Connection.ask(subscription, this.#parts.connection, request);
+    const slot = await taken;
     try {
-      const prepared = await Connection.prepare(subscription, this.#parts.connection, subscription.request);
+      const prepared = await Connection.prepare(subscription, this.#parts.connection, request, { asked });
       if (prepared.standing === undefined && subscription.once && isReturning) {
         throw new AppError('unavailable', 'The event log cannot be reached; try again shortly');
       }
@@ -131,6 +142,21 @@ export class Streams {
     } catch (error) {
       await this.#parts.slots.release(slot);
       throw error;
+    }
+  }
+
+  /**
+   * What a stream of the log resumes from that is to begin at a time.
+   * @param seconds see {@link EventLog.placeSince}
+   * @throws {AppError} `unavailable`
+   */
+  async resumptionSince(seconds: number): Promise<Resumption> {
+    try {
+      // Nobody comes back: as one that was evicted it takes no other stream's slot.
+      return { kind: 'from', cursor: { ...(await this.#parts.connection.log.placeSince(seconds)), evicted: true } };
+    } catch (error) {
+      this.#parts.logger.debug('the log was not asked where it stood', { error: describeError(error) });
+      throw new AppError('unavailable', 'The event log cannot be reached; try again shortly');
     }
   }
 
@@ -215,7 +241,7 @@ export class Streams {
       this.#sessions.delete(open.client.principal, gate, open);
       void this.#parts.slots.release(slot);
     });
-    const open: Open = { connection, client, slot, transport, endSession: () => endSession(open) };
+    const open: Open = { connection, client, slot, transport, hasLived: false, endSession: () => endSession(open) };
     this.#open.set(id, open);
     this.#sessions.add(principal, gate, heard, open);
     return connection;
@@ -251,12 +277,16 @@ export class Streams {
 
   async #checkpoint(): Promise<void> {
     const byGroup = new Map<Checkpoint['group'], { connection: Connection; checkpoint: Checkpoint }>();
-    for (let looked = 0; looked <= this.#open.size && byGroup.size < MOST_CHECKPOINTS; looked += 1) {
+    let created = 0;
+    const isFull = () => byGroup.size >= MOST_CHECKPOINTS || created >= MOST_CREATED;
+    for (let looked = 0; looked <= this.#open.size && !isFull(); looked += 1) {
       const { done, value } = this.#checkpoints.next();
       if (done) {
         this.#checkpoints = this.#open.values();
         continue;
       }
+      if (value.hasLived && value.connection.ensureGroup()) created += 1;
+      value.hasLived = true;
       const checkpoint = value.connection.takeCheckpoint();
       if (checkpoint !== undefined) byGroup.set(checkpoint.group, { connection: value.connection, checkpoint });
     }

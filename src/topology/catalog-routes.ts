@@ -1,12 +1,14 @@
 import { Elysia, t } from 'elysia';
 import { guard } from '../auth/guard.ts';
+import { ARCHETYPES } from '../catalog/archetypes.ts';
+import { FLEET_SINGLETONS, KNOWN_SERVICES, serviceNamed } from '../catalog/services.ts';
 import { AppError } from '../errors.ts';
 import { nextAddress, nextSubnet, parseCidr } from './addresses.ts';
-import { ARCHETYPES, FLEET_SINGLETONS, KNOWN_SERVICES, serviceSchema } from './catalog.ts';
 import { takenAddresses } from './decky-config.ts';
 import { found } from './editing/edit.ts';
 import { findTopology } from './repository.ts';
 import type { TopologyRouteParts } from './route-parts.ts';
+import { catalogOperations } from './schemas.ts';
 import { usedSubnets } from './subnets.ts';
 
 const byBase = t.Object({ base: t.String({ default: '10.0' }) });
@@ -15,9 +17,17 @@ const byBase = t.Object({ base: t.String({ default: '10.0' }) });
 export function catalogRoutes({ db, authenticator }: Pick<TopologyRouteParts, 'db' | 'authenticator'>) {
   return new Elysia()
     .use(guard(authenticator, 'viewer'))
-    .get('/topologies/services', () => ({ services: KNOWN_SERVICES, fleet_singletons: FLEET_SINGLETONS }))
-    .get('/topologies/services/:name/schema', ({ params }) => found('Service', serviceSchema(params.name)))
-    .get('/topologies/archetypes', () => ({ archetypes: ARCHETYPES }))
+    .get(
+      '/topologies/services',
+      () => ({ services: KNOWN_SERVICES, fleet_singletons: FLEET_SINGLETONS }),
+      catalogOperations.services,
+    )
+    .get(
+      '/topologies/services/:name/schema',
+      ({ params }) => found('Service', serviceNamed(params.name)),
+      catalogOperations.serviceSchema,
+    )
+    .get('/topologies/archetypes', () => ({ archetypes: ARCHETYPES }), catalogOperations.archetypes)
     .get(
       '/topologies/next-subnet',
       async ({ query }) => {
@@ -25,18 +35,22 @@ export function catalogRoutes({ db, authenticator }: Pick<TopologyRouteParts, 'd
         if (subnet === undefined) throw new AppError('conflict', `No free /24 is left in ${query.base}`);
         return { subnet };
       },
-      { query: byBase },
+      { query: byBase, ...catalogOperations.nextSubnet },
     )
-    .get('/topologies/:id/lans/:lan/next-ip', async ({ params }) => {
-      const { lans, deckies } = found('Topology', await findTopology(db, params.id));
-      const lan = found(
-        'LAN',
-        lans.find(({ id }) => id === params.lan),
-      );
-      const ip = nextAddress(lan.subnet, takenAddresses(deckies, lan));
-      if (ip === undefined) throw new AppError('conflict', `No free address is left in LAN '${lan.name}'`);
-      return { subnet: lan.subnet, ip };
-    });
+    .get(
+      '/topologies/:id/lans/:lan/next-ip',
+      async ({ params }) => {
+        const { lans, deckies } = found('Topology', await findTopology(db, params.id));
+        const lan = found(
+          'LAN',
+          lans.find(({ id }) => id === params.lan),
+        );
+        const ip = nextAddress(lan.subnet, takenAddresses(deckies, lan));
+        if (ip === undefined) throw new AppError('conflict', `No free address is left in LAN '${lan.name}'`);
+        return { subnet: lan.subnet, ip };
+      },
+      catalogOperations.nextAddress,
+    );
 }
 
 /**

@@ -1,4 +1,5 @@
 import { isJsonObject, type Json, type JsonObject } from '../bus/event.ts';
+import { configsOfServices } from '../catalog/service-config.ts';
 import type { DeckyRow, LanRow } from '../db/schema.ts';
 
 /** Where a decky answers: LAN name → address, its home first. */
@@ -16,6 +17,12 @@ export function addressesIn(config: JsonObject): Addresses {
   return Object.fromEntries(
     Object.entries(stored).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
   );
+}
+
+/** A configuration without that of services which the decky does not have, as far as it has any. */
+export function withConfigsOf(config: JsonObject, services: readonly string[]): JsonObject {
+  if (!isJsonObject(config.service_config)) return config;
+  return { ...config, service_config: configsOfServices(config.service_config, services) };
 }
 
 export function servicesOf({ services }: Pick<DeckyRow, 'services'>): readonly string[] {

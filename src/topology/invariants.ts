@@ -1,6 +1,6 @@
 import { isJsonObject } from '../bus/event.ts';
+import { KNOWN_SERVICES } from '../catalog/services.ts';
 import { contains, overlaps, parseAddress, parseCidr, type Subnet } from './addresses.ts';
-import { KNOWN_SERVICES } from './catalog.ts';
 import { addressesOf, type DeckyState, type TopologyState } from './state.ts';
 
 /** What must hold of a live topology after every operation (contract §5.6). The rules of its shape hold at deploy only. */

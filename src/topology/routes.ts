@@ -10,6 +10,7 @@ import { enqueueMutation } from './enqueue.ts';
 import { lifecycleRoutes } from './lifecycle/lifecycle-routes.ts';
 import { deckyOf, edgeOf, lanOf, mutationOf, summaryOf } from './model.ts';
 import { parseMutationRequest } from './mutation-request.ts';
+import { personaRoutes } from './persona-routes.ts';
 import {
   findTopology,
   listMutations,
@@ -19,6 +20,7 @@ import {
   topologyExists,
 } from './repository.ts';
 import type { TopologyRouteParts } from './route-parts.ts';
+import { topologyOperations } from './schemas.ts';
 
 const page = t.Object({
   limit: t.Integer({ minimum: 1, maximum: 500, default: 50 }),
@@ -35,6 +37,7 @@ export function topologyRoutes(parts: TopologyRouteParts) {
     .use(reads(parts))
     .use(writes(parts))
     .use(createRoutes(parts))
+    .use(personaRoutes(parts))
     .use(editRoutes(parts))
     .use(lifecycleRoutes(parts));
 }
@@ -42,15 +45,23 @@ export function topologyRoutes(parts: TopologyRouteParts) {
 function reads({ db, authenticator }: TopologyRouteParts) {
   return new Elysia()
     .use(guard(authenticator, 'viewer'))
-    .get('/topologies/', ({ query }) => listOnWire(db, query), { query: page, beforeHandle: redirectToSlash })
-    .get('/topologies/:id', async ({ params }) => partsOnWire(found(await findTopology(db, params.id))))
+    .get('/topologies/', ({ query }) => listOnWire(db, query), {
+      query: page,
+      beforeHandle: redirectToSlash,
+      ...topologyOperations.list,
+    })
+    .get(
+      '/topologies/:id',
+      async ({ params }) => partsOnWire(found(await findTopology(db, params.id))),
+      topologyOperations.read,
+    )
     .get(
       '/topologies/:id/status-events',
       async ({ params, query }) => {
         await assertExists(db, params.id);
         return listStatusEvents(db, params.id, query.limit);
       },
-      { query: newest },
+      { query: newest, ...topologyOperations.statusEvents },
     )
     .get(
       '/topologies/:id/mutations',
@@ -58,19 +69,21 @@ function reads({ db, authenticator }: TopologyRouteParts) {
         await assertExists(db, params.id);
         return (await listMutations(db, params.id, query.state)).map(mutationOf);
       },
-      { query: byState },
+      { query: byState, ...topologyOperations.mutations },
     );
 }
 
 function writes({ db, authenticator, onCommitted }: TopologyRouteParts) {
-  return new Elysia()
-    .use(guard(authenticator, 'admin'))
-    .post('/topologies/:id/mutations', async ({ params, body, set }) => {
+  return new Elysia().use(guard(authenticator, 'admin')).post(
+    '/topologies/:id/mutations',
+    async ({ params, body, set }) => {
       const mutationId = await enqueueMutation(db, params.id, parseMutationRequest(body));
       onCommitted();
       set.status = 202;
       return { mutation_id: mutationId, state: 'pending' };
-    });
+    },
+    topologyOperations.enqueue,
+  );
 }
 
 async function listOnWire(db: Db, query: typeof page.static) {

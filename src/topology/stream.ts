@@ -1,20 +1,25 @@
 import { topologyChannel } from '../bus/channel.ts';
+import { compiled } from '../db/compiled.ts';
 import type { Db } from '../db/database.ts';
+import { isStorable } from '../db/storable.ts';
 import { AppError } from '../errors.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
-import { topologyExists } from './repository.ts';
+import { topologySnapshotSchema } from './schemas.ts';
 import { topologySnapshot } from './snapshot.ts';
 
 /** `GET /topologies/:id/events` (contract §3.1). */
 export function topologyStream(db: Db): StreamDeclaration {
+  const withId = compiled(db, db.selectFrom('topologies').select('id').where('id', '=', ''));
   return {
     name: 'topology',
     path: '/topologies/:id/events',
     channel: topologyChannel,
     eventName: topologyEventName,
     topics: ['topology.>', 'decky.>'],
+    summary: 'Follow a topology: its mutations, its status, its deckies',
+    snapshotSchema: topologySnapshotSchema,
     async assertExists(id) {
-      if (!(await topologyExists(db, id))) throw notFound();
+      if (!isStorable(id) || (await withId(id)).length === 0) throw notFound();
     },
     async snapshot(id) {
       const snapshot = await topologySnapshot(db, id);

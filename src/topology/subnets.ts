@@ -1,4 +1,5 @@
 import type { Db, Trx } from '../db/database.ts';
+import { lockNamed } from '../db/leases.ts';
 import { AppError } from '../errors.ts';
 import { nextSubnet } from './addresses.ts';
 
@@ -25,13 +26,7 @@ export async function usedSubnets(db: Db | Trx): Promise<string[]> {
  * Makes sure that nobody else takes networks before this transaction ends: of two that look for a free one at once, the
  * second waits here and then sees what the first has taken. Lock a topology's row before this, never after.
  */
-export async function lockSubnets(trx: Trx): Promise<void> {
-  await trx
-    .insertInto('leases')
-    .values({ name: 'subnets', holder: '', expires_at: 0 })
-    .onConflict((conflict) => conflict.column('name').doUpdateSet({ expires_at: 0 }))
-    .execute();
-}
+export const lockSubnets = (trx: Trx): Promise<void> => lockNamed(trx, 'subnets');
 
 /**
  * The networks that a new LAN must not have: those of other LANs, and those chosen for LANs that mutations are adding.

@@ -3,6 +3,7 @@ import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import type { Db } from '../db/database.ts';
 import type { Log } from '../telemetry/log.ts';
 import { dropDead, listDeliveries, redeliver } from './deliveries.ts';
+import { webhookOperations } from './schemas.ts';
 import type { Subscriptions } from './subscriptions.ts';
 import { deliveryOnWire, inspectedOnWire } from './wire.ts';
 
@@ -40,13 +41,12 @@ export function deliveryRoutes({ db, authenticator, subscriptions, logger, wake 
         const rows = await listDeliveries(db, await uuidOf(params.uuid), query);
         return { items: rows.map(deliveryOnWire) };
       },
-      { query: page },
+      { query: page, ...webhookOperations.deliveries },
     )
-    .get(
-      '/:uuid/deliveries/:seq',
-      async ({ params }) => inspectedOnWire(db, await uuidOf(params.uuid), params.seq),
-      one,
-    )
+    .get('/:uuid/deliveries/:seq', async ({ params }) => inspectedOnWire(db, await uuidOf(params.uuid), params.seq), {
+      ...one,
+      ...webhookOperations.delivery,
+    })
     .post(
       '/:uuid/deliveries/redeliver',
       async ({ params, body, principal }) => {
@@ -56,7 +56,7 @@ export function deliveryRoutes({ db, authenticator, subscriptions, logger, wake 
         wake();
         return { redelivered };
       },
-      { body: which },
+      { body: which, ...webhookOperations.redeliver },
     )
     .post(
       '/:uuid/deliveries/drop',
@@ -66,6 +66,6 @@ export function deliveryRoutes({ db, authenticator, subscriptions, logger, wake 
         logger.warn('dead letters are given up', { webhook, dropped, by: principal.userUuid });
         return { dropped };
       },
-      { body: which },
+      { body: which, ...webhookOperations.drop },
     );
 }

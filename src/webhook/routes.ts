@@ -9,6 +9,7 @@ import { redirectToSlash } from '../http/redirect-to-slash.ts';
 import type { Log } from '../telemetry/log.ts';
 import { deliveryRoutes } from './delivery-routes.ts';
 import { eventById } from './event-by-id.ts';
+import { webhookOperations } from './schemas.ts';
 import { bodyOf, type Sender } from './sender.ts';
 import { readTemplate, templateSourceOf, toSubscription } from './subscription.ts';
 import { describeTemplateError, EXAMPLE, type Subscriptions } from './subscriptions.ts';
@@ -55,7 +56,8 @@ const settings = {
   batch_wait_ms: t.Optional(t.Integer({ minimum: 0, maximum: 60_000 })),
   template: t.Optional(t.Union([template, t.Null()])),
 };
-const grace = t.Integer({ minimum: 0, maximum: 30 * 86_400, default: 86_400 });
+const grace = t.Integer({ minimum: 0, maximum: 30 * 86_400 });
+const GRACE_SECONDS = 86_400;
 
 /** Contract §7.2, and what DECNET deferred. The caller mounts it under `/api/v1`. */
 export function webhookRoutes(parts: WebhookRouteParts) {
@@ -64,6 +66,7 @@ export function webhookRoutes(parts: WebhookRouteParts) {
     .use(guard(authenticator, 'admin'))
     .get('/', async () => Promise.all((await subscriptions.list()).map((row) => subscriptionOnWire(db, row))), {
       beforeHandle: redirectToSlash,
+      ...webhookOperations.list,
     })
     .post(
       '/',
@@ -75,9 +78,28 @@ export function webhookRoutes(parts: WebhookRouteParts) {
         set.status = 201;
         return { ...(await subscriptionOnWire(db, made.row)), secret: made.secret };
       },
-      { body: t.Object({ name, url, ...settings }), transform: withoutNulls, beforeHandle: redirectToSlash },
+      {
+        body: t.Object({ name, url, ...settings }),
+        transform: withoutNulls,
+        beforeHandle: redirectToSlash,
+        ...webhookOperations.create,
+      },
     )
-    .get('/:uuid', async ({ params }) => subscriptionOnWire(db, await subscriptions.get(params.uuid)))
+    .post(
+      '/reencrypt',
+      async ({ principal }) => {
+        const done = await subscriptions.reencrypt();
+        logger.info('secrets of webhooks sealed anew', { count: done.reencrypted, by: principal.userUuid });
+        parts.wake();
+        return done;
+      },
+      webhookOperations.reencrypt,
+    )
+    .get(
+      '/:uuid',
+      async ({ params }) => subscriptionOnWire(db, await subscriptions.get(params.uuid)),
+      webhookOperations.read,
+    )
     .patch(
       '/:uuid',
       async ({ params, body, principal }) => {
@@ -86,32 +108,51 @@ export function webhookRoutes(parts: WebhookRouteParts) {
         parts.wake();
         return subscriptionOnWire(db, row);
       },
-      { body: t.Object({ name: t.Optional(name), url: t.Optional(url), ...settings }), transform: withoutNulls },
+      {
+        body: t.Object({ name: t.Optional(name), url: t.Optional(url), ...settings }),
+        transform: withoutNulls,
+        ...webhookOperations.update,
+      },
     )
-    .delete('/:uuid', async ({ params, principal }) => {
-      await subscriptions.delete(params.uuid);
-      logger.info('webhook deleted', { webhook: params.uuid, by: principal.userUuid });
-      parts.wake();
-      return { message: 'Webhook deleted' };
-    })
+    .delete(
+      '/:uuid',
+      async ({ params, principal }) => {
+        await subscriptions.delete(params.uuid);
+        logger.info('webhook deleted', { webhook: params.uuid, by: principal.userUuid });
+        parts.wake();
+        return { message: 'Webhook deleted' };
+      },
+      webhookOperations.remove,
+    )
     .post(
       '/:uuid/rotate-secret',
       async ({ params, body, principal }) => {
         const { row, secret: fresh } = await subscriptions.rotateSecret(
           params.uuid,
-          body.secret ?? undefined,
-          body.grace_seconds,
+          body?.secret,
+          body?.grace_seconds ?? GRACE_SECONDS,
         );
         logger.info('secret of a webhook rotated', { webhook: row.uuid, by: principal.userUuid });
         parts.wake();
         return { ...(await subscriptionOnWire(db, row)), secret: fresh };
       },
-      { body: t.Object({ secret: t.Optional(secret), grace_seconds: grace }), transform: withoutNulls },
+      {
+        body: t.Optional(t.Object({ secret: t.Optional(secret), grace_seconds: t.Optional(grace) })),
+        transform: withoutNulls,
+        ...webhookOperations.rotate,
+      },
     )
-    .post('/:uuid/test', async ({ params, principal }) => testPing(parts, params.uuid, principal.username))
-    .post('/:uuid/preview', async ({ params, body }) => preview(parts, params.uuid, body), {
+    .post(
+      '/:uuid/test',
+      async ({ params, principal }) => testPing(parts, params.uuid, principal.username),
+      webhookOperations.test,
+    )
+    .post('/:uuid/preview', async ({ params, body }) => preview(parts, params.uuid, body ?? {}), {
       transform: withoutNulls,
-      body: t.Object({ event_id: t.Optional(t.String()), template: t.Optional(t.Union([template, t.Null()])) }),
+      body: t.Optional(
+        t.Object({ event_id: t.Optional(t.String()), template: t.Optional(t.Union([template, t.Null()])) }),
+      ),
+      ...webhookOperations.preview,
     })
     .use(deliveryRoutes(parts));
 }

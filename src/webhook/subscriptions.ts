@@ -7,7 +7,7 @@ import { isStorable } from '../db/storable.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { AppError } from '../errors.ts';
 import { CLOSED } from './breaker.ts';
-import type { SecretBox } from './secret-box.ts';
+import { type SecretBox, SecretBoxError } from './secret-box.ts';
 import { findStanding } from './standing.ts';
 import { readTemplate, type TemplateSource } from './subscription.ts';
 import { resolveTarget, TargetError, type TargetRules } from './target.ts';
@@ -205,29 +205,38 @@ export class Subscriptions {
     });
   }
 
-  /** Seals every secret that an older key sealed with the key of now. @returns how many */
-  async reencrypt(): Promise<number> {
+  /**
+   * Seals every secret that an older key sealed with the key of now.
+   * @returns how many webhooks, and those whose secrets no key opens
+   */
+  async reencrypt(): Promise<{ reencrypted: number; unreadable: string[] }> {
     const { db, box } = this.#parts;
-    let count = 0;
-    for (const row of await this.list()) {
-      const stale = [row.secret, row.previous_secret].some((sealed) => sealed !== null && !box.isCurrent(sealed));
+    const unreadable: string[] = [];
+    let reencrypted = 0;
+    for (const { uuid, secret, previous_secret } of await this.list()) {
+      const stale = [secret, previous_secret].some((sealed) => sealed !== null && !box.isCurrent(sealed));
       if (!stale) continue;
-      const anew = (sealed: string | null) => (sealed === null ? null : box.seal(box.open(sealed, row.uuid), row.uuid));
-      const done = await db
-        .updateTable('webhook_subscriptions')
-        .set((eb) => ({
-          secret: box.seal(box.open(row.secret, row.uuid), row.uuid),
-          previous_secret: anew(row.previous_secret),
-          revision: eb('revision', '+', 1),
-        }))
-        .where('uuid', '=', row.uuid)
-        // One that was rotated meanwhile is current.
-        .where('secret', '=', row.secret)
-        .returning('uuid')
-        .execute();
-      count += done.length;
+      try {
+        const anew = (sealed: string) => box.seal(box.open(sealed, uuid), uuid);
+        const done = await db
+          .updateTable('webhook_subscriptions')
+          .set((eb) => ({
+            secret: anew(secret),
+            previous_secret: previous_secret === null ? null : anew(previous_secret),
+            revision: eb('revision', '+', 1),
+          }))
+          .where('uuid', '=', uuid)
+          // One that was rotated meanwhile is current.
+          .where('secret', '=', secret)
+          .returning('uuid')
+          .execute();
+        reencrypted += done.length;
+      } catch (error) {
+        if (!(error instanceof SecretBoxError)) throw error;
+        unreadable.push(uuid);
+      }
     }
-    return count;
+    return { reencrypted, unreadable };
   }
 
   async #checkedUrl(text: string): Promise<string> {

@@ -1,11 +1,11 @@
 import type { Entry } from '../bus/entry.ts';
-import { createEvent, type JsonObject } from '../bus/event.ts';
+import { createEvent, type Event, type JsonObject } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
+import { Heartbeat } from '../bus/heartbeat.ts';
 import { payloadText } from '../bus/logged-event.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
 import { topics } from '../bus/topic.ts';
-import { WakeableSleep } from '../bus/wake.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -29,15 +29,16 @@ export class Worker {
   /** For the tail: hears `system.<name>.control`. */
   readonly listener: TailListener;
   readonly #options: WorkerOptions;
-  readonly #sleep = new WakeableSleep();
-  #failing = false;
+  readonly #heartbeat: Heartbeat;
   #stopped = false;
-  #beating: Promise<void> | undefined;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
+    const { name, events, log, heartbeatMs = 30_000 } = options;
+    const event = () => this.#health();
+    this.#heartbeat = new Heartbeat({ name, events, logger: log, intervalMs: heartbeatMs, event });
     this.listener = subscription(
-      [topics.systemControl(options.name)],
+      [topics.systemControl(name)],
       (entry) => this.#onControl(entry),
       // A missed stop is given again by whoever sees the heartbeats go on.
       () => {},
@@ -45,30 +46,20 @@ export class Worker {
   }
 
   start(): void {
-    this.#beating ??= this.#beat();
+    this.#heartbeat.start();
   }
 
   /** Ends the heartbeats; the work itself is stopped by its owner. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#sleep.wake();
-    await this.#beating;
+    await this.#heartbeat.stop();
   }
 
-  async #beat(): Promise<void> {
-    const { name, events, log, heartbeatMs = 30_000, now = Date.now } = this.#options;
-    while (!this.#stopped) {
-      try {
-        const at = now();
-        const payload = { worker: name, ts: at / 1000, ...this.#options.extra?.() };
-        await events.publish([{ event: createEvent(topics.systemHealth(name), 'health', payload, undefined, at) }]);
-        this.#failing = false;
-      } catch (error) {
-        if (!this.#failing) log.warn('a heartbeat was lost', { worker: name, error: describeError(error) });
-        this.#failing = true;
-      }
-      await this.#sleep.sleep(heartbeatMs);
-    }
+  #health(): Event {
+    const { name, now = Date.now } = this.#options;
+    const at = now();
+    const told = { worker: name, ts: at / 1000, ...this.#options.extra?.() };
+    return createEvent(topics.systemHealth(name), 'health', told, undefined, at);
   }
 
   #onControl(entry: Entry): void {

@@ -40,6 +40,8 @@ export const WS_CODES = {
   rate_limited: { code: 4430, ends: 'never', retry: true, text: 'Too many requests' },
   too_many_attempts: { code: 4431, ends: 'never', retry: true, text: 'Too many failed sign-ins' },
   internal: { code: 4500, ends: 'never', retry: true, text: 'The server failed; its log says why' },
+  unsupported: { code: 4501, ends: 'never', retry: false, text: 'This server does not do that' },
+  bad_gateway: { code: 4502, ends: 'never', retry: true, text: 'Something that the server runs for it has failed' },
   unavailable: { code: 4503, ends: 'never', retry: true, text: 'A service behind the server cannot be reached' },
 } as const satisfies Readonly<Record<ErrorCode, WsCode>> & Readonly<Record<string, WsCode>>;
 

@@ -1,14 +1,10 @@
 import { bearerToken } from '../auth/authenticator.ts';
 import { isJsonObject, type JsonObject } from '../bus/event.ts';
-import type { Publication } from '../bus/event-log.ts';
 import { AppError } from '../errors.ts';
-import { refusalOf } from '../http/errors.ts';
 import { parseJsonMessage } from '../http/json-body.ts';
-import { type Answer, publicationOf } from '../ingress/publications.ts';
+import { type Answer, eventsOf } from '../ingress/publications.ts';
 import { errorFields } from './ws-codes.ts';
 
-/** Events of one message. */
-const MOST_EVENTS = 1000;
 /** Characters of the names that clients give. */
 const MOST_NAME = 64;
 
@@ -49,25 +45,13 @@ export function sidOf({ sid }: JsonObject): string {
  * What is to be published, not looked at yet.
  * @throws {AppError} `invalid`
  */
-export function eventsOf({ event, events }: JsonObject): readonly unknown[] {
+export function eventsOfMessage({ event, events }: JsonObject): readonly unknown[] {
   if (events === undefined) return [event];
-  if (Array.isArray(events) && events.length > 0 && events.length <= MOST_EVENTS && event === undefined) return events;
-  throw new AppError('invalid', `Give one event as event, or 1 to ${MOST_EVENTS} as events`);
-}
-
-/** An event, or why it is none that can be published. */
-export function publicationOrError(event: unknown): Publication | AppError {
-  try {
-    return publicationOf(event);
-  } catch (error) {
-    const refused = refusalOf(error);
-    if (refused === undefined) throw error;
-    return refused;
-  }
+  if (event !== undefined) throw new AppError('invalid', 'Give one event as event, or several as events');
+  return eventsOf(events);
 }
 
 /** What is told of one event. */
-export function resultOf(answer: Answer | undefined): object {
-  if (answer === undefined) throw new Error('an event without an answer');
+export function resultOf(answer: Answer): object {
   return answer instanceof AppError ? { error: errorFields(answer) } : answer;
 }

@@ -4,6 +4,7 @@ import { inSlices } from '../stream/slices.ts';
 import type { Peer } from '../stream/socket-progress.ts';
 import { peerOf } from '../stream/sse-routes.ts';
 import type { Socket } from './socket-writer.ts';
+import { wsOperations } from './ws-schemas.ts';
 import { type WsParts, WsSession } from './ws-session.ts';
 
 /**
@@ -67,11 +68,14 @@ interface SocketHandlers {
 export function wsRoutes(sockets: WsSockets, origins: readonly string[]) {
   const allowed = new Set(origins);
   return new Elysia({ name: 'ws-routes' })
-    .get('/ws', () =>
-      Response.json(
-        { detail: 'This is a WebSocket; open it with the scheme ws or wss' },
-        { status: 426, headers: { upgrade: 'websocket' } },
-      ),
+    .get(
+      '/ws',
+      () =>
+        Response.json(
+          { detail: 'This is a WebSocket; open it with the scheme ws or wss' },
+          { status: 426, headers: { upgrade: 'websocket' } },
+        ),
+      wsOperations.open,
     )
     .derive(({ request, server }) => ({ peer: peerOf(request, server) }))
     .ws('/ws', {

@@ -1,10 +1,10 @@
 import { NEVER, type Principal } from '../auth/principal.ts';
 import { assertRole, type RoleGate } from '../auth/rights.ts';
 import type { JsonObject } from '../bus/event.ts';
-import type { EventLog, Publication } from '../bus/event-log.ts';
+import type { EventLog } from '../bus/event-log.ts';
 import { AppError, describeError } from '../errors.ts';
 import { backendRefusalOf, refusalOf } from '../http/errors.ts';
-import { publishAll } from '../ingress/publications.ts';
+import { publicationOrError, publishGood } from '../ingress/publications.ts';
 import type { Connection } from '../stream/connection.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
 import { type Caller, openDeclared, streamAt } from '../stream/open-declared.ts';
@@ -14,7 +14,7 @@ import type { Log } from '../telemetry/log.ts';
 import { Gate } from './gate.ts';
 import { type Socket, SocketWriter } from './socket-writer.ts';
 import { errorFields, WS_CODES, type WsCodeName } from './ws-codes.ts';
-import { eventsOf, hasCredentials, parseMessage, publicationOrError, refOf, resultOf, sidOf } from './ws-messages.ts';
+import { eventsOfMessage, hasCredentials, parseMessage, refOf, resultOf, sidOf } from './ws-messages.ts';
 import type { WsTransport } from './ws-transport.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -301,13 +301,11 @@ export class WsSession {
 
   async #publish(message: JsonObject): Promise<void> {
     assertRole(this.#signed().principal, PUBLISHERS);
-    const checked = eventsOf(message).map(publicationOrError);
-    const good = checked.filter((each): each is Publication => !(each instanceof AppError));
+    const checked = eventsOfMessage(message).map(publicationOrError);
     await this.#gate.pass();
     // Whoever it is by now: of what was taken away meanwhile nothing is left.
-    const answers = await publishAll(this.#parts.log, good, this.#signed().principal, this.#parts.logger);
-    const results = checked.map((each) => (each instanceof AppError ? each : answers.shift())).map(resultOf);
-    this.#writer.say({ op: 'published', ...refOf(message), results });
+    const answers = await publishGood(this.#parts.log, checked, this.#signed().principal, this.#parts.logger);
+    this.#writer.say({ op: 'published', ...refOf(message), results: answers.map(resultOf) });
   }
 
   /** The database is asked each time: a session that was revoked a moment ago publishes nothing. */

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { ACCOUNT_SLOTS, FREE_FAILURES } from '../../src/auth/account-brake.ts';
+import { ACCOUNT_SLOTS, AccountBrake, ALL_SLOTS, FREE_FAILURES } from '../../src/auth/account-brake.ts';
 import { createRateLimits } from '../../src/auth/rate-limit.ts';
 import { until } from '../support/until.ts';
 import { type AuthApp, bodyOf, createAuthApp, PEER_HEADER } from './support.ts';
@@ -141,6 +141,30 @@ describe('guessing', () => {
     expect(waits).toEqual([250, 500]);
     expect(await statusOf(owner.password, '192.0.2.1')).toBe(200);
     expect(waits).toEqual([250, 500]);
+  });
+
+  test('at ever so many accounts at once holds no more attempts than a process can bear', async () => {
+    const brake = new AccountBrake({
+      ...{ redis: app.redis, count: async () => FREE_FAILURES + 1, uncount: async () => {}, sleep },
+    });
+    const over = Promise.withResolvers<undefined>();
+    let underWay = 0;
+    const guesses = Array.from({ length: ALL_SLOTS + 3 }, (_, account) =>
+      brake
+        .attempt(`account ${account}`, '203.0.113.1', () => {
+          underWay += 1;
+          return over.promise;
+        })
+        .then(
+          () => 'wrong',
+          (error: unknown) => String(error),
+        ),
+    );
+    const refusals = await Promise.all(guesses.slice(ALL_SLOTS));
+    expect(refusals.join()).toContain('Too many wrong passwords');
+    expect(underWay).toBe(ALL_SLOTS);
+    over.resolve(undefined);
+    expect(new Set(await Promise.all(guesses.slice(0, ALL_SLOTS)))).toEqual(new Set(['wrong']));
   });
 
   test('gives its place back when the attempt fails otherwise', async () => {

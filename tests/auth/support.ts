@@ -15,6 +15,7 @@ import { Users } from '../../src/auth/users.ts';
 import type { Engine } from '../../src/db/database.ts';
 import { errorHandling } from '../../src/http/errors.ts';
 import { requestRules } from '../../src/http/request-rules.ts';
+import { Settings } from '../../src/settings/settings.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestRedis } from '../support/redis.ts';
@@ -58,7 +59,7 @@ export async function createAuthApp(engine: Engine, options: AuthAppOptions = {}
   const limits = createRateLimits(redis, options.limiter ?? false, options.sleep);
   const byHeader = (request: Request) => request.headers.get(PEER_HEADER) ?? '192.0.2.1';
   const peers = options.peers === 'tcp' ? {} : { peerAddress: byHeader };
-  const settings = { deployment_limit: 7, global_mutation_interval: '11m' };
+  const settings = new Settings(database.db, { deployment_limit: 7, global_mutation_interval: '11m' }, onCommitted);
   const app = new Elysia()
     .use(errorHandling(log, { developer: false, methodsOf: () => [] }))
     .use(requestRules([]))

@@ -107,6 +107,24 @@ for (const engine of ENGINES) {
       expect((await send('GET', '')).status).toBe(200);
     });
 
+    test('PUT role: 403 for oneself, and the role stays', async () => {
+      for (const role of ['viewer', 'admin']) {
+        expect((await send('PUT', `/users/${admin.uuid}/role`, { role })).status).toBe(403);
+      }
+      expect((await bodyOf(await send('GET', ''))).role).toBe('admin');
+    });
+
+    test.each(['delete', 'demote'] as const)('of two last admins who %s each other at once one stays', async (act) => {
+      await app.db.updateTable('users').set({ role: 'viewer' }).execute();
+      const [one, other] = [await app.member('admin'), await app.member('admin')];
+      const remove = (uuid: string) => (act === 'delete' ? app.users.delete(uuid) : app.users.setRole(uuid, 'viewer'));
+      const outcomes = await Promise.allSettled([remove(one.uuid), remove(other.uuid)]);
+      expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+      expect(outcomes.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'forbidden' } });
+      const left = await app.db.selectFrom('users').select('uuid').where('role', '=', 'admin').execute();
+      expect(left).toHaveLength(1);
+    });
+
     test('PUT role changes the role and refuses the tokens of before', async () => {
       const old = app.olderToken(viewer.uuid);
       expect((await send('PUT', `/users/${viewer.uuid}/role`, { role: 'admin' })).status).toBe(200);

@@ -141,12 +141,15 @@ export interface Stage {
 
 interface StageOptions extends Partial<BusSocketOptions> {
   readonly stopMs?: number;
+  /** Default: never, so that tests may count events. */
+  readonly heartbeatMs?: number;
   /** The tail begins only when it is told to. */
   readonly isTailLate?: boolean;
 }
 
 export async function createStage({
   stopMs = 5000,
+  heartbeatMs = 0,
   isTailLate = false,
   ...options
 }: StageOptions = {}): Promise<Stage> {
@@ -162,6 +165,7 @@ export async function createStage({
     events,
     logger,
     stopMs,
+    heartbeatMs,
   });
   if (socket === undefined) throw new Error('it does not listen');
   const tail = new Tail(redis.openTail, events, socket.listener, quiet);

@@ -20,13 +20,14 @@ function gate() {
     answer.resolve(items.map((item) => `done ${item}`));
   };
   const refused = async (index: number) => (await call(index)).answer.reject(new ReplyError('WRONGTYPE'));
-  return { calls, queue, done, refused };
+  return { call, calls, queue, done, refused };
 }
 
 describe('publishers that come at the same time', () => {
   test('travel together while others are on their way, in their order, each with an answer of his own', async () => {
-    const { calls, queue, done } = gate();
+    const { call, calls, queue, done } = gate();
     const first = queue.publish([1], 1);
+    await call(0);
     const [second, third] = [queue.publish([2, 3], 2), queue.publish([4], 1)];
     expect(calls.map(({ items }) => items)).toEqual([[1]]);
     await done(0);
@@ -36,9 +37,18 @@ describe('publishers that come at the same time', () => {
     expect([await second, await third]).toEqual([['done 2', 'done 3'], ['done 4']]);
   });
 
+  test('travel together when one turn of the event loop brings them', async () => {
+    const { call, queue, done } = gate();
+    const all = [1, 2, 3].map((n) => queue.publish([n], 1));
+    expect((await call(0)).items).toEqual([1, 2, 3]);
+    await done(0);
+    expect(await Promise.all(all)).toEqual([['done 1'], ['done 2'], ['done 3']]);
+  });
+
   test('travel in portions that are bounded in events and in size', async () => {
-    const { calls, queue, done } = gate();
+    const { call, calls, queue, done } = gate();
     const all = [queue.publish([0], 1)];
+    await call(0);
     for (let n = 1; n <= 1200; n += 1) all.push(queue.publish([n], 1));
     for (let n = 1; n <= 4; n += 1) all.push(queue.publish([2000 + n], 700_000));
     for (let index = 0; index < 7; index += 1) await done(index);
@@ -48,8 +58,9 @@ describe('publishers that come at the same time', () => {
   });
 
   test('learn each whether the refusal is his, and keep their order', async () => {
-    const { calls, queue, done, refused } = gate();
+    const { call, calls, queue, done, refused } = gate();
     const first = queue.publish([1], 1);
+    await call(0);
     const [good, bad, late] = [queue.publish([2], 1), queue.publish([3], 1), queue.publish([4], 1)];
     const outcome = bad.catch(() => 'refused');
     await done(0);
@@ -65,15 +76,17 @@ describe('publishers that come at the same time', () => {
   });
 
   test('do not wait one behind the other for a Redis that is away', async () => {
-    const { calls, queue } = gate();
-    const all = [1, 2, 3].map((n) => queue.publish([n], 1));
+    const { call, calls, queue } = gate();
+    const all = [queue.publish([1], 1)];
+    await call(0);
+    all.push(...[2, 3].map((n) => queue.publish([n], 1)));
     calls[0]?.answer.reject(new Error('Command timed out'));
     const outcomes = await Promise.allSettled(all);
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
     expect(calls).toHaveLength(1);
     // And it goes on afterwards.
     void queue.publish([4], 1);
-    expect(calls).toHaveLength(2);
+    expect((await call(1)).items).toEqual([4]);
   });
 });
 

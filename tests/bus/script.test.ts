@@ -14,14 +14,17 @@ describe('a script', () => {
     expect(await greet.run(bus.redis, ['{t}:a', '{t}:b'], ['x', 2])).toEqual(['{t}:a', 'x', 2]);
   });
 
-  test('runs on a server that does not know it, once, and again after the server forgot it', async () => {
-    const count = script(`return redis.call('INCR', KEYS[1])`);
-    expect(await count.run(bus.redis, ['n'], [])).toBe(1);
-    expect(await count.run(bus.redis, ['n'], [])).toBe(2);
-    await bus.redis.script('FLUSH');
-    expect(await count.run(bus.redis, ['n'], [])).toBe(3);
-    expect(await bus.redis.get('n')).toBe('3');
-  });
+  test.each(['run', 'runNow'] as const)(
+    '(%s) goes to a server that does not know it, once, and again after the server forgot it',
+    async (how) => {
+      const count = script(`return { redis.call('INCR', KEYS[1]), ARGV[1] }`);
+      expect(await count[how](bus.redis, [how], ['é'])).toEqual([1, 'é']);
+      expect(await count[how](bus.redis, [how], ['é'])).toEqual([2, 'é']);
+      await bus.redis.script('FLUSH');
+      expect(await count[how](bus.redis, [how], ['é'])).toEqual([3, 'é']);
+      expect(await bus.redis.get(how)).toBe('3');
+    },
+  );
 
   test('is sent whole only when it must be', async () => {
     const answer = script('return 42');

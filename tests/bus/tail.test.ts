@@ -113,6 +113,18 @@ function expectUnbroken({ runs }: Recorder, channel: string): void {
 }
 
 describe('the tail', () => {
+  test('is current only while what is published would be heard of', async () => {
+    const { tail, network } = await startTail();
+    await until('the tail to be current', () => tail.isCurrent);
+    await network.away();
+    await until('the tail to notice', () => !tail.isCurrent);
+    network.back();
+    await until('the tail to be current again', () => tail.isCurrent);
+    // Connected, and without an answer.
+    await bus.server.client().call('CLIENT', 'PAUSE', '3000', 'ALL');
+    await until('the tail to notice', () => !tail.isCurrent);
+  });
+
   test('begins at the newest event: what came before belongs to replay', async () => {
     await bus.log.publish(publications(5));
     const { tail, recorder } = await startTail();

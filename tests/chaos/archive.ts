@@ -112,10 +112,9 @@ export class Archive {
 function keptOf([entry, words]: RawEntry): Kept {
   const fields = new Map<string, string>();
   for (let index = 0; index + 1 < words.length; index += 2) fields.set(words[index] ?? '', words[index + 1] ?? '');
-  const [before = '', proof = ''] = (fields.get('chain') ?? '').split(' ');
-  const text = (name: string) => fields.get(name) ?? '';
-  const [id, topic, data, revision] = [text('id'), text('topic'), text('data'), Number(text('revision') || 0)];
-  const kept = { offset: offsetOf(entry), proof, before, id, topic, data, revision };
-  const epoch = fields.get('epoch');
+  // <before> <proof> <bytes> <revision> <id> <topic>, and in the log <epoch> …
+  const [before = '', proof = '', , revision, id = '', topic = '', epoch] = (fields.get('chain') ?? '').split(' ');
+  const data = fields.get('data') ?? '';
+  const kept = { offset: offsetOf(entry), proof, before, id, topic, data, revision: Number(revision || 0) };
   return epoch === undefined ? kept : { ...kept, epoch };
 }

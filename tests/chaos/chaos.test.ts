@@ -18,6 +18,7 @@ const GUILT: Readonly<Record<Sabotage, readonly [Drill, RegExp]>> = {
   'window check': ['fallen behind', /was left out|does not continue/],
   'tail check': ['begun anew under their eyes', /stands at/],
   'witness check': ['state lost while away', /does not show identity/],
+  'back-pressure of sockets': ['fallen behind', /was left out|does not continue|without saying so|says to follow/],
 };
 
 /** A bounded storm: what `bun run storm` does for as long as one likes. */

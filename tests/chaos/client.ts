@@ -1,15 +1,23 @@
+import type { Line, RawFrame, Way } from './line.ts';
 import type { Past } from './past.ts';
 import { type Place, placeOf } from './place.ts';
-import { RawClient, type RawFrame } from './raw-client.ts';
 import type { Screen } from './screen.ts';
 import { Reader, type Watch } from './verify.ts';
 
-type Lived = { readonly opened: string; readonly url: string } | { readonly answered: number } | RawFrame;
+interface Opening {
+  readonly opened: string;
+  readonly url: string;
+  readonly by: string;
+}
+
+type Lived = Opening | { readonly answered: number } | RawFrame;
 
 /** What clients have lived through, all together. */
 export interface Tally {
   frames: number;
   resumes: number;
+  /** Of these, by another way than the one before. */
+  moves: number;
   readonly resets: Map<string, number>;
 }
 
@@ -17,7 +25,7 @@ const TRAIL = 12;
 /** What a stream may be answered; everything else is a violation. 0: no answer before the end. */
 const FINE = [0, 200, 503];
 
-/** One client over all its connections. */
+/** One client over all its connections, by one way or by several in turn. */
 export class StormClient {
   readonly name: string;
   readonly watch: Watch;
@@ -25,25 +33,29 @@ export class StormClient {
   /** It has gone and nobody is to bring it back before {@link connect}. */
   away = false;
   #paused = false;
-  readonly #headers: Readonly<Record<string, string>>;
+  readonly #ways: readonly [Way, ...Way[]];
   readonly #reader: Reader;
   readonly #trail: string[] = [];
-  #raw: RawClient | undefined;
+  #line: Line | undefined;
+  #turn = 0;
+  /** The way that it has taken, and the one before: among what it has lived through. */
+  #by = '';
+  #cameBy = '';
   #connecting = false;
   #lived: Lived[] = [];
   #lastId = '';
   #revision = 0;
 
-  constructor(name: string, watch: Watch, screen: Screen, token: string, past: Past) {
+  constructor(name: string, watch: Watch, screen: Screen, ways: readonly [Way, ...Way[]], past: Past) {
     this.name = name;
     this.watch = watch;
     this.screen = screen;
-    this.#headers = { authorization: `Bearer ${token}` };
+    this.#ways = ways;
     this.#reader = new Reader(watch, past);
   }
 
   get connected(): boolean {
-    return this.#connecting || this.#raw?.ended === false;
+    return this.#connecting || this.#line?.ended === false;
   }
 
   get paused(): boolean {
@@ -66,10 +78,11 @@ export class StormClient {
     this.away = false;
     this.#paused = false;
     this.#noteStatus();
-    this.#lived.push({ opened: this.#lastId, url });
-    const headers = { ...this.#headers, ...(this.#lastId === '' ? {} : { 'last-event-id': this.#lastId }) };
+    const way = this.#ways[this.#turn % this.#ways.length] ?? this.#ways[0];
+    this.#turn += 1;
+    this.#lived.push({ opened: this.#lastId, url, by: way.name });
     try {
-      this.#raw = await RawClient.open(`${url}/api/v1${this.watch.path}`, headers, (frame) => this.#take(frame));
+      this.#line = await way.open(url, this.watch.path, this.#lastId, (frame) => this.#take(frame));
     } finally {
       this.#connecting = false;
     }
@@ -77,17 +90,17 @@ export class StormClient {
 
   stall(): void {
     this.#paused = true;
-    this.#raw?.pause();
+    this.#line?.pause();
   }
 
   go(): void {
     this.#paused = false;
-    this.#raw?.resume();
+    this.#line?.resume();
   }
 
   vanish(): void {
     this.away = true;
-    this.#raw?.vanish();
+    this.#line?.vanish();
   }
 
   /** Gone for good; who takes its place has never had an id. */
@@ -115,7 +128,7 @@ export class StormClient {
 
   /** Its last frames, for a message. */
   trail(): string {
-    const { status, ended } = this.#raw ?? {};
+    const { status, ended } = this.#line ?? {};
     return `${this.#trail.join(' · ')} (status ${status}, ${ended ? 'ended' : 'open'})`;
   }
 
@@ -127,19 +140,24 @@ export class StormClient {
   }
 
   #examineOne(what: Lived, tally: Tally): string | undefined {
-    if ('opened' in what) return this.#opened(what.opened, what.url);
+    if ('opened' in what) return this.#opened(what);
     if ('answered' in what) return `its stream was answered ${what.answered}`;
     return this.#read(what, tally);
   }
 
-  #opened(cursor: string, url: string): string | undefined {
-    this.#note(`→ ${new URL(url).port} from '${cursor}'`);
-    return this.#reader.opened(cursor);
+  #opened({ opened, url, by }: Opening): string | undefined {
+    this.#note(`→ ${new URL(url).port} by ${by} from '${opened}'`);
+    this.#cameBy = this.#by;
+    this.#by = by;
+    return this.#reader.opened(opened);
   }
 
   #read(frame: RawFrame, tally: Tally): string | undefined {
     tally.frames += 1;
-    if (frame.event === 'resumed') tally.resumes += 1;
+    if (frame.event === 'resumed') {
+      tally.resumes += 1;
+      if (this.#cameBy !== this.#by) tally.moves += 1;
+    }
     if (frame.event === 'reset') tally.resets.set(frame.data, (tally.resets.get(frame.data) ?? 0) + 1);
     this.#note(`${frame.event} ${frame.event === 'reset' ? frame.data : frame.id}`);
     const problem = this.#reader.read(frame);
@@ -148,7 +166,7 @@ export class StormClient {
   }
 
   #noteStatus(): void {
-    const status = this.#raw?.status ?? 0;
+    const status = this.#line?.status ?? 0;
     if (!FINE.includes(status)) this.#lived.push({ answered: status });
   }
 

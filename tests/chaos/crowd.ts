@@ -25,7 +25,7 @@ const FLOOD = { events: 200, bytes: 30_000, chance: 0.15 } as const;
 
 /** All clients together: what they do, what they have got, and who is behind. */
 export class Crowd {
-  readonly tally: Tally = { frames: 0, resumes: 0, resets: new Map() };
+  readonly tally: Tally = { frames: 0, resumes: 0, moves: 0, resets: new Map() };
   readonly #options: CrowdOptions;
 
   constructor(options: CrowdOptions) {

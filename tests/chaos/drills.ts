@@ -42,7 +42,7 @@ export const DRILLS = {
         await stage.archive.copy();
         return stage.channels.every((channel) => stage.archive.newest(channel) > (before.get(channel) ?? 0));
       };
-      await until('a longer log', isLonger);
+      await until('a longer log', isLonger, 60_000);
     }),
 
   /** The log comes back without what all have seen, to nodes that never saw it, and goes on past where they stood. */
@@ -97,7 +97,7 @@ export const DRILLS = {
   /** They fall behind what memory holds. */
   'fallen behind': async (stage) => {
     for (const client of stage.clients) client.stall();
-    await publish(stage, 520, 30_000);
+    await publish(stage, 520, 60_000);
     await dispatched(stage);
     stage.crowd.everyoneBack();
     await publish(stage, 10);
@@ -178,7 +178,14 @@ async function dispatched({ log, fleet }: DrillStage): Promise<void> {
  * Every group stands where its connection does: the next checkpoint has nothing to say, and finds no group missing. Not
  * those of the log, which the workers' own events move on all the time.
  */
-async function checkpointed({ archive, channels, redis }: DrillStage): Promise<void> {
+async function checkpointed({ archive, channels, clients, redis }: DrillStage): Promise<void> {
+  // A connection gets its group when it has lived for a moment, and would notice then.
+  await until('a group for everybody', async () => {
+    const all = await Promise.all(
+      [...channels, LOG_CHANNEL].map((channel) => redis.client.xinfo('GROUPS', keys.stream(channel))),
+    );
+    return (all as unknown[][]).reduce((sum, groups) => sum + groups.length, 0) >= clients.length;
+  });
   await archive.copy();
   for (const channel of channels) {
     await until('the checkpoints', async () => {

@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type ChildNode, spawnNode } from '../support/child-node.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
@@ -10,7 +10,9 @@ const START_LIMIT_MS = 60_000;
 
 export interface FleetOptions {
   readonly nodes: number;
-  readonly env: (redisUrl: string) => Record<string, string>;
+  readonly env: (redisUrl: string, busSocket: string) => Record<string, string>;
+  /** Where the nodes' bus sockets are. */
+  readonly folder: string;
   /** Path of the socket of Redis. */
   readonly redis: string;
   /** A protection that all nodes do without. */
@@ -23,6 +25,8 @@ export interface FleetOptions {
 export interface Node {
   readonly name: string;
   readonly link: TcpProxy;
+  /** Path of its bus socket. */
+  readonly busSocket: string;
   child: ChildNode | undefined;
 }
 
@@ -41,7 +45,8 @@ export class Fleet {
   async start(): Promise<void> {
     for (let number = 1; number <= this.#options.nodes; number += 1) {
       const link = await startTcpProxy({ path: this.#options.redis });
-      this.nodes.push({ name: `node ${number}`, link, child: undefined });
+      const busSocket = join(this.#options.folder, `node-${number}.sock`);
+      this.nodes.push({ name: `node ${number}`, link, busSocket, child: undefined });
     }
     await Promise.all(this.nodes.map((node) => this.launch(node)));
   }
@@ -72,7 +77,7 @@ export class Fleet {
     const program = [SERVER, ...(without === undefined ? [] : [`--without=${without}`])];
     const onOutput = (text: string) => onLog?.(node.name, text);
     const start = (): Promise<ChildNode | undefined> =>
-      spawnNode(env(`redis://127.0.0.1:${node.link.port}`), program, onOutput).catch(() => undefined);
+      spawnNode(env(`redis://127.0.0.1:${node.link.port}`, node.busSocket), program, onOutput).catch(() => undefined);
     const child = await until<ChildNode | 'nobody' | undefined>(
       `${node.name} to start`,
       () => (this.#stopped ? 'nobody' : start()),

@@ -4,6 +4,7 @@ import type { Db } from '../../src/db/database.ts';
 import { demoIdentity } from '../../src/demo/attackers.ts';
 import { call } from '../support/app.ts';
 import type { Random } from '../support/random.ts';
+import { type Outgoing, WsProducer } from './ws-producer.ts';
 
 export interface LoadOptions {
   readonly random: Random;
@@ -19,13 +20,18 @@ const ANSWER_MS = 3000;
 /** A publisher that is refused for so long has found a violation. */
 const PATIENCE_MS = 60_000;
 const PUBLISHERS = 3;
-const PAUSE_MS = { publisher: 25, mutations: 150, identities: 300 } as const;
+const WS_PRODUCERS = 2;
+/** Events that a producer on a socket says without waiting for an answer. */
+const PIPELINED = 8;
+/** That its socket goes before it has heard. */
+const CUT_CHANCE = 0.1;
+const PAUSE_MS = { publisher: 25, producer: 60, mutations: 150, identities: 300 } as const;
 const MERGE_CHANCE = 0.3;
 const UNFIT_CHANCE = 0.1;
 
 /**
- * Everything that makes events, all the time: producers by `POST /events`, each event again with the same id until it is
- * acknowledged; mutations by their route; identities by the database and its outbox.
+ * Everything that makes events, all the time: producers by `POST /events` and by WebSocket, each event again with the same id
+ * until it is acknowledged; mutations by their route; identities by the database and its outbox.
  */
 export class Load {
   readonly acknowledged = new Set<string>();
@@ -35,6 +41,7 @@ export class Load {
   mutations = 0;
   identities = 0;
   readonly #options: LoadOptions;
+  readonly #producers: readonly WsProducer[];
   readonly #lans = new Map<string, string>();
   #formed: string[] = [];
   #running: Promise<unknown> | undefined;
@@ -43,6 +50,7 @@ export class Load {
 
   constructor(options: LoadOptions) {
     this.#options = options;
+    this.#producers = Array.from({ length: WS_PRODUCERS }, () => new WsProducer(options.token));
   }
 
   start(): void {
@@ -50,6 +58,7 @@ export class Load {
     const publishers = Array.from({ length: PUBLISHERS }, () => this.#repeat(PAUSE_MS.publisher, () => this.publish()));
     this.#running = Promise.all([
       ...publishers,
+      ...this.#producers.map((producer) => this.#repeat(PAUSE_MS.producer, () => this.#publishBy(producer))),
       this.#repeat(PAUSE_MS.mutations, () => this.mutate()),
       this.#repeat(PAUSE_MS.identities, () => this.identify()),
     ]);
@@ -63,9 +72,42 @@ export class Load {
 
   /** Publishes an event for certain. */
   async publish(padding = 20): Promise<void> {
+    const event = this.#newEvent(padding);
+    const end = performance.now() + PATIENCE_MS;
+    let last = 'no node listens';
+    while (performance.now() < end && !this.#abandoned) {
+      const answer = await this.#ask('/events', event);
+      if (answer?.status === 202) return void this.acknowledged.add(event.id);
+      if (answer !== undefined) last = `${answer.status} ${await answer.text()}`;
+      if (answer !== undefined && answer.status !== 503) break;
+      await Bun.sleep(20);
+    }
+    this.problems.push(`event ${event.id} (${event.topic}) could not be published: ${last}`);
+  }
+
+  /** The same for several at once, by a socket. */
+  async #publishBy(producer: WsProducer): Promise<void> {
+    const { random } = this.#options;
+    const events = Array.from({ length: random.between(1, PIPELINED) }, () => this.#newEvent(20));
+    let left: readonly Outgoing[] = events;
+    const end = performance.now() + PATIENCE_MS;
+    while (left.length > 0 && performance.now() < end && !this.#abandoned) {
+      const url = this.#anyUrl();
+      if (url !== undefined) {
+        const isCut = random.chance(CUT_CHANCE);
+        const { acknowledged, refused } = await producer.say(url, left, ANSWER_MS, isCut);
+        for (const id of acknowledged) this.acknowledged.add(id);
+        for (const [id, why] of refused) this.problems.push(`event ${id} could not be published by a socket: ${why}`);
+        left = left.filter(({ id }) => !acknowledged.includes(id) && !refused.has(id));
+      }
+      if (left.length > 0) await Bun.sleep(20);
+    }
+    for (const { id } of left) this.problems.push(`event ${id} could not be published by a socket in time`);
+  }
+
+  #newEvent(padding: number): Outgoing {
     const { random, topologies } = this.#options;
     this.published += 1;
-    const id = crypto.randomUUID().replaceAll('-', '');
     const payload = { n: this.published, pad: 'x'.repeat(padding) };
     const topology = random.pick(topologies);
     const [topic, content] = random.pick([
@@ -75,16 +117,7 @@ export class Load {
       ['identity.note', payload],
       ['attacker.observed', payload],
     ]);
-    const end = performance.now() + PATIENCE_MS;
-    let last = 'no node listens';
-    while (performance.now() < end && !this.#abandoned) {
-      const answer = await this.#ask('/events', { id, topic, type: 'note', payload: content });
-      if (answer?.status === 202) return void this.acknowledged.add(id);
-      if (answer !== undefined) last = `${answer.status} ${await answer.text()}`;
-      if (answer !== undefined && answer.status !== 503) break;
-      await Bun.sleep(20);
-    }
-    this.problems.push(`event ${id} (${topic}) could not be published: ${last}`);
+    return { id: crypto.randomUUID().replaceAll('-', ''), topic, type: 'note', payload: content };
   }
 
   /** Many large events at once: what a client that has stopped reading falls behind with. */
@@ -152,6 +185,7 @@ export class Load {
   /** Ends at once: nothing is tried again. */
   abandon(): Promise<void> {
     this.#abandoned = true;
+    for (const producer of this.#producers) producer.close();
     return this.stop();
   }
 
@@ -164,16 +198,20 @@ export class Load {
 
   /** @returns `undefined` when the answer is not known */
   async #ask(path: string, body: unknown): Promise<Response | undefined> {
-    const { random, token, urls } = this.#options;
-    const [first, ...others] = urls();
-    if (first === undefined) return undefined;
+    const url = this.#anyUrl();
+    if (url === undefined) return undefined;
     try {
       return await Promise.race([
-        call(random.pick([first, ...others]), token, 'POST', path, body),
+        call(url, this.#options.token, 'POST', path, body),
         Bun.sleep(ANSWER_MS).then(() => undefined),
       ]);
     } catch {
       return undefined; // The node is down, or went down.
     }
+  }
+
+  #anyUrl(): string | undefined {
+    const [first, ...others] = this.#options.urls();
+    return first === undefined ? undefined : this.#options.random.pick([first, ...others]);
   }
 }

@@ -55,8 +55,25 @@ export class Past {
   /** Ids of all events that were ever in the log, since the last {@link forget}. */
   readonly seen = new Set<string>();
   #places = new Map<string, number>();
+  /** Who numbers his events → how many of them were ever in the log, and the id of each. */
+  readonly #produced = new Map<string, string[]>();
+  /** Whose events may be read again, and are known no more. */
+  readonly #gone = new Set<string>();
   /** What may not happen whatever clients see. */
   readonly problems: string[] = [];
+
+  /** How many events of somebody who numbers them were ever in the log: these are the first ones, in order, or it is a problem. */
+  produced(producer: string): number {
+    return this.#produced.get(producer)?.length ?? 0;
+  }
+
+  forgetProducers(isKept: (producer: string) => boolean): void {
+    for (const producer of this.#produced.keys()) {
+      if (isKept(producer)) continue;
+      this.#produced.delete(producer);
+      this.#gone.add(producer);
+    }
+  }
 
   record(epoch: string, channel: string, sight: Sight): void {
     this.epochs.add(epoch);
@@ -163,13 +180,27 @@ export class Past {
   }
 
   /** What a new epoch takes over was published in the one before: publishing it again is no repetition. */
-  #published({ id, offset, epoch: bornIn = '' }: Kept): void {
+  #published({ id, offset, data, epoch: bornIn = '' }: Kept): void {
     this.seen.add(id);
+    this.#number(id, data);
     const key = `${bornIn} ${id}`;
     const known = this.#places.get(key);
     if (known !== undefined && known !== offset) {
       this.problems.push(`event ${id} was published twice in epoch ${bornIn}, at ${known} and at ${offset} of the log`);
     }
     this.#places.set(key, offset);
+  }
+
+  /** A log that came back older is read again from its beginning: what was known is known. */
+  #number(id: string, data: string): void {
+    if (!data.includes('"producer"')) return;
+    const { producer, n } = JSON.parse(data).payload;
+    if (this.#gone.has(producer)) return;
+    const ids = this.#produced.get(producer) ?? [];
+    this.#produced.set(producer, ids);
+    if (ids[n - 1] === id) return;
+    if (n === ids.length + 1) return void ids.push(id);
+    this.problems.push(`event ${n} of ${producer} came after ${ids.length} of them`);
+    if (n > ids.length) ids[n - 1] = id; // Said once.
   }
 }

@@ -1,17 +1,11 @@
 import type { Socket } from 'bun';
-
-/** A frame as it came: the fields that the server sent, nothing remembered from the frame before. */
-export interface RawFrame {
-  readonly id: string | undefined;
-  readonly event: string;
-  readonly data: string;
-}
+import type { Line, OnFrame } from './line.ts';
 
 /**
  * A client on a bare socket. Unlike `fetch` it can really stop reading, so that the server's side fills up; and it can
  * vanish without a word.
  */
-export class RawClient {
+export class RawClient implements Line {
   /** 0 before the headers are there. */
   status = 0;
   ended = false;
@@ -20,18 +14,14 @@ export class RawClient {
   #text = '';
   #headersDone = false;
   readonly #decoder = new TextDecoder();
-  readonly #onFrame: (frame: RawFrame) => void;
+  readonly #onFrame: OnFrame;
 
-  private constructor(onFrame: (frame: RawFrame) => void) {
+  private constructor(onFrame: OnFrame) {
     this.#onFrame = onFrame;
   }
 
   /** Resolves when connected; the answer comes later. A refused connection is one that has ended. */
-  static async open(
-    url: string,
-    headers: Record<string, string>,
-    onFrame: (frame: RawFrame) => void,
-  ): Promise<RawClient> {
+  static async open(url: string, headers: Record<string, string>, onFrame: OnFrame): Promise<RawClient> {
     const client = new RawClient(onFrame);
     const { hostname, port, pathname, search } = new URL(url);
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);

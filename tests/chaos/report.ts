@@ -11,6 +11,9 @@ export interface Report {
     readonly acknowledged: number;
     readonly mutations: number;
     readonly identities: number;
+    /** Sent to bus sockets, and lost there with the node. */
+    readonly bus: number;
+    readonly busLost: number;
   };
   readonly tally: Tally;
   readonly violations: readonly string[];
@@ -21,7 +24,7 @@ export function progress({ seconds, rounds, faults, events, tally, violations }:
   return [
     `${Math.round(seconds)} s, ${rounds} rounds: ${timesOf(faults)} faults`,
     `${events.acknowledged} events acknowledged, ${events.mutations} mutations`,
-    `${tally.frames} frames, ${tally.resumes} resumes, ${sumOf(tally.resets.values())} resets`,
+    `${tally.frames} frames, ${tally.resumes} resumes (${tally.moves} by another way), ${sumOf(tally.resets.values())} resets`,
     `${violations.length} violations`,
   ].join('; ');
 }
@@ -41,8 +44,8 @@ export function summary(report: Report): string {
     ...rows,
     `| **all** | ${recoveries.length} | ${seconds(median(recoveries))} | ${seconds(Math.max(0, ...recoveries))} |`,
     '',
-    `${Math.round(report.seconds)} s in ${report.rounds} rounds. ${events.published} events published, ${events.acknowledged} acknowledged;`,
-    `${events.mutations} mutations and ${events.identities} changes of identities. ${tally.frames} frames delivered, ${tally.resumes} resumes,`,
+    `${Math.round(report.seconds)} s in ${report.rounds} rounds. ${events.published} events published, ${events.acknowledged} acknowledged; ${events.bus} sent to bus sockets, ${events.busLost} lost there with their node;`,
+    `${events.mutations} mutations and ${events.identities} changes of identities. ${tally.frames} frames delivered, ${tally.resumes} resumes (${tally.moves} by another way),`,
     `${sumOf(tally.resets.values())} resets (${resets || 'none'}). ${violations.length} violations.`,
     ...violations.map((violation) => `- ${violation}`),
   ].join('\n');

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { demoIdentity } from '../../src/demo/attackers.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import type { RawFrame } from './raw-client.ts';
+import type { RawFrame } from './line.ts';
 import { IdentityScreen, TopologyScreen } from './screen.ts';
 
 const AT = '2026-11-21T00:00:00.000Z';

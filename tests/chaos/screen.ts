@@ -1,5 +1,5 @@
 import { type Db, readConsistently } from '../../src/db/database.ts';
-import type { RawFrame } from './raw-client.ts';
+import type { RawFrame } from './line.ts';
 
 /** What somebody sees who shows the snapshot and every event since: it must come to equal the database. */
 export interface Screen {

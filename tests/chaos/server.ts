@@ -9,8 +9,12 @@ import { loadConfig } from '../../src/config.ts';
 import { type StartOptions, start } from '../../src/main.ts';
 import { stopOnSignals } from '../../src/signals.ts';
 import { recovery } from '../../src/stream/recovery.ts';
+import { SocketWriter } from '../../src/ws/socket-writer.ts';
 
-type Protections = NonNullable<StartOptions['protections']> & { readonly witness?: false };
+type Protections = NonNullable<StartOptions['protections']> & {
+  readonly witness?: false;
+  readonly backPressure?: false;
+};
 
 export const SABOTAGES = {
   /** History that was trimmed away is skipped in silence. */
@@ -53,6 +57,8 @@ export const SABOTAGES = {
   'tail check': { tailChecks: { ...tailChecks, replaced: () => false } },
   /** Nobody asks whether the log still holds what the database knows to be published. */
   'witness check': { witness: false },
+  /** A WebSocket is written to however much its client has not taken: Bun throws away what is too much. */
+  'back-pressure of sockets': { backPressure: false },
 } satisfies Record<string, Protections>;
 
 export type Sabotage = keyof typeof SABOTAGES;
@@ -73,11 +79,16 @@ function believeTheLog(): void {
   };
 }
 
+function ignoreFullSockets(): void {
+  Object.defineProperty(SocketWriter.prototype, 'writable', { get: () => true });
+}
+
 if (import.meta.main) {
   const without = process.argv.find((argument) => argument.startsWith('--without='))?.slice('--without='.length);
   if (without !== undefined && !isSabotage(without)) throw new Error(`no protection is called ${without}`);
   const protections: Protections = without === undefined ? {} : SABOTAGES[without];
   if ('witness' in protections) believeTheLog();
+  if ('backPressure' in protections) ignoreFullSockets();
   const starting = start(loadConfig(process.env), { protections });
   stopOnSignals(
     async () => (await starting).stop(),

@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Tokens } from '../../src/auth/tokens.ts';
 import { topologyChannel } from '../../src/bus/channel.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
@@ -8,9 +11,12 @@ import { testEnv } from '../support/app.ts';
 import { createTestDatabase, quiet } from '../support/database.ts';
 import type { Random } from '../support/random.ts';
 import { Archive } from './archive.ts';
+import { BusProducers } from './bus-producers.ts';
+import { Carrier } from './carrier.ts';
 import { StormClient } from './client.ts';
 import { Crowd } from './crowd.ts';
 import { Fleet } from './fleet.ts';
+import { bySse, type Way } from './line.ts';
 import { Load } from './load.ts';
 import { type PostgresServer, startPostgres } from './postgres-server.ts';
 import { RedisServer } from './redis-server.ts';
@@ -39,6 +45,7 @@ export interface Stage {
   readonly clients: readonly StormClient[];
   readonly crowd: Crowd;
   readonly load: Load;
+  readonly bus: BusProducers;
   /** Publishes beside the nodes, as any other producer. */
   readonly log: EventLog;
   readonly topologies: readonly [string, ...string[]];
@@ -47,6 +54,7 @@ export interface Stage {
 type Stop = () => Promise<unknown> | unknown;
 
 const TOPOLOGIES = 3;
+const CLIENTS_PER_SOCKET = 5;
 /** Small, so that falling behind means reading history from Redis. */
 const WINDOW_BYTES = '65536';
 /** Small enough to be reached in minutes, so that history is trimmed without anybody's doing. */
@@ -70,11 +78,15 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
   const channels = [...topologies.map(topologyChannel), 'identity'];
   const archive = new Archive(redis.client, channels);
   const log = new EventLog(redis.client, { maxEvents: Number(LOG_MAX_EVENTS), idempotencyMs: 600_000 });
+  const folder = await mkdtemp(join(tmpdir(), 'storm-bus-'));
+  stops.push(() => rm(folder, { recursive: true, force: true }));
   const fleet = new Fleet({
-    ...{ nodes, without, redis: redis.socket, onLog: onNodeLog },
-    env: (redisUrl) => ({
+    ...{ nodes, without, folder, redis: redis.socket, onLog: onNodeLog },
+    env: (redisUrl, busSocket) => ({
       ...env,
       REDIS_URL: redisUrl,
+      DECNET_BUS_SOCKET: busSocket,
+      DECNET_BUS_GROUP: String(process.getgid?.() ?? 0),
       ROLES: '',
       DECNET_SSE_WINDOW_BYTES: WINDOW_BYTES,
       DECNET_LOG_MAX_EVENTS: LOG_MAX_EVENTS,
@@ -84,16 +96,34 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
   await fleet.start();
   await archive.copy();
   const watched = watches(topologies);
+  const ways = waysOf(token, options.clients);
   const clients = Array.from({ length: options.clients }, (_, index) => {
     const { watch, screen } = watched[index % watched.length]?.() ?? fail();
-    return new StormClient(`client ${index} on ${watch.path}`, watch, screen, token, archive.past);
+    return new StormClient(`client ${index} on ${watch.path}`, watch, screen, ways(index), archive.past);
   });
   stops.push(() => {
     for (const client of clients) client.vanish();
   });
   const load = new Load({ random, db, token, topologies: [first, ...others], urls: () => fleet.urls });
+  const bus = new BusProducers({ random, topologies: [first, ...others], fleet, past: archive.past });
+  stops.push(() => bus.abandon());
   const crowd = new Crowd({ clients, fleet, archive, load, random });
-  return { db, redis, postgres, fleet, archive, channels, clients, crowd, load, log, topologies: [first, ...others] };
+  const parts = { db, redis, postgres, fleet, archive, channels, clients, crowd, load, bus, log };
+  return { ...parts, topologies: [first, ...others] };
+}
+
+/** A third comes by EventSource, a third by a socket that several share, and a third by both in turn. */
+function waysOf(token: string, clients: number): (index: number) => readonly [Way, ...Way[]] {
+  const sse = bySse(token);
+  const sockets = Array.from(
+    { length: Math.ceil(clients / CLIENTS_PER_SOCKET) },
+    (_, index) => new Carrier(`socket ${index}`, token),
+  );
+  return (index) => {
+    const socket = sockets[Math.floor(index / CLIENTS_PER_SOCKET)] ?? sse;
+    const all = [[sse], [socket], [socket, sse]] as const;
+    return all[index % all.length] ?? all[0];
+  };
 }
 
 function watches(topologies: readonly string[]): readonly (() => { watch: Watch; screen: Screen })[] {

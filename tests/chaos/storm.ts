@@ -73,8 +73,10 @@ export class Storm {
         acknowledged: this.#acknowledged + (load?.acknowledged.size ?? 0),
         mutations: load?.mutations ?? 0,
         identities: load?.identities ?? 0,
+        bus: this.#stage?.bus.sent ?? 0,
+        busLost: this.#stage?.bus.lost ?? 0,
       },
-      tally: this.#stage?.crowd.tally ?? { frames: 0, resumes: 0, resets: new Map() },
+      tally: this.#stage?.crowd.tally ?? { frames: 0, resumes: 0, moves: 0, resets: new Map() },
       violations: this.#violations,
     };
   }
@@ -126,6 +128,7 @@ export class Storm {
     const random = this.#random;
     const world: World = { random, redis, postgres, fleet, archive, channels, moments: this.#moments, haste };
     stage.load.start();
+    stage.bus.start();
     for (let count = 0; count < faultsPerRound && this.#goesOn(); count += 1) {
       this.#moments.push(await redis.moment());
       if (this.#moments.length > MOST_MOMENTS) this.#moments.shift();
@@ -177,14 +180,14 @@ export class Storm {
 
   /** No load, everybody reads, and then: every screen equals the database, and nothing is missing anywhere. */
   async #calm(stage: Stage): Promise<void> {
-    const { load, archive, crowd, fleet, db } = stage;
+    const { load, bus, archive, crowd, fleet, db } = stage;
     crowd.everyoneBack();
-    await load.stop();
+    await Promise.all([load.stop(), bus.stop()]);
     let missing: string[] = [];
     const isCalm = async () => {
       await Bun.sleep(LOOK_MS);
       await this.#look(crowd);
-      missing = crowd.behind(crowd.mark());
+      missing = [...crowd.behind(crowd.mark()), ...bus.missing()];
       const waiting = await db.selectFrom('outbox').select('seq').execute();
       if (waiting.length > 0) missing.push(`${waiting.length} events wait in the outbox`);
       if (missing.length === 0) missing = await crowd.misled(db);
@@ -198,12 +201,16 @@ export class Storm {
       if (!archive.past.seen.has(id)) this.#violated(`event ${id} was acknowledged and never in the log`);
     }
     await this.#everyMutationIsThere(stage);
-    for (const text of [load.problems, fleet.problems, archive.past.problems].flatMap((list) => list.splice(0))) {
+    for (const text of [load.problems, bus.problems, fleet.problems, archive.past.problems].flatMap((list) =>
+      list.splice(0),
+    )) {
       this.#violated(text);
     }
     this.#acknowledged += load.acknowledged.size;
     load.acknowledged.clear();
-    if (isQuiet) crowd.forget();
+    if (!isQuiet) return;
+    crowd.forget();
+    bus.forget();
   }
 
   async #look(crowd: Crowd): Promise<void> {

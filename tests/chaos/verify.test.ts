@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
+import type { RawFrame } from './line.ts';
 import { type Kept, Past } from './past.ts';
-import type { RawFrame } from './raw-client.ts';
 import { Reader, type Watch } from './verify.ts';
 
 const CHANNEL = 'topology.t';
@@ -190,6 +190,28 @@ describe('what is wrong', () => {
     const start = { id: id(1), event: 'ready', data: '{}' };
     expect(verdict(past, PATTERN, '', start, told(2, { prev: id(1) })).join('; ')).toMatch(/nothing that this stream/);
     expect(verdict(past, PATTERN, '', start, told(3)).join('; ')).toMatch(/without saying so/);
+  });
+
+  test('leaving something out of what a numbering producer said, or telling it in another order, or twice', () => {
+    const past = new Past();
+    const said = (...numbers: readonly number[]) => {
+      const entries = numbers.map((n, index) =>
+        kept(index + 1, { id: `${n}`, epoch: 'e', data: JSON.stringify({ payload: { producer: 'worker', n } }) }),
+      );
+      past.record('e', 'log', { entries, first: 1, newest: entries.length });
+      return past.problems.splice(0).join('; ');
+    };
+    expect(said(1, 2)).toBe('');
+    past.rewound();
+    expect(said(1, 2, 3)).toBe('');
+    expect(past.produced('worker')).toBe(3);
+    past.rewound();
+    expect(said(1, 2, 3, 5)).toMatch(/event 5 of worker came after 3/);
+    past.rewound();
+    expect(said(1, 2, 3, 5, 4)).toMatch(/event 4 of worker came after 5/);
+    past.forgetProducers(() => false);
+    past.rewound();
+    expect(said(5)).toBe('');
   });
 
   test('publishing twice in an epoch, but not in two', () => {

@@ -1,6 +1,6 @@
+import type { RawFrame } from './line.ts';
 import type { Past } from './past.ts';
 import { isSamePlace, nameOf, type Place, placeOf } from './place.ts';
-import type { RawFrame } from './raw-client.ts';
 
 /** What a client watches. */
 export interface Watch {

@@ -1,20 +1,36 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { fleetRoutes } from '../../src/decky/fleet-routes.ts';
 import { seedFleet } from '../../src/demo/seed-fleet.ts';
+import { Settings } from '../../src/settings/settings.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 import { asViewer, authenticator, get, shell } from '../topology/support.ts';
-import { insertFleetDecky, NOON, send, UUID } from './support.ts';
+import { insertFleetDecky, NOON, type SpySubstrate, send, spySubstrate, UUID } from './support.ts';
 
 for (const engine of ENGINES) {
   describe(`fleet routes (${engine})`, () => {
     let database: TestDatabase;
     let handle: (request: Request) => Promise<Response>;
     let wakes: number;
+    let substrate: SpySubstrate;
+    let settings: Settings;
 
     beforeEach(async () => {
       database = await createTestDatabase(engine);
       wakes = 0;
-      const app = shell().use(fleetRoutes({ db: database.db, authenticator, onRequested: () => (wakes += 1) }));
+      const { db } = database;
+      substrate = spySubstrate();
+      settings = new Settings(db, { deployment_limit: 10, global_mutation_interval: '30m' }, () => {});
+      const app = shell().use(
+        fleetRoutes({
+          db,
+          settings,
+          substrate,
+          network: '192.168.60.0/24',
+          authenticator,
+          onCommitted: () => {},
+          onRequested: () => (wakes += 1),
+        }),
+      );
       handle = (request) => app.handle(request);
     });
     afterEach(() => database.dispose());
@@ -137,8 +153,10 @@ for (const engine of ENGINES) {
         ['zero', 'edge-1', { mutate_interval: '0d' }, 422],
         ['empty', 'edge-1', { mutate_interval: '' }, 422],
         ['long', 'edge-1', { mutate_interval: '9'.repeat(17) }, 422],
-        ['a number', 'edge-1', { mutate_interval: 5 }, 400],
-        ['nothing', 'edge-1', {}, 400],
+        ['a unit that DECNET has not', 'edge-1', { mutate_interval: '1h' }, 422],
+        ['no minutes', 'edge-1', { mutate_interval: 0 }, 422],
+        ['half a minute', 'edge-1', { mutate_interval: 0.5 }, 400],
+        ['yes', 'edge-1', { mutate_interval: true }, 400],
         ['no body', 'edge-1', undefined, 400],
         ['a list', 'edge-1', [], 422],
         ['a strange name', 'Edge', { mutate_interval: '5d' }, 422],
@@ -156,6 +174,25 @@ for (const engine of ENGINES) {
       });
     });
 
+    test('GET /deckies: a row without more than a name, one that follows the fleet, one of another host', async () => {
+      await insertFleetDecky(database.db, 'bare', { host_uuid: null, archetype: '' });
+      await insertFleetDecky(database.db, 'set', {
+        mutate_interval: '1M',
+        last_mutated_at: '2026-11-21T12:00:00.250Z',
+        service_config: '{"ssh":{"user":"a"}}',
+      });
+      const { body } = await ask(get('/deckies'));
+      expect(body).toMatchObject([
+        { uuid: 'local:bare', archetype: null, mutate_interval: null, last_mutated: 0, ip: '' },
+        {
+          uuid: 'host-1:set',
+          mutate_interval: 43_200,
+          last_mutated: NOON / 1000 + 0.25,
+          service_config: { ssh: { user: 'a' } },
+        },
+      ]);
+    });
+
     test('GET /deckies lists the fleet by name', async () => {
       await database.db.transaction().execute(async (trx) => {
         await seedFleet(trx, NOON);
@@ -165,16 +202,22 @@ for (const engine of ENGINES) {
       expect(status).toBe(200);
       expect(body.map(({ name }: { name: string }) => name)).toEqual(['edge-cache', 'edge-dns', 'edge-mqtt']);
       expect(body[0]).toEqual({
+        uuid: expect.stringMatching(/^[0-9a-f-]{36}:edge-cache$/),
         name: 'edge-cache',
-        host_uuid: expect.stringMatching(UUID),
-        archetype: 'web-server',
+        ip: '192.168.60.2',
         services: ['http', 'https'],
-        service_pool: ['http', 'https', 'redis', 'ssh'],
-        mutate_interval: '5m',
+        distro: 'debian',
+        base_image: 'debian:bookworm-slim',
+        build_base: 'debian:bookworm-slim',
+        hostname: 'edge-cache',
+        archetype: 'web-server',
+        service_config: {},
+        nmap_os: 'linux',
+        mutate_interval: 5,
+        last_mutated: 0,
+        last_login_attempt: 0,
+        host_uuid: expect.stringMatching(UUID),
         state: 'running',
-        last_mutated_at: null,
-        next_due_at: null,
-        updated_at: '2026-11-21T12:00:00.000Z',
       });
       expect((await ask(get('/deckies', {}))).status).toBe(401);
     });

@@ -442,7 +442,7 @@ for (const engine of ENGINES) {
       test('the fleet has an interval for those without one of their own', async () => {
         await insertFleetDecky(database.db, 'edge-1');
         await insertFleetDecky(database.db, 'edge-2', { mutate_interval: '2h' });
-        rotator({ fleetIntervalMs: 10 * MINUTE });
+        rotator({ fleetIntervalMs: async () => 10 * MINUTE });
         await until('due times', async () => (await due('edge-2')) !== null);
         expect(await due()).toBe(at(NOON + 10 * MINUTE));
         expect(await due('edge-2')).toBe(at(NOON + 120 * MINUTE));

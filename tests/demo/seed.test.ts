@@ -54,6 +54,17 @@ for (const engine of ENGINES) {
           }
         }
         expect(new Set(addresses).size).toBe(addresses.length);
+        for (const lan of lans) {
+          const homed = deckies.filter((decky) =>
+            parts?.edges.some(
+              (edge) => edge.decky_uuid === decky.uuid && edge.lan_id === lan.id && edge.is_bridge === 0,
+            ),
+          );
+          // Relative to the LAN in which DECNET draws them, and none on top of another.
+          const places = homed.map(({ x, y }) => `${x}/${y}`);
+          if (homed.length > 0) expect(places).toContain('12/40');
+          expect(new Set(places).size).toBe(places.length);
+        }
         const [newest] = await listStatusEvents(database.db, id, 100);
         expect(newest?.to_status).toBe(status);
         expect(newest?.at).toBe(parts?.topology.status_changed_at ?? '');

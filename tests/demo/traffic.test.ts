@@ -20,8 +20,27 @@ const KEYS: Record<string, string[]> = {
   'identity.observation.linked': ['identity_uuid', 'observation_uuid'],
   'attacker.observed': ['attacker_ip', 'decky', 'service', 'event_type', 'first_seen'],
   'attacker.scored': [
+    'attacker_uuid',
     ...['attacker_ip', 'event_count', 'service_count', 'decky_count', 'bounty_count', 'credential_count'],
     'is_traversal',
+  ],
+  'system.log': [...['decky', 'service', 'event_type', 'attacker_ip', 'timestamp', 'raw_line', 'fields', 'msg']],
+  'credential.captured': ['secret_sha256', 'secret_kind', 'attacker_ip', 'decky', 'service'],
+  'attacker.session.ended': [
+    ...['session_id', 'attacker_uuid', 'attacker_ip', 'decky_id', 'service', 'ended_at', 'duration_s', 'commands'],
+    'shard_path',
+  ],
+  'campaign.formed': ['campaign_uuid', 'identity_uuids'],
+  'identity.campaign.assigned': ['identity_uuid', 'campaign_uuid', 'prior_campaign_uuid'],
+  'orchestrator.traffic.*': [
+    ...['kind', 'protocol', 'action', 'src_decky_uuid', 'dst_decky_uuid', 'success', 'payload', 'ts'],
+  ],
+  'orchestrator.file.*': [
+    ...['kind', 'protocol', 'action', 'src_decky_uuid', 'dst_decky_uuid', 'success', 'payload', 'ts'],
+  ],
+  'orchestrator.email.*': [
+    ...['kind', 'mail_decky_uuid', 'thread_id', 'message_id', 'in_reply_to', 'sender_email', 'recipient_email'],
+    ...['subject', 'language', 'success', 'ts'],
   ],
   'attacker.observation.*': [
     ...['identity_ref', 'primitive', 'value', 'confidence', 'window', 'source', 'evidence_ref'],
@@ -44,6 +63,14 @@ const TYPES: Record<string, string[]> = {
   'identity.observation.linked': ['observation.linked'],
   'attacker.observed': ['observed'],
   'attacker.scored': ['scored'],
+  'system.log': ['connection', 'login_attempt', 'command'],
+  'credential.captured': ['captured'],
+  'attacker.session.ended': ['session.ended'],
+  'campaign.formed': ['formed'],
+  'identity.campaign.assigned': ['campaign.assigned'],
+  'orchestrator.traffic.*': ['traffic'],
+  'orchestrator.file.*': ['file'],
+  'orchestrator.email.*': ['email'],
   'attacker.observation.*': ['temporal.session_pace', 'motor.input_modality', 'operational.objective'],
 };
 
@@ -61,6 +88,7 @@ function seededRandom(seed: number): () => number {
 function family(topic: string): string {
   return topic
     .replace(/^(topology|decky)\.[^.]+/, '$1.*')
+    .replace(/^(orchestrator\.\w+)\..+/, '$1.*')
     .replace(/^attacker\.observation\..+/, 'attacker.observation.*');
 }
 

@@ -89,7 +89,14 @@ describe('cross-origin requests', () => {
   });
 
   test('a preflight of any other origin is refused', async () => {
-    for (const origin of [STRANGER, `${ORIGIN}.evil.org`, ORIGIN.replace('https', 'http'), `${ORIGIN}:8443`, 'null']) {
+    for (const origin of [
+      STRANGER,
+      'constructor',
+      `${ORIGIN}.evil.org`,
+      ORIGIN.replace('https', 'http'),
+      `${ORIGIN}:8443`,
+      'null',
+    ]) {
       const response = await preflight(origin);
       expect(response.status).toBe(400);
       expect(await response.text()).toBe('Disallowed CORS origin');
@@ -115,6 +122,8 @@ describe('cross-origin requests', () => {
     const listed = await call(path, { ...init, origin: ORIGIN });
     expect(listed.status).toBe(status);
     expect(listed.headers.get('access-control-allow-origin')).toBe(ORIGIN);
+    expect(listed.headers.get('access-control-expose-headers')).toBe('Retry-After');
+    expect(listed.headers.get('access-control-allow-credentials')).toBeNull();
     for (const origin of [STRANGER, undefined]) {
       const response = await call(path, { ...init, ...(origin === undefined ? {} : { origin }) });
       expect(response.status).toBe(status);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
+import { keys } from '../../src/bus/keys.ts';
 import type { App } from '../../src/main.ts';
 import { call, createPlane, type Plane } from '../support/app.ts';
 
@@ -67,6 +68,14 @@ describe('an event id that was published', () => {
     expect(anew).toMatchObject({ status: 202, body: { duplicate: false } });
     expect(anew.body.epoch).not.toBe(first.body.epoch);
     expect((await publish({ ...FIRST, id })).status).toBe(409);
+  });
+
+  test('is free again where the log is begun anew and only its memory of ids is left', async () => {
+    const first = await publish({ ...FIRST, id });
+    await plane.redis.client().del(keys.meta);
+    const anew = await publish({ ...FIRST, id });
+    expect(anew).toMatchObject({ status: 202, body: { duplicate: false } });
+    expect(anew.body.epoch).not.toBe(first.body.epoch);
   });
 
   test('of a producer that chose none stands for itself', async () => {

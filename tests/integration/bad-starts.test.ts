@@ -42,6 +42,9 @@ describe('a node that starts while Redis accepts and does not serve', () => {
   async function expectLive(node: App, { token, id, client }: Awaited<ReturnType<typeof openBlind>>) {
     await until('readiness', async () => (await readiness(node)).status === 200, PATIENCE_MS);
     await until('a position', () => client.lastId !== '', PATIENCE_MS);
+    // What was enqueued meanwhile comes first.
+    const waiting = () => plane.database.db.selectFrom('outbox').select('seq').execute();
+    await until('the relay', async () => (await waiting()).length === 0, PATIENCE_MS);
     await publishState(node, token, id, 'up');
     await enqueue(node, token, id);
     await until('the events', () => eventsOf(client.frames).at(-1)?.event === 'mutation.enqueued', PATIENCE_MS);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import type { App } from '../../src/main.ts';
+import { OUTSIDE_READS, OUTSIDE_WRITES } from '../../src/outside/table.ts';
 import { call, createPlane, type Plane } from '../support/app.ts';
 
 const ID = '00000000-0000-4000-8000-000000000000';
@@ -54,6 +55,31 @@ const GUARDED = [
   ['GET', '/deckies/lifecycle', 'viewer'],
   ['POST', '/deckies/d1/mutate', 'admin'],
   ['PUT', '/deckies/d1/mutate-interval', 'admin'],
+  ['POST', '/deckies/deploy', 'admin'],
+  ['DELETE', '/deckies/d1', 'admin'],
+  ['POST', '/deckies/d1/services', 'admin'],
+  ['DELETE', '/deckies/d1/services/ssh', 'admin'],
+  ['PUT', '/deckies/d1/services/ssh/config', 'admin'],
+  ['POST', '/deckies/d1/services/ssh/apply', 'admin'],
+  ['GET', '/deckies/d1/tarpit', 'viewer'],
+  ['POST', '/deckies/d1/tarpit', 'admin'],
+  ['DELETE', '/deckies/d1/tarpit', 'admin'],
+  ['GET', `/topologies/${ID}/deckies/d1/tarpit`, 'viewer'],
+  ['POST', `/topologies/${ID}/deckies/d1/tarpit`, 'admin'],
+  ['DELETE', `/topologies/${ID}/deckies/d1/tarpit`, 'admin'],
+  ['GET', `/topologies/${ID}/personas`, 'viewer'],
+  ['PUT', `/topologies/${ID}/personas`, 'admin'],
+  ['POST', '/topologies/reap-orphans', 'admin'],
+  ['GET', '/system/deployment-mode', 'viewer'],
+  ['PUT', '/config/deployment-limit', 'admin'],
+  ['PUT', '/config/global-mutation-interval', 'admin'],
+  ['DELETE', '/config/reinit', 'admin'],
+  ['GET', '/workers', 'viewer'],
+  ['POST', '/workers/start-all', 'admin'],
+  ['POST', '/workers/mutator/stop', 'admin'],
+  ['POST', '/workers/mutator/start', 'admin'],
+  ...OUTSIDE_READS.map(({ path, role }) => ['GET', path.replaceAll(/:\w+/g, 'x'), role] as const),
+  ...OUTSIDE_WRITES.map(({ method, path }) => [method, path.replaceAll(/:\w+/g, 'x'), 'admin'] as const),
   ['POST', '/streams/cut', 'viewer'],
   ['GET', '/events', 'viewer'],
   ['GET', `/topologies/${ID}/events`, 'viewer'],
@@ -83,5 +109,16 @@ describe('as the whole is put together', () => {
     const answer = await call(node.url, viewer, method, path, method === 'GET' ? undefined : {});
     expect(answer.status).toBe(403);
     expect(await answer.json()).toEqual({ detail: 'Insufficient permissions' });
+  });
+
+  test.each([
+    ['PUT', '/topologies/', 'GET, POST'],
+    ['GET', '/auth/login', 'POST'],
+    ['DELETE', '/config', 'GET'],
+    ['DELETE', `/topologies/${ID}/mutations/`, 'GET, POST'],
+    ['PUT', '/topologies/services', 'GET, DELETE'],
+  ])('%s %s is answered with the methods that the path has', async (method, path, allowed) => {
+    const answer = await call(node.url, viewer, method, path, method === 'GET' ? undefined : {});
+    expect([answer.status, answer.headers.get('allow')]).toEqual([405, allowed]);
   });
 });

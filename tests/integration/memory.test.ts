@@ -143,3 +143,17 @@ test(
   },
   LIMIT_MS,
 );
+
+test(
+  'a hundred clients, half of which take nothing while the others replay, stay within its bound',
+  async () => {
+    const readers = await resume(EVENTS - REPLAYED);
+    const stalled = await resume(EVENTS - REPLAYED);
+    for (const client of stalled) client.pause();
+    clients = [...readers, ...stalled];
+    const all = REPLAYED * EVENT_BYTES;
+    const most = await mostUntil('everything at every reader', () => readers.every(({ received }) => received > all));
+    expect(most).toBeLessThan(BOUND_MB);
+  },
+  LIMIT_MS,
+);

@@ -21,6 +21,7 @@ const OWNED = {
   logs: 'id',
   log_values: 'value',
   log_minutes: 'minute',
+  log_quarters: 'quarter',
   counters: 'name',
   attackers: 'ip',
   attacker_uuids: 'uuid',
@@ -77,6 +78,7 @@ export async function projectingNode(
   const eventLog = new EventLog(redis.commands, { maxEvents: MAX_EVENTS, idempotencyMs: 60_000 });
   const projections = new Projections({
     db,
+    engine,
     redis: redis.commands,
     node: options.node ?? crypto.randomUUID(),
     logger: quiet,

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { GroupGoneError } from '../../src/bus/groups.ts';
 import { keys } from '../../src/bus/keys.ts';
 import { Connection, type Snapshot } from '../../src/stream/connection.ts';
 import { until } from '../support/until.ts';
@@ -80,7 +81,10 @@ describe('a closed connection stays closed', () => {
     await expectClosed(connection, paper);
   });
 
-  test('that was replaying, with a read under way', async () => {
+  test.each([
+    ['finds events', false],
+    ['finds its group gone', true],
+  ])('that was replaying, with a read under way that %s', async (_found, isGone) => {
     await harness.publish(...Array.from({ length: 50 }, () => 'identity.formed'));
     const { groups } = harness.parts;
     const [reading, mayAnswer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
@@ -94,6 +98,8 @@ describe('a closed connection stays closed', () => {
           const entries = await groups.read(...of);
           reading.resolve();
           await mayAnswer.promise;
+          // As when the group was destroyed first: closing a connection does that.
+          if (isGone) throw new GroupGoneError(of[0]);
           return entries;
         },
       },

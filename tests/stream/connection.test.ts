@@ -81,7 +81,8 @@ describe('a connection', () => {
     await until('live', () => connection.state === 'live');
     await publish('identity.formed', 'identity.merged', 'identity.merged');
     await until('the hidden events to be counted', () => connection.offset === 4);
-    const [name] = await groupNames();
+    connection.ensureGroup();
+    const [name] = await until('its group', async () => (await groupNames()).length === 1 && groupNames());
     await redis.xgroup('DESTROY', keys.stream('identity'), name ?? '');
     connection.groupGone();
     await until('live again', () => connection.state === 'live');
@@ -91,7 +92,9 @@ describe('a connection', () => {
     expect([ready, first, second].map((frame) => frame?.event)).toEqual(['ready', 'formed', 'formed']);
     expect(first?.data.prev).toBe(ready?.id);
     expect(second?.data.prev).toBe(first?.id);
-    expect(await groupNames()).toHaveLength(1);
+    expect(connection.ensureGroup()).toBe(true);
+    await until('its group', async () => (await groupNames()).length === 1);
+    expect(connection.ensureGroup()).toBe(false);
   });
 
   test('that was told a snapshot is not told its events again after its group was lost', async () => {
@@ -105,6 +108,70 @@ describe('a connection', () => {
     await publish('identity.merged');
     await until('the later event', () => paper.frames.some((frame) => frame.event === 'merged'));
     expect(paper.frames.map((frame) => frame.event)).toEqual(['snapshot', 'merged']);
+  });
+
+  /** Counts what is asked of groups. */
+  const counting = () => {
+    const { groups } = parts;
+    const asked = { opened: 0, read: 0 };
+    parts = {
+      ...parts,
+      groups: {
+        open(...of) {
+          asked.opened += 1;
+          return groups.open(...of);
+        },
+        read(...of) {
+          asked.read += 1;
+          return groups.read(...of);
+        },
+        moveTo: groups.moveTo.bind(groups),
+        close: groups.close.bind(groups),
+      },
+    };
+    return asked;
+  };
+
+  test('asks no history for what the window brings, on a quiet channel and on a busy one', async () => {
+    const asked = counting();
+    await until('the tail', () => tail.cursor.offset === 1);
+    const first = await connect(EVERYTHING);
+    await until('live', () => first.connection.state === 'live');
+    await publish('identity.formed', 'identity.merged');
+    await until('both', () => first.paper.frames.length === 3);
+    const second = await connect(EVERYTHING);
+    await until('live', () => second.connection.state === 'live');
+    await publish('identity.formed');
+    for (const [{ paper }, count] of [[first, 4] as const, [second, 2] as const]) {
+      await until('the event', () => paper.frames.length === count);
+    }
+    expect(asked).toEqual({ opened: 0, read: 0 });
+    for (const { connection } of [first, second]) connection.ensureGroup();
+    await until('the groups', async () => (await groupNames()).length === 2);
+    expect(asked).toEqual({ opened: 2, read: 0 });
+  });
+
+  test('reads from history what passed between the asking for its place and the joining', async () => {
+    const subscription: Subscription = { view: EVERYTHING, once: false, request: { kind: 'fresh' } };
+    const prepared = await Connection.prepare(subscription, parts, subscription.request);
+    await publish('identity.merged');
+    await until('the tail', () => tail.cursor.offset === 2);
+    const paper = new Paper();
+    const connection = new Connection('late', subscription, parts, paper, () => {});
+    open.push(connection);
+    connection.start(prepared);
+    await until('the event', () => paper.frames.length === 2);
+    expect(paper.frames.map(({ event }) => event)).toEqual(['ready', 'merged']);
+  });
+
+  test('finds out that its channel was forgotten before it had a group', async () => {
+    const { paper, connection } = await connect(EVERYTHING);
+    await until('live', () => connection.state === 'live');
+    await redis.del(keys.stream('identity'));
+    await redis.hdel(keys.meta, 'offset:identity', 'proof:identity', 'bytes:identity');
+    connection.ensureGroup();
+    await until('the reset', () => paper.frames.length === 3);
+    expect(paper.frames.map(({ event }) => event)).toEqual(['ready', 'reset', 'ready']);
   });
 
   test('that is full gets nothing until it has drained, and then everything', async () => {
@@ -135,6 +202,7 @@ describe('a connection', () => {
         get generation() {
           return generation;
         },
+        markOf: (channel) => hub.markOf(channel),
         leave: (member) => hub.leave(member),
         join: (member) => {
           joined = member;
@@ -170,6 +238,8 @@ describe('a connection', () => {
   test('tells where it stands once, and again when it has moved', async () => {
     const { connection } = await connect(EVERYTHING);
     await until('live', () => connection.state === 'live');
+    connection.ensureGroup();
+    await until('its group', async () => (await groupNames()).length === 1);
     expect(connection.takeCheckpoint()).toBeUndefined();
     for (const offset of [2, 3]) {
       await publish('identity.formed');
@@ -258,6 +328,7 @@ describe('a connection', () => {
       hub: {
         epoch: '',
         generation: 0,
+        markOf: (channel) => hub.markOf(channel),
         leave: () => {},
         join: (member) => {
           joined = member;
@@ -312,6 +383,8 @@ describe('a connection', () => {
     };
     await until('the tail to have begun', () => tail.cursor.epoch !== '');
     const { connection } = await connect(EVERYTHING);
+    await until('live', () => connection.state === 'live');
+    connection.ensureGroup();
     connection.close('gone');
     expect(created).toBe(false);
     await until('the group', () => created);

@@ -94,6 +94,22 @@ describe('the hub', () => {
     expect(seen).toEqual({ first: 1, last: 3 });
   });
 
+  test('tells whether a batch of a channel may have come in between, of however many channels', () => {
+    const hub = new Hub(100_000);
+    const { channel } = batch(1, 1);
+    const [quiet, busy] = [hub.markOf('quiet'), hub.markOf(channel)];
+    hub.onBatch(batch(1, 3));
+    expect(hub.markOf(channel)).not.toBe(busy);
+    expect(hub.markOf('quiet')).toBe(quiet);
+    const before = hub.markOf(channel);
+    for (let n = 0; n < 6000; n += 1) hub.onBatch({ ...batch(1, 1), channel: `topology.t${n}` });
+    // It is no longer known when the last one came: that is no reason to believe that none has.
+    hub.onBatch(batch(4, 5));
+    for (let n = 0; n < 6000; n += 1) hub.onBatch({ ...batch(2, 2), channel: `topology.t${n}` });
+    expect(hub.markOf(channel)).not.toBe(before);
+    expect(hub.markOf('quiet')).not.toBe(quiet);
+  });
+
   test('misses no batch from the moment of joining', async () => {
     const hub = new Hub(100_000);
     hub.join(new Listener());

@@ -33,8 +33,9 @@ const snapshotFirst: Prepare = async (subscription, parts, request) => {
   const read = subscription.snapshot;
   const { generation } = parts.hub;
   const snapshot = read && (await parts.snapshots.read(subscription.view.key, read));
+  const mark = parts.hub.markOf(subscription.view.channel);
   const standing = await parts.log.position(subscription.view.channel);
-  return { standing, opening: recovery.open(request, standing), snapshot, generation } satisfies Prepared;
+  return { standing, opening: recovery.open(request, standing), snapshot, generation, mark } satisfies Prepared;
 };
 
 for (const engine of ENGINES) {

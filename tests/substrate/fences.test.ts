@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { requestRotation } from '../../src/decky/fleet.ts';
 import { editServices } from '../../src/decky/live-services.ts';
 import { Rotator } from '../../src/decky/rotator.ts';
-import { addService, configureService } from '../../src/decky/service-edit.ts';
+import { addService, configureService, serviceSetting } from '../../src/decky/service-edit.ts';
 import { ClaimLost, type Substrate } from '../../src/substrate/substrate.ts';
 import { requestTeardown } from '../../src/topology/lifecycle/lifecycle.ts';
 import { LifecycleWorker } from '../../src/topology/lifecycle/lifecycle-worker.ts';
@@ -174,7 +174,7 @@ for (const database of ENGINES) {
       editServices(
         { db: world.db, substrate, log: quiet, onCommitted: () => {} },
         { topologyId: 't1', name },
-        addService(service, {}),
+        addService(serviceSetting(service, {})),
       );
     const expireClaims = () => world.db.updateTable('substrate_claims').set({ expires_at: 0 }).execute();
 
@@ -245,7 +245,11 @@ for (const database of ENGINES) {
         },
       };
       const parts = { db: world.db, substrate: slow, log: quiet, onCommitted: () => {} };
-      const editing = editServices(parts, { topologyId: 't1', name: 'web' }, configureService('ssh', { a: 1 }, true));
+      const editing = editServices(
+        parts,
+        { topologyId: 't1', name: 'web' },
+        configureService(serviceSetting('ssh', { user: 'a' }), true),
+      );
       await sleep.reached;
       await world.enqueue('remove_decky', { decky: 'web' });
       const mutating = world.applyNext({ substrate: noting, now: Date.now });

@@ -14,25 +14,53 @@ export class RawWsClient {
   #unsent: Buffer = Buffer.alloc(0);
   #isOpen = false;
   #pauseMs = 0;
+  /** The code with which the server closed it; 0 before, and when it went without a word. */
+  closeCode = 0;
+  readonly #onText: (text: string) => void;
+  readonly #onClose: () => void;
 
+  private constructor(onText?: (text: string) => void, onClose = () => {}) {
+    this.#onText = onText ?? ((text) => this.texts.push(text));
+    this.#onClose = onClose;
+  }
+
+  /** Resolves when somebody is signed in. */
   static async open(url: string, token: string): Promise<RawWsClient> {
+    const client = await RawWsClient.connect(url, { authorization: `Bearer ${token}` });
+    await until('the sign-in', () => client.messages.some(({ op }) => op === 'auth'));
+    return client;
+  }
+
+  /**
+   * Resolves when connected; what is sent before the server has agreed waits for that. A refused connection is one that is closed.
+   * @param onText gets each message; without it {@link texts} keeps them
+   */
+  static async connect(
+    url: string,
+    headers: Record<string, string> = {},
+    onText?: (text: string) => void,
+    onClose?: () => void,
+  ): Promise<RawWsClient> {
     const { hostname, port } = new URL(url);
-    const client = new RawWsClient();
-    client.#socket = await Bun.connect({
-      hostname,
-      port: Number(port),
-      socket: {
-        data: (_, bytes) => {
-          client.#take(bytes);
-          client.#rest();
+    const client = new RawWsClient(onText, onClose);
+    const end = () => client.#end();
+    try {
+      client.#socket = await Bun.connect({
+        hostname,
+        port: Number(port),
+        socket: {
+          data: (_, bytes) => {
+            client.#take(bytes);
+            client.#rest();
+          },
+          drain: () => client.#write(),
+          ...{ close: end, end, error: end, connectError: end },
         },
-        drain: () => client.#write(),
-        close: () => {
-          client.closed = true;
-        },
-      },
-    });
-    client.#socket.write(
+      });
+    } catch {
+      end(); // The node is down.
+    }
+    client.#socket?.write(
       [
         'GET /api/v1/ws HTTP/1.1',
         `host: ${hostname}:${port}`,
@@ -40,11 +68,10 @@ export class RawWsClient {
         'connection: Upgrade',
         'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==',
         'sec-websocket-version: 13',
-        `authorization: Bearer ${token}`,
+        ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
         '\r\n',
       ].join('\r\n'),
     );
-    await until('the sign-in', () => client.messages.some(({ op }) => op === 'auth'));
     return client;
   }
 
@@ -60,16 +87,16 @@ export class RawWsClient {
 
   /** What the socket takes of what is to be sent; it says when it takes more. */
   #write(): void {
-    if (this.#unsent.length > 0)
+    if (this.#unsent.length > 0 && this.#isOpen && !this.closed)
       this.#unsent = this.#unsent.subarray(Math.max(0, this.#socket?.write(this.#unsent) ?? 0));
   }
 
   pause(): void {
-    this.#socket?.pause();
+    if (!this.closed) this.#socket?.pause();
   }
 
   resume(): void {
-    this.#socket?.resume();
+    if (!this.closed) this.#socket?.resume();
   }
 
   /** Reads slowly from now on: once in so many milliseconds. */
@@ -78,8 +105,16 @@ export class RawWsClient {
     this.resume();
   }
 
+  /** Goes away without a word. What had arrived and was not read is not read. */
   close(): void {
+    this.#end();
     this.#socket?.terminate();
+  }
+
+  #end(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#onClose();
   }
 
   #rest(): void {
@@ -89,15 +124,18 @@ export class RawWsClient {
   }
 
   #take(bytes: Buffer): void {
+    if (this.closed) return;
     this.received += bytes.length;
     this.#bytes = this.#bytes.length === 0 ? Buffer.from(bytes) : Buffer.concat([this.#bytes, bytes]);
     if (!this.#isOpen) {
       const end = this.#bytes.indexOf('\r\n\r\n');
       if (end === -1) return;
+      if (!this.#bytes.toString('latin1', 0, 12).endsWith('101')) return this.close();
       this.#isOpen = true;
       this.#bytes = this.#bytes.subarray(end + 4);
+      this.#write();
     }
-    while (this.#readMessage());
+    while (!this.closed && this.#readMessage());
     // A copy: the rest would keep all of what was read alive.
     this.#bytes = Buffer.from(this.#bytes);
   }
@@ -111,7 +149,11 @@ export class RawWsClient {
     const length =
       short < 126 ? short : short === 126 ? this.#bytes.readUInt16BE(2) : Number(this.#bytes.readBigUInt64BE(2));
     if (this.#bytes.length < head + length) return false;
-    if (opcode === 1) this.texts.push(this.#bytes.toString('utf8', head, head + length));
+    if (opcode === 1) this.#onText(this.#bytes.toString('utf8', head, head + length));
+    if (opcode === 8) {
+      if (length > 1) this.closeCode = this.#bytes.readUInt16BE(head);
+      this.close();
+    }
     this.largest = Math.max(this.largest, length);
     this.#bytes = this.#bytes.subarray(head + length);
     return true;

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { ARCHETYPES } from '../../src/catalog/archetypes.ts';
+import { FLEET_SINGLETONS, KNOWN_SERVICES, serviceNamed } from '../../src/catalog/services.ts';
 import {
   contains,
   formatAddress,
@@ -8,7 +10,6 @@ import {
   parseAddress,
   parseCidr,
 } from '../../src/topology/addresses.ts';
-import { ARCHETYPES, KNOWN_SERVICES, SERVICES, serviceSchema } from '../../src/topology/catalog.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 import { blank, detail, type Rest, restOf } from './rest.ts';
 import { asViewer, insertTopology } from './support.ts';
@@ -28,10 +29,19 @@ describe('the catalogue', () => {
   });
 
   test('describes how each service is configured', () => {
-    for (const { name, port } of SERVICES) {
-      expect(serviceSchema(name)).toMatchObject({ name, fields: [{ key: 'port', default: port }, { key: 'banner' }] });
+    for (const name of [...KNOWN_SERVICES, ...FLEET_SINGLETONS]) {
+      const { ports = [], fields = [], fleet_singleton } = serviceNamed(name) ?? {};
+      expect([name, fleet_singleton]).toEqual([name, name === 'sniffer']);
+      expect(ports.length > 0 || fleet_singleton).toBe(true);
+      for (const field of fields) {
+        const keys = ['default', 'enum', 'help', 'key', 'label', 'placeholder', 'secret', 'type'];
+        expect(Object.keys(field).sort()).toEqual(keys);
+        expect(field.type.endsWith('enum')).toBe(field.enum !== null);
+      }
+      expect(new Set(fields.map(({ key }) => key)).size).toBe(fields.length);
     }
-    expect(serviceSchema('gopher')).toBeUndefined();
+    expect(serviceNamed('gopher')).toBeUndefined();
+    expect(serviceNamed('constructor')).toBeUndefined();
   });
 });
 
@@ -136,7 +146,23 @@ for (const engine of ENGINES) {
         status: 200,
         body: { services: CONTRACT.split(' '), fleet_singletons: ['sniffer'] },
       });
-      expect(await get('services/ssh/schema')).toMatchObject({ status: 200, body: { name: 'ssh' } });
+      const key = expect.any(String);
+      expect(await get('services/smtp/schema')).toEqual({
+        status: 200,
+        body: {
+          name: 'smtp',
+          ports: [25, 587],
+          fleet_singleton: false,
+          fields: [expect.objectContaining({ key: 'banner', default: null }), expect.objectContaining({ key: 'mta' })],
+        },
+      });
+      expect(await get('services/rdp/schema')).toMatchObject({
+        body: { fields: [{ key: 'nla', label: key, type: 'bool', default: false, secret: false, enum: null }] },
+      });
+      expect(await get('services/sniffer/schema')).toEqual({
+        status: 200,
+        body: { name: 'sniffer', ports: [], fleet_singleton: true, fields: [] },
+      });
       expect(await get('services/gopher/schema')).toMatchObject({ status: 404 });
       const { body } = await get('archetypes');
       expect(body.archetypes).toContainEqual({

@@ -165,6 +165,26 @@ test('a stream that is asked for once ends by itself, and so does one whose topo
   expect(again).toMatchObject({ op: 'error', sid: 'b', name: 'not_found', code: 4404 });
 });
 
+test('streams that are cut end and say so; the socket stays, and they go on with their cursors', async () => {
+  const id = await newTopology(plane);
+  const mine = await plane.token(node.url, 'admin', 'cutter');
+  const socket = await WsClient.open(node.url, { token: mine });
+  sockets.push(socket);
+  for (const sid of ['a', 'b']) await socket.subscribe(sid, pathOf(id));
+  await Promise.all(['a', 'b'].map((sid) => socket.untilEvent(sid, 'snapshot')));
+  const answer = await call(node.url, mine, 'POST', '/streams/cut');
+  expect(JSON.parse(await answer.text())).toEqual({ cut: 2 });
+  for (const sid of ['a', 'b']) {
+    expect(await socket.untilEvent(sid, 'end')).toMatchObject({ data: { dropped: true } });
+  }
+  await publishState(node, token, id, 'missed');
+  expect(await socket.subscribe('a', pathOf(id), socket.named('a', 'snapshot')[0]?.id)).toMatchObject({
+    op: 'subscribed',
+  });
+  await until('what was missed', () => statesOf(socket.of('a')).length === 1);
+  expect(socket.of('a').map(({ event }) => event)).toEqual(['snapshot', 'end', 'resumed', 'decky.state']);
+});
+
 describe('a node that stops', () => {
   test('says bye on every socket, acknowledges what was published, and clients go on elsewhere', async () => {
     const leaving = await plane.node();

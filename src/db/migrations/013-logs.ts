@@ -31,8 +31,16 @@ export const logs = (engine: Engine): Migration => ({
       .execute();
     await db.schema
       .createTable('log_minutes')
-      .addColumn('minute', 'text', (column) => column.primaryKey())
+      .addColumn('minute', 'integer', (column) => column.primaryKey())
       .addColumn('lines', 'bigint', (column) => column.notNull())
+      .execute();
+    await db.schema
+      .createTable('log_quarters')
+      .addColumn('field', 'text', (column) => column.notNull())
+      .addColumn('value', 'text', (column) => column.notNull())
+      .addColumn('quarter', 'integer', (column) => column.notNull())
+      .addColumn('lines', 'bigint', (column) => column.notNull())
+      .addPrimaryKeyConstraint('log_quarters_key', ['field', 'value', 'quarter'])
       .execute();
     await db.schema
       .createTable('counters')

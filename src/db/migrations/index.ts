@@ -15,6 +15,9 @@ import { projections } from './012-projections.ts';
 import { logs } from './013-logs.ts';
 import { attackerModels } from './014-attackers.ts';
 import { orchestrator } from './015-orchestrator.ts';
+import { fleetRows } from './016-fleet-rows.ts';
+import { settings } from './017-settings.ts';
+import { tarpits } from './018-tarpits.ts';
 import { webhooks } from './020-webhooks.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
@@ -35,6 +38,9 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '013-logs': logs(engine),
     '014-attackers': attackerModels(engine),
     '015-orchestrator': orchestrator,
+    '016-fleet-rows': fleetRows,
+    '017-settings': settings,
+    '018-tarpits': tarpits,
     '020-webhooks': webhooks(engine),
   };
 }

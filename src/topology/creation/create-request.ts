@@ -1,7 +1,7 @@
+import { KNOWN_SERVICES } from '../../catalog/services.ts';
 import { AppError } from '../../errors.ts';
 import { BodyFields } from '../../http/body-fields.ts';
-import { KNOWN_SERVICES } from '../catalog.ts';
-import type { NewTopology, Placement } from './create.ts';
+import type { NewTopology } from './create.ts';
 import { type GeneratorRequest, lanCount, MAX_LANS } from './generate.ts';
 
 const NAME = { min: 1, max: 64 };
@@ -14,7 +14,8 @@ export function parseBlankRequest(body: unknown): NewTopology {
   const fields = new BodyFields(body);
   const wanted = readTopology(fields);
   fields.check();
-  return { name: wanted.name, placement: placementOf(wanted), configSnapshot: {} };
+  assertPlaceable(wanted);
+  return { name: wanted.name, configSnapshot: {} };
 }
 
 /**
@@ -40,9 +41,9 @@ export function parseGeneratorRequest(
     seed: fields.integerOrNull('seed') ?? randomSeed(),
   };
   fields.check();
+  assertPlaceable(wanted);
   assertPossible(request);
-  const { name } = wanted;
-  return { topology: { name, placement: placementOf(wanted), configSnapshot: { ...request } }, request };
+  return { topology: { name: wanted.name, configSnapshot: { ...request } }, request };
 }
 
 function readTopology(fields: BodyFields) {
@@ -53,13 +54,18 @@ function readTopology(fields: BodyFields) {
   };
 }
 
-function placementOf({ mode, targetHostUuid }: ReturnType<typeof readTopology>): Placement {
-  if (mode === 'agent') {
-    if (targetHostUuid === null) throw new AppError('bad_request', 'mode agent needs a target_host_uuid');
-    return { mode, targetHostUuid };
-  }
-  if (targetHostUuid !== null) throw new AppError('bad_request', 'target_host_uuid is for mode agent only');
-  return { mode, targetHostUuid };
+/**
+ * This server keeps no registry of hosts: no agent would ever deploy what is meant for one.
+ * @throws {AppError} `bad_request`
+ */
+function assertPlaceable({ mode, targetHostUuid }: ReturnType<typeof readTopology>): void {
+  if (mode === 'unihost' && targetHostUuid === null) return;
+  if (mode === 'unihost') throw new AppError('bad_request', 'target_host_uuid is for mode agent only');
+  if (targetHostUuid === null) throw new AppError('bad_request', 'mode agent needs a target_host_uuid');
+  throw new AppError(
+    'bad_request',
+    `The host ${targetHostUuid} is unknown: this server has no agents; use mode unihost`,
+  );
 }
 
 /** What no single field can tell. */

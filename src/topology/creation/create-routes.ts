@@ -7,17 +7,22 @@ import { BLANK_DRAFT } from './blank.ts';
 import { createTopology } from './create.ts';
 import { parseBlankRequest, parseGeneratorRequest } from './create-request.ts';
 import { generateDraft } from './generate.ts';
+import { creationOperations } from './schemas.ts';
 
 /** New topologies: blank, or grown by the generator (contract §5.9). */
 export function createRoutes({ db, authenticator, onCommitted }: TopologyRouteParts) {
   return new Elysia()
     .use(guard(authenticator, 'admin'))
-    .post('/topologies/blank', async ({ body, set }) => {
-      const row = await createTopology(db, parseBlankRequest(body), BLANK_DRAFT);
-      onCommitted();
-      set.status = 201;
-      return summaryOf(row);
-    })
+    .post(
+      '/topologies/blank',
+      async ({ body, set }) => {
+        const row = await createTopology(db, parseBlankRequest(body), BLANK_DRAFT);
+        onCommitted();
+        set.status = 201;
+        return summaryOf(row);
+      },
+      creationOperations.blank,
+    )
     .post(
       '/topologies/',
       async ({ body, set }) => {
@@ -27,7 +32,7 @@ export function createRoutes({ db, authenticator, onCommitted }: TopologyRoutePa
         set.status = 201;
         return summaryOf(row);
       },
-      { beforeHandle: redirectToSlash },
+      { beforeHandle: redirectToSlash, ...creationOperations.generate },
     );
 }
 

@@ -39,15 +39,9 @@ export interface DraftMembership {
   readonly forwardsL3: boolean;
 }
 
-/** Where a topology runs: on the host of this project, or on one that an agent looks after. */
-export type Placement =
-  | { readonly mode: 'unihost'; readonly targetHostUuid: null }
-  | { readonly mode: 'agent'; readonly targetHostUuid: string };
-
-/** What a new topology is called, where it runs, and the request that it was made from. */
+/** What a new topology is called, and the request that it was made from. */
 export interface NewTopology {
   readonly name: string;
-  readonly placement: Placement;
   readonly configSnapshot: JsonObject;
 }
 
@@ -85,15 +79,15 @@ async function assertNameIsFree(trx: Trx, name: string): Promise<void> {
   if (row !== undefined) throw new AppError('conflict', `A topology named '${name}' already exists.`);
 }
 
-function insertTopology(trx: Trx, { name, placement, configSnapshot }: NewTopology, at: number): Promise<TopologyRow> {
+function insertTopology(trx: Trx, { name, configSnapshot }: NewTopology, at: number): Promise<TopologyRow> {
   const time = new Date(at).toISOString();
   return trx
     .insertInto('topologies')
     .values({
       id: crypto.randomUUID(),
       name,
-      mode: placement.mode,
-      target_host_uuid: placement.targetHostUuid,
+      mode: 'unihost',
+      target_host_uuid: null,
       config_snapshot: JSON.stringify(configSnapshot),
       status: 'pending',
       status_changed_at: time,

@@ -1,4 +1,5 @@
-import { ARCHETYPES, KNOWN_SERVICES } from '../catalog.ts';
+import { ARCHETYPES } from '../../catalog/archetypes.ts';
+import { KNOWN_SERVICES } from '../../catalog/services.ts';
 import { LAN_POOL } from '../subnets.ts';
 import type { Draft, DraftDecky, DraftLan, DraftMembership } from './create.ts';
 

@@ -4,7 +4,7 @@ import { AppError } from '../../errors.ts';
 import { BodyFields } from '../../http/body-fields.ts';
 import { contains, parseAddress, parseCidr } from '../addresses.ts';
 import { assertKnownServices } from '../creation/create-request.ts';
-import { type Addresses, addressesIn, configOf, placedAt, takenAddresses } from '../decky-config.ts';
+import { type Addresses, addressesIn, configOf, placedAt, takenAddresses, withConfigsOf } from '../decky-config.ts';
 import { assertNameIsFree, type Edit, found } from './edit.ts';
 
 export type DeckyRequest = ReturnType<typeof parseDeckyRequest>;
@@ -86,10 +86,12 @@ export function patchDecky(uuid: string, patch: DeckyPatch): Edit<DeckyRow> {
         others,
       );
     }
+    // What it no longer runs is no longer configured: the first mutation of the live topology would fail (contract P2.2).
+    const kept = patch.services === undefined ? config : withConfigsOf(config, patch.services);
     const columns = {
       name,
       services: patch.services === undefined ? decky.services : JSON.stringify(patch.services),
-      ...placedAt({ ...config, name }, addresses),
+      ...placedAt({ ...kept, name }, addresses),
       x: patch.x === undefined ? decky.x : patch.x,
       y: patch.y === undefined ? decky.y : patch.y,
       updated_at: new Date().toISOString(),

@@ -7,9 +7,9 @@ import { readParts, type TopologyParts } from '../repository.ts';
 export type Edit<T> = (trx: Trx, parts: TopologyParts) => Promise<T>;
 
 /**
- * Edits a pending topology. The edit is one transaction in which nobody else can edit, deploy or delete the topology, and
- * raises its version by one.
- * @param expectedVersion the version that the caller has seen; `undefined` asks for no check
+ * Edits a pending topology. The edit is one transaction in which nobody else can edit, deploy or delete the topology.
+ * @param expectedVersion the version that the caller has seen, which the edit then raises by one; `undefined` asks for no
+ *   check and leaves the version alone, as in the mutation queue (contract §5.4)
  * @throws {AppError} `not_found`; `conflict` when the topology is not pending or has another version; what the edit throws
  */
 export function editTopology<T>(
@@ -29,6 +29,7 @@ export function editTopology<T>(
       throw new AppError('conflict', `Version conflict: expected ${expectedVersion}, current ${version}`);
     }
     const result = await edit(trx, parts);
+    if (expectedVersion === undefined) return result;
     await trx
       .updateTable('topologies')
       .set({ version: version + 1 })

@@ -4,6 +4,7 @@ import type { TopologyRow } from '../../db/schema.ts';
 import { summaryOf } from '../model.ts';
 import type { TopologyRouteParts } from '../route-parts.ts';
 import { deleteTopology, requestDeploy, requestTeardown } from './lifecycle.ts';
+import { lifecycleOperations } from './schemas.ts';
 
 /** From a plan to something that runs, and back (contract §5.9): the work itself is done in the background. */
 export function lifecycleRoutes({ db, authenticator, onCommitted, onLifecycle }: TopologyRouteParts) {
@@ -14,11 +15,23 @@ export function lifecycleRoutes({ db, authenticator, onCommitted, onLifecycle }:
   };
   return new Elysia()
     .use(guard(authenticator, 'admin'))
-    .post('/topologies/:id/deploy', async ({ params }) => accepted(await requestDeploy(db, params.id)))
-    .post('/topologies/:id/teardown', async ({ params }) => accepted(await requestTeardown(db, params.id)))
-    .delete('/topologies/:id', async ({ params }) => {
-      await deleteTopology(db, params.id);
-      onCommitted();
-      return new Response(null, { status: 204 });
-    });
+    .post(
+      '/topologies/:id/deploy',
+      async ({ params }) => accepted(await requestDeploy(db, params.id)),
+      lifecycleOperations.deploy,
+    )
+    .post(
+      '/topologies/:id/teardown',
+      async ({ params }) => accepted(await requestTeardown(db, params.id)),
+      lifecycleOperations.teardown,
+    )
+    .delete(
+      '/topologies/:id',
+      async ({ params }) => {
+        await deleteTopology(db, params.id);
+        onCommitted();
+        return new Response(null, { status: 204 });
+      },
+      lifecycleOperations.remove,
+    );
 }

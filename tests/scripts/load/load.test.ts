@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { until } from '../../support/until.ts';
@@ -23,10 +23,11 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function run(...args: string[]) {
+function run(first: string | Record<string, string>, ...others: string[]) {
+  const [env, args] = typeof first === 'string' ? [{}, [first, ...others]] : [first, others];
   const child = Bun.spawn([process.execPath, SCRIPT, ...args], {
     // Everything temporary goes where the test can see whether it was removed.
-    env: { PATH: process.env.PATH, TMPDIR: folder },
+    env: { PATH: process.env.PATH, TMPDIR: folder, ...env },
     stdout: 'pipe',
     stderr: 'pipe',
   });
@@ -51,6 +52,34 @@ describe('a load run', () => {
   );
 
   test(
+    'publishes over a WebSocket, one by one, pipelined and in batches',
+    async () => {
+      const child = run('--seconds=1', '--json', 'ws');
+      const report = JSON.parse(await new Response(child.stdout).text());
+      expect(await child.exited).toBe(0);
+      expect(report.results.ws.rows).toHaveLength(3);
+      for (const row of report.results.ws.rows) expect(row['events/s']).toBeGreaterThan(0);
+    },
+    RUN_LIMIT_MS,
+  );
+
+  test(
+    'says so where nchan is not installed, and goes on',
+    async () => {
+      const redis = Bun.which('redis-server');
+      if (redis === null) throw new Error('the tests need redis-server');
+      const bin = join(folder, 'bin');
+      await mkdir(bin);
+      await symlink(redis, join(bin, 'redis-server'));
+      const child = run({ PATH: bin }, '--seconds=1', '--json', 'nchan');
+      const report = JSON.parse(await new Response(child.stdout).text());
+      expect(await child.exited).toBe(0);
+      expect(report.results.nchan.rows).toEqual([{ 'not measured': expect.stringContaining('not installed') }]);
+    },
+    RUN_LIMIT_MS,
+  );
+
+  test(
     'stops everything when it is interrupted',
     async () => {
       const child = run('--clients=5', '--seconds=30', '--rate=10', 'latency');
@@ -67,11 +96,11 @@ describe('a load run', () => {
   );
 
   test.each([
-    [['--clients=0'], '--clients must be a whole number from 1 to 10000'],
-    [['--nonsense'], '--nonsense'],
-    [['nonsense'], 'there is no scenario nonsense'],
-  ])('refuses %p before anything is started', async (args, problem) => {
-    const child = run(...args);
+    ['--clients=0', '--clients must be a whole number from 1 to 10000'],
+    ['--nonsense', '--nonsense'],
+    ['nonsense', 'there is no scenario nonsense'],
+  ])('refuses %p before anything is started', async (arg, problem) => {
+    const child = run(arg);
     const said = await new Response(child.stderr).text();
     expect(await child.exited).toBe(1);
     expect(said).toContain(problem);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { KNOWN_SERVICES } from '../../../src/catalog/services.ts';
 import { AppError, type ErrorCode } from '../../../src/errors.ts';
-import { KNOWN_SERVICES } from '../../../src/topology/catalog.ts';
 import { parseGeneratorRequest } from '../../../src/topology/creation/create-request.ts';
 import { type GeneratorRequest, generateDraft, lanCount } from '../../../src/topology/creation/generate.ts';
 import { checkInvariants } from '../../../src/topology/invariants.ts';
@@ -127,7 +127,8 @@ describe('parseGeneratorRequest', () => {
     ['unknown mode', { ...generator, mode: 'swarm' }, 'invalid'],
     ['agent without a host', { ...generator, mode: 'agent' }, 'bad_request'],
     ['a host without agent', { ...generator, target_host_uuid: 'h1' }, 'bad_request'],
-    ['agent with a host', { ...generator, mode: 'agent', target_host_uuid: 'h1' }, undefined],
+    ['agent with a host', { ...generator, mode: 'agent', target_host_uuid: 'h1' }, 'bad_request'],
+    ['agent with an empty host', { ...generator, mode: 'agent', target_host_uuid: '' }, 'bad_request'],
     ['an extra field', { ...generator, colour: 'red' }, undefined],
     ['a structural problem among others', { ...generator, name: 7, depth: 99 }, 'bad_request'],
   ])('%s', (_name, body, code) => {
@@ -136,7 +137,7 @@ describe('parseGeneratorRequest', () => {
 
   test('fills in what is not named', () => {
     expect(parseGeneratorRequest(generator, () => 42)).toMatchObject({
-      topology: { name: 'g', placement: { mode: 'unihost', targetHostUuid: null } },
+      topology: { name: 'g' },
       request: {
         depth: 2,
         branchingFactor: 2,
@@ -351,7 +352,17 @@ for (const engine of ENGINES) {
       expect(await send({ mode: 'agent' })).toBe(400);
       expect(await send({ target_host_uuid: 'h' })).toBe(400);
       expect(await send({ mode: 'other' })).toBe(422);
-      expect(await send({ mode: 'agent', target_host_uuid: 'h' })).toBe(201);
+    });
+
+    test('refuses a topology for an agent, because it knows no host, and makes nothing', async () => {
+      for (const [path, body] of [
+        ['/topologies/blank', { name: 'b' }],
+        ['/topologies/', { name: 'b', depth: 1, branching_factor: 1 }],
+      ] as const) {
+        const answer = await rest.call('POST', path, { ...body, mode: 'agent', target_host_uuid: 'h' });
+        expect(answer).toEqual({ status: 400, body: { detail: expect.stringContaining('unknown') } });
+      }
+      expect(await database.db.selectFrom('topologies').select('id').execute()).toEqual([]);
     });
 
     test('tells a missing field, a wrong one and JSON that is none apart', async () => {

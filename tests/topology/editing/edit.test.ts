@@ -165,6 +165,15 @@ for (const engine of ENGINES) {
       expect((await look()).edges).toHaveLength(1);
     });
 
+    test('takes the configuration of services along that it takes away', async () => {
+      const service_config = { ssh: { user: 'a' }, ftp: { banner: 'x' } };
+      const decky = await add('deckies', { name: 'd', services: ['ssh', 'ftp'], decky_config: { service_config } });
+      const { body } = await send('PATCH', `deckies/${decky}`, { services: ['ssh', 'http'] });
+      expect(body.decky_config).toMatchObject({ service_config: { ssh: { user: 'a' } } });
+      const after = (await deckyNamed('d'))?.decky_config.service_config;
+      expect(after).toEqual({ ssh: { user: 'a' } });
+    });
+
     test('takes a decky out of a LAN, and its address is free again', async () => {
       const office = await add('lans', { name: 'office' });
       const [home, bridge] = (await look()).edges;
@@ -181,13 +190,25 @@ for (const engine of ENGINES) {
       expect((await deckyNamed('desk'))?.ip).toBe('172.16.0.2');
     });
 
-    test('raises the version by one with every edit and by none with a refused one', async () => {
+    test('leaves the version alone with edits that name none', async () => {
+      const lan = await add('lans', { name: 'office' });
+      const decky = await add('deckies', { name: 'desk', expected_version: null });
+      const edge = await add('edges', { decky_uuid: decky, lan_id: lan });
+      expect((await send('PATCH', `lans/${lan}`, { x: 1 })).status).toBe(200);
+      expect((await send('PATCH', `deckies/${decky}`, { x: 1, expected_version: null })).status).toBe(200);
+      expect((await send('DELETE', `edges/${edge}`)).status).toBe(204);
+      expect((await send('DELETE', `deckies/${decky}`)).status).toBe(204);
+      expect((await send('DELETE', `lans/${lan}`)).status).toBe(204);
+      expect((await look()).topology.version).toBe(1);
+    });
+
+    test('raises the version by one with every edit that names it and by none with a refused one', async () => {
       const lan = await add('lans', { name: 'office', expected_version: 1 });
       const decky = await add('deckies', { name: 'desk', expected_version: '2' });
-      const edge = await add('edges', { decky_uuid: decky, lan_id: lan });
+      const edge = await add('edges', { decky_uuid: decky, lan_id: lan, expected_version: 3 });
       expect((await look()).topology.version).toBe(4);
       expect((await send('PATCH', `lans/${lan}`, { x: 1, expected_version: 4 })).status).toBe(200);
-      expect((await send('PATCH', `deckies/${decky}`, { x: 1, expected_version: null })).status).toBe(200);
+      expect((await send('PATCH', `deckies/${decky}`, { x: 1, expected_version: 5 })).status).toBe(200);
       expect((await send('DELETE', `edges/${edge}?expected_version=6`)).status).toBe(204);
       expect((await send('POST', 'lans', { name: 'office' })).status).toBe(409);
       expect((await send('DELETE', `deckies/none?expected_version=7`)).status).toBe(404);
@@ -221,7 +242,7 @@ for (const engine of ENGINES) {
       const deckies = await Promise.all([1, 2, 3, 4].map((number) => add('deckies', { name: `decky-${number}` })));
       await Promise.all(deckies.map((decky) => add('edges', { decky_uuid: decky, lan_id: lans[0] })));
       const made = await look();
-      expect(made.topology.version).toBe(13);
+      expect(made.topology.version).toBe(1);
       expect(new Set(made.lans.map(({ subnet }) => subnet)).size).toBe(5);
       expect(new Set(made.deckies.map(({ ip }) => ip)).size).toBe(5);
     });
