@@ -103,13 +103,13 @@ export function webhookRoutes(parts: WebhookRouteParts) {
     .patch(
       '/:uuid',
       async ({ params, body, principal }) => {
-        const row = await subscriptions.update(params.uuid, body);
+        const row = await subscriptions.update(params.uuid, body ?? {});
         logger.info('webhook changed', { webhook: row.uuid, by: principal.userUuid });
         parts.wake();
         return subscriptionOnWire(db, row);
       },
       {
-        body: t.Object({ name: t.Optional(name), url: t.Optional(url), ...settings }),
+        body: t.Optional(t.Object({ name: t.Optional(name), url: t.Optional(url), ...settings })),
         transform: withoutNulls,
         ...webhookOperations.update,
       },
