@@ -43,7 +43,7 @@ const template = t.Union([
   t.Object({ text: t.String({ minLength: 1 }) }),
 ]);
 const name = t.String({ minLength: 1, maxLength: 64 });
-const url = t.String({ minLength: 1, maxLength: 2083 });
+const url = t.String({ maxLength: 2083 });
 const secret = t.String({ minLength: 16, maxLength: 256 });
 const settings = {
   secret: t.Optional(secret),

@@ -1,5 +1,6 @@
 import { newEventId } from '../../src/bus/event.ts';
 import type { Engine } from '../../src/db/database.ts';
+import type { StartOptions } from '../../src/main.ts';
 import { call, createPlane, type Plane } from '../support/app.ts';
 
 /** Settings of a node that delivers webhooks to this machine, quickly. */
@@ -88,9 +89,13 @@ export interface WebhookPlane {
   stop(): Promise<void>;
 }
 
-export async function startWebhookPlane(engine: Engine, overrides: Record<string, string> = {}): Promise<WebhookPlane> {
+export async function startWebhookPlane(
+  engine: Engine,
+  overrides: Record<string, string> = {},
+  options: StartOptions = {},
+): Promise<WebhookPlane> {
   const plane = await createPlane(engine);
-  const { url } = await plane.node({}, { ...WEBHOOK_ENV, ...overrides });
+  const { url } = await plane.node(options, { ...WEBHOOK_ENV, ...overrides });
   const token = await plane.token(url);
   const ask = (method: string, path: string, body?: unknown) => call(url, token, method, path, body);
   let names = 0;
