@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { Db } from '../db/database.ts';
 import type { DeliveryState, WebhookDeliveryRow } from '../db/webhook-tables.ts';
 import { AppError } from '../errors.ts';
+import { nextTurn } from '../stream/slices.ts';
 
 /** A page of deliveries, the newest first. */
 export interface DeliveryPage {
@@ -247,11 +248,6 @@ async function eachStep(
     if (rows.length === 0) return count;
     await work(rows.map(({ seq }) => seq));
     count += rows.length;
-    await turn();
+    await nextTurn();
   }
-}
-
-/** Everything else in the process has its turn. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -4,6 +4,7 @@ import { WakeableSleep } from '../bus/wake.ts';
 import type { Db, Trx } from '../db/database.ts';
 import { takeLease } from '../db/leases.ts';
 import { describeError } from '../errors.ts';
+import { nextTurn } from '../stream/slices.ts';
 import type { Log } from '../telemetry/log.ts';
 import { dispatch, Matchers, noteMissed } from './dispatch.ts';
 import { WEBHOOK_LEASE } from './lease.ts';
@@ -82,8 +83,7 @@ export class Dispatcher {
         if (isFailing) logger.info('events are dispatched to webhooks again');
         isFailing = false;
         delay = RETRY_MS.first;
-        // Between two transactions everybody else has a turn.
-        if (isMore) await new Promise<void>((resolve) => setImmediate(resolve));
+        if (isMore) await nextTurn();
         else await this.#sleep.sleep(POLL_MS);
       } catch (error) {
         // What memory says may not be what the database holds.

@@ -14,7 +14,7 @@ import { bodyOf, type Sender } from './sender.ts';
 import { readTemplate, templateSourceOf, toSubscription } from './subscription.ts';
 import { describeTemplateError, EXAMPLE, type Subscriptions } from './subscriptions.ts';
 import { TemplateError } from './template.ts';
-import { subscriptionOnWire } from './wire.ts';
+import { subscriptionOnWire, subscriptionsOnWire } from './wire.ts';
 
 export interface WebhookRouteParts {
   readonly db: Db;
@@ -64,7 +64,7 @@ export function webhookRoutes(parts: WebhookRouteParts) {
   const { db, authenticator, subscriptions, limits, peerAddress, logger } = parts;
   return new Elysia({ name: 'webhook-routes', prefix: '/webhooks' })
     .use(guard(authenticator, 'admin'))
-    .get('/', async () => Promise.all((await subscriptions.list()).map((row) => subscriptionOnWire(db, row))), {
+    .get('/', async () => subscriptionsOnWire(db, await subscriptions.list()), {
       beforeHandle: redirectToSlash,
       ...webhookOperations.list,
     })

@@ -2,6 +2,7 @@ import type { Json } from '../bus/event.ts';
 import { isJsonObject } from '../bus/event.ts';
 import type { Db } from '../db/database.ts';
 import { describeError } from '../errors.ts';
+import { nextTurn } from '../stream/slices.ts';
 import { decnetBody, type WebhookEvent } from './body.ts';
 import { type DeliveryRequest, dataOf } from './delivery-queue.ts';
 import type { Attempt } from './lane.ts';
@@ -114,8 +115,7 @@ export async function bodyOf(
   for (const event of events) {
     bodies.push(template === undefined ? decnetBody(event) : template.render(event));
     if (performance.now() - since < TURN_MS) continue;
-    // Everybody else has a turn.
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await nextTurn();
     since = performance.now();
   }
   const [only] = bodies;

@@ -1,5 +1,6 @@
 import type { Db } from '../db/database.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
+import { nextTurn } from '../stream/slices.ts';
 import { backlogOf, type DeliveryWithTopic, inspectDelivery } from './deliveries.ts';
 import { breakerOf, missedOf, patternsOf, templateSourceOf } from './subscription.ts';
 
@@ -28,6 +29,16 @@ export async function subscriptionOnWire(db: Db, row: WebhookSubscriptionRow, no
     },
     missed: missedOf(row),
   };
+}
+
+/** One after the other: counting a long backlog takes a moment of this thread. */
+export async function subscriptionsOnWire(db: Db, rows: readonly WebhookSubscriptionRow[]) {
+  const all = [];
+  for (const row of rows) {
+    all.push(await subscriptionOnWire(db, row));
+    await nextTurn();
+  }
+  return all;
 }
 
 const INSECURE = 'insecure_url: events travel unencrypted; use https so that nobody on the way can read them';
