@@ -11,6 +11,7 @@ import { Stops } from './load/plane.ts';
 import { ws } from './load/socket-scenario.ts';
 import { fanout, idle, latency, redisWorkScenario } from './load/stream-scenarios.ts';
 import { render, type Table } from './load/table.ts';
+import { webhooks } from './load/webhook-scenario.ts';
 
 const SCENARIOS: Readonly<Record<string, (bench: Bench) => Promise<Table>>> = {
   idle,
@@ -23,6 +24,7 @@ const SCENARIOS: Readonly<Record<string, (bench: Bench) => Promise<Table>>> = {
   fanout,
   'redis-work': redisWorkScenario,
   crowd,
+  webhooks,
 };
 
 const USAGE = `Usage: bun run load [options] [scenario…]

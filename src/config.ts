@@ -1,3 +1,4 @@
+import { hkdfSync } from 'node:crypto';
 import { isIP } from 'node:net';
 import { assertPattern } from './bus/topic.ts';
 import { describeError } from './errors.ts';
@@ -96,6 +97,27 @@ export interface Config {
     /** `DECNET_LIMITER_ENABLED`, default true: rate limits on login and password change. */
     readonly limiter: boolean;
   };
+  readonly webhook: {
+    /** `DECNET_WEBHOOK_ALLOW_PRIVATE`, default false: receivers in private networks may be reached. For laboratories. */
+    readonly allowPrivate: boolean;
+    /** `DECNET_WEBHOOK_CIRCUIT_THRESHOLD`, default 5: failures in a row after which a receiver is left in peace for a while. */
+    readonly circuitThreshold: number;
+    /** `DECNET_WEBHOOK_RETRY_SECONDS`: comma list of the pauses between attempts; the default begins 1,2,4 and ends after two days. */
+    readonly retrySeconds: readonly number[];
+    /** `DECNET_WEBHOOK_TIMEOUT_SECONDS`, default 10: for a whole request; half of it for the connection. */
+    readonly timeoutMs: number;
+    /** `DECNET_WEBHOOK_DISABLE_DAYS`, default 5: a receiver that has failed for so long, without a success, is disabled. */
+    readonly disableAfterMs: number;
+    /** `DECNET_WEBHOOK_DELIVERED_HOURS`, default 24: how long a delivery that was made can be looked at. */
+    readonly deliveredMs: number;
+    /** `DECNET_WEBHOOK_DEAD_DAYS`, default 30: how long a dead letter waits for a decision. */
+    readonly deadMs: number;
+    /**
+     * `DECNET_WEBHOOK_KEYS`: comma list of `<id>:<base64 of 32 bytes>`, which seal the secrets at rest; the first seals, all open. Unset:
+     * a key derived from `DECNET_JWT_SECRET`, which opens what it sealed afterwards too.
+     */
+    readonly keys: readonly [SealKey, ...SealKey[]];
+  };
   readonly busSocket: {
     /** `DECNET_BUS_SOCKET`: the path of a UNIX socket on which DECNET's workers publish and subscribe; unset: none. */
     readonly path: string | undefined;
@@ -106,6 +128,13 @@ export interface Config {
     /** `DECNET_BUS_SUBSCRIBE`, default >: comma list of patterns, what peers may be told, whatever they subscribe to. */
     readonly subscribe: readonly string[];
   };
+}
+
+/** A key that secrets are sealed with. */
+export interface SealKey {
+  readonly id: string;
+  /** 32 bytes. */
+  readonly key: Uint8Array;
 }
 
 const SUBSTRATES = ['record', 'docker'] as const;
@@ -184,6 +213,16 @@ export function loadConfig(env: Env): Config {
       adminPassword: adminPassword(env),
       queryToken: flag(env, 'DECNET_SSE_QUERY_TOKEN', true),
       limiter: flag(env, 'DECNET_LIMITER_ENABLED', true),
+    },
+    webhook: {
+      allowPrivate: flag(env, 'DECNET_WEBHOOK_ALLOW_PRIVATE', false),
+      circuitThreshold: integer(env, 'DECNET_WEBHOOK_CIRCUIT_THRESHOLD', 5, 1, 1_000_000),
+      retrySeconds: retrySeconds(env),
+      timeoutMs: integer(env, 'DECNET_WEBHOOK_TIMEOUT_SECONDS', 10, 1, 60) * 1000,
+      disableAfterMs: integer(env, 'DECNET_WEBHOOK_DISABLE_DAYS', 5, 1, 365) * 86_400_000,
+      deliveredMs: integer(env, 'DECNET_WEBHOOK_DELIVERED_HOURS', 24, 1, 8760) * 3_600_000,
+      deadMs: integer(env, 'DECNET_WEBHOOK_DEAD_DAYS', 30, 1, 3650) * 86_400_000,
+      keys: sealKeys(env),
     },
     busSocket: {
       path: raw(env, 'DECNET_BUS_SOCKET'),
@@ -350,4 +389,42 @@ function adminPassword(env: Env): string | undefined {
     throw new ConfigError('DECNET_ADMIN_PASSWORD', 'must have at least 12 characters');
   }
   return password;
+}
+
+const RETRY_SECONDS = '1,2,4,30,300,1800,7200,18000,36000,50400,72000';
+
+function retrySeconds(env: Env): number[] {
+  const list = words(env, 'DECNET_WEBHOOK_RETRY_SECONDS', RETRY_SECONDS).map(Number);
+  if (!list.every((seconds) => seconds > 0 && seconds <= 604_800)) {
+    throw new ConfigError('DECNET_WEBHOOK_RETRY_SECONDS', 'must list seconds, each more than 0 and a week at most');
+  }
+  return list;
+}
+
+const KEY_BYTES = 32;
+/** The id of the key that nobody configured. */
+const DERIVED = 'derived';
+
+function sealKeys(env: Env): [SealKey, ...SealKey[]] {
+  const name = 'DECNET_WEBHOOK_KEYS';
+  const keys = words(env, name, '').map((word): SealKey => {
+    const [, id = '', encoded = ''] = /^([A-Za-z0-9_-]{1,32}):(.+)$/.exec(word) ?? [];
+    const key = Buffer.from(encoded, 'base64');
+    if (key.byteLength !== KEY_BYTES) {
+      throw new ConfigError(name, 'must list <id>:<base64 of 32 bytes>; create a key with: openssl rand -base64 32');
+    }
+    return { id, key };
+  });
+  if (new Set([DERIVED, ...keys.map(({ id }) => id)]).size <= keys.length) {
+    throw new ConfigError(name, `must not give two keys one id, and none the id ${DERIVED}`);
+  }
+  const [first, ...others] = keys;
+  // What was sealed before there were keys still opens.
+  return first === undefined ? [derivedKey(env)] : [first, ...others, derivedKey(env)];
+}
+
+/** For who configures none: as secret as the secret that it comes from, and changed with it. */
+function derivedKey(env: Env): SealKey {
+  const key = hkdfSync('sha256', jwtSecret(env), '', 'decnet-live webhook secrets', KEY_BYTES);
+  return { id: DERIVED, key: new Uint8Array(key) };
 }

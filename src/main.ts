@@ -37,6 +37,7 @@ import { startTarpit } from './tarpit/start.ts';
 import { createLog, type Log } from './telemetry/log.ts';
 import { startTopology } from './topology/start.ts';
 import { pageRoutes } from './web/page.ts';
+import { startWebhooks } from './webhook/start.ts';
 import { startReporting } from './worker/start.ts';
 import { startWorkers } from './workers/start.ts';
 import { startWs } from './ws/start.ts';
@@ -132,6 +133,7 @@ async function furnish(house: House, options: StartOptions) {
     startIngress(house),
     startOutbox(house),
     startReconciler(house),
+    startWebhooks(house),
     await startDecnetBus(house),
   ] as const;
   const parts: readonly Domain[] = domains;

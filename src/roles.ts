@@ -21,6 +21,8 @@ export const PROCESS_ROLES = [
   'reconciler',
   /** Writes the read models: logs, attackers, campaigns, what the orchestrator did, heartbeats. */
   'projector',
+  /** Dispatches events to webhooks, and delivers them. */
+  'webhook',
 ] as const;
 
 export type ProcessRole = (typeof PROCESS_ROLES)[number];

@@ -51,6 +51,16 @@ describe('defaults', () => {
       queryToken: true,
       limiter: true,
     },
+    webhook: {
+      allowPrivate: false,
+      circuitThreshold: 5,
+      retrySeconds: [1, 2, 4, 30, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000],
+      timeoutMs: 10_000,
+      disableAfterMs: 5 * 86_400_000,
+      deliveredMs: 86_400_000,
+      deadMs: 30 * 86_400_000,
+      keys: [{ id: 'derived', key: expect.any(Uint8Array) }],
+    },
     busSocket: { path: undefined, group: 'decnet', publish: ['>'], subscribe: ['>'] },
   };
 

@@ -94,15 +94,21 @@ export class Bench {
     await waitFor('the server to let all clients go', async () => (await this.plane.streams()) === 0);
   }
 
+  /** Publishes at a steady rate, whoever hears it. */
+  async publish(topic: string, rate: number, seconds: number): Promise<PublisherReport> {
+    const { redisUrl, maxEvents } = this.plane;
+    return this.#publisher.ask({ redis: redisUrl, maxEvents, topic, rate, seconds });
+  }
+
   /**
    * Publishes at a steady rate to the connected clients and waits until they have it all, or nothing more comes.
    * @param others others who publish meanwhile, and how much it was in the end
    */
   async deliver(rate: number, seconds: number, others?: Promise<{ readonly published: number }>): Promise<Delivery> {
-    const { redisUrl, maxEvents, redis } = this.plane;
+    const { redis } = this.plane;
     const { clients } = await this.#swarm.ask({ do: 'reset' });
     const before = this.#cpu(await redisWork(redis));
-    const sent = await this.#publisher.ask({ redis: redisUrl, maxEvents, topic: this.topic, rate, seconds });
+    const sent = await this.publish(this.topic, rate, seconds);
     const alsoSent = (await others)?.published ?? 0;
     const report = await this.#untilDelivered(clients * (sent.published + alsoSent));
     const after = this.#cpu(await redisWork(redis));

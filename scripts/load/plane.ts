@@ -116,6 +116,7 @@ async function startServer(folder: string, database: string, redisSocket: string
       DECNET_LIMITER_ENABLED: 'false',
       DECNET_LOG_MAX_EVENTS: String(MAX_EVENTS),
       DECNET_SSE_MAX_PER_USER: '1000000',
+      DECNET_WEBHOOK_ALLOW_PRIVATE: 'true',
     },
     stdin: 'ignore',
     stdout: 'pipe',

@@ -107,3 +107,17 @@ export interface VisitReport {
 export function preciseNow(): number {
   return performance.timeOrigin + performance.now();
 }
+
+/** What the receiver of webhooks is to do from now on. */
+export interface ReceiverCommand {
+  /** It answers 503. */
+  readonly refuse: boolean;
+}
+
+export interface ReceiverReport {
+  readonly port: number;
+  /** Accepted since it began. */
+  readonly requests: number;
+  /** Connections that it was ever asked on. */
+  readonly connections: number;
+}

@@ -28,6 +28,8 @@ const FAMILIES: Readonly<Record<Builder, string>> = {
   ttpRuleReloaded: 'A rule was read again',
   ttpRuleState: 'A rule was turned on or off',
   webhookSubscriptionsChanged: 'Subscriptions of webhooks have changed',
+  webhookBreaker: 'The breaker of a webhook has opened, probes, or has closed',
+  webhookDisabled: 'A webhook was disabled, because its receiver is gone or has failed for days',
 };
 
 /** Names of the variable tokens, in the order of the builders' parameters. */
@@ -45,6 +47,8 @@ const PARAMETERS: Partial<Readonly<Record<Builder, readonly string[]>>> = {
   ttpRuleFired: ['technique'],
   ttpRuleReloaded: ['rule'],
   ttpRuleState: ['rule'],
+  webhookBreaker: ['webhook'],
+  webhookDisabled: ['webhook'],
 };
 
 /** What the leaf of a family is called that has no other variable token. */

@@ -11,6 +11,7 @@ interface RateLimit {
 
 const LOGIN: RateLimit = { points: 10, minutes: 5 };
 const CHANGE_PASSWORD: RateLimit = { points: 5, minutes: 1 };
+const CREATE_WEBHOOK: RateLimit = { points: 20, minutes: 1 };
 
 /** Counts attempts. All methods throw {@link AppError} `rate_limited`. */
 export interface RateLimits {
@@ -23,6 +24,7 @@ export interface RateLimits {
    */
   login<T>(peer: string, username: string, attempt: () => Promise<T | undefined>): Promise<T | undefined>;
   changePassword(peer: string): Promise<void>;
+  createWebhook(peer: string): Promise<void>;
 }
 
 /**
@@ -35,7 +37,12 @@ export function createRateLimits(
   enabled: boolean,
   sleep: (ms: number) => Promise<unknown> = Bun.sleep,
 ): RateLimits {
-  if (!enabled) return { login: (_peer, _username, attempt) => attempt(), changePassword: async () => {} };
+  if (!enabled)
+    return {
+      login: (_peer, _username, attempt) => attempt(),
+      changePassword: async () => {},
+      createWebhook: async () => {},
+    };
   const loginByPeer = limiter(redis, 'login-peer', LOGIN);
   const changeByPeer = limiter(redis, 'change-password-peer', CHANGE_PASSWORD);
   const byAccount = counter(redis, 'login-account', LOGIN);
@@ -55,6 +62,7 @@ export function createRateLimits(
       return brake.attempt(new Bun.CryptoHasher('sha256').update(username).digest('hex'), peer, attempt);
     },
     changePassword: changeByPeer,
+    createWebhook: limiter(redis, 'create-webhook-peer', CREATE_WEBHOOK),
   };
 }
 

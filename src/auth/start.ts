@@ -51,6 +51,8 @@ export async function startAuth({ config, db, redis, logger, settings, onCommitt
   return {
     authenticator,
     streamAuthenticator,
+    limits,
+    peerAddress: peer,
     sessions,
     routes: new Elysia({ name: 'auth' })
       .use(authRoutes({ authenticator, users, tokens, tickets, limits, log: logger, peerAddress: peer }))

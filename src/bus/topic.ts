@@ -63,6 +63,8 @@ export const topics = {
   ttpRuleReloaded: (rule: string) => `ttp.rule.reloaded.${segment(rule)}`,
   ttpRuleState: (rule: string) => `ttp.rule.state.${segment(rule)}`,
   webhookSubscriptionsChanged: 'system.webhook.subscriptions_changed',
+  webhookBreaker: (uuid: string) => `system.webhook.${segment(uuid)}.breaker`,
+  webhookDisabled: (uuid: string) => `system.webhook.${segment(uuid)}.disabled`,
 } as const;
 
 /** What nearly every topic looks like, found with one look; others are gone through token by token. */

@@ -13,6 +13,7 @@ import { publishCommand } from './commands/publish.ts';
 import { tailCommand } from './commands/tail.ts';
 import { tokenCommand } from './commands/token.ts';
 import { usersCommand } from './commands/users.ts';
+import { webhooksCommand } from './commands/webhooks.ts';
 import { EXIT_CODES, exitCodesHelp } from './exit-codes.ts';
 import { note, OutputClosedError } from './output.ts';
 import { closeInput } from './secret-input.ts';
@@ -26,6 +27,7 @@ const COMMANDS = [
   tokenCommand,
   usersCommand,
   accountsCommand,
+  webhooksCommand,
   doctorCommand,
   projectCommand,
 ];

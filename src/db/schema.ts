@@ -1,10 +1,11 @@
 import type { Generated, Selectable } from 'kysely';
+import type { WebhookTables } from './webhook-tables.ts';
 
 /**
  * The tables, one interface each. Both engines store the same values: times are ISO 8601 UTC text (sortable), booleans
  * are 0 or 1, JSON is text (several wire shapes carry it as a string, contract §6).
  */
-export interface Database {
+export interface Database extends WebhookTables {
   users: UsersTable;
   revoked_tokens: RevokedTokensTable;
   service_accounts: ServiceAccountsTable;

@@ -5,3 +5,12 @@
 export function isStorable(id: string | null): id is string {
   return id !== null && !id.includes('\0') && id.isWellFormed();
 }
+
+/**
+ * Text that both databases take: without NUL and halves of characters.
+ * @param most characters; what is longer is cut
+ */
+export function storable(text: string, most: number): string {
+  const whole = text.length > most ? text.slice(0, most) : text;
+  return whole.replaceAll('\0', '\ufffd').toWellFormed();
+}

@@ -16,6 +16,7 @@ export const TAGS = {
   orchestrator: 'What keeps the deckies looking used',
   workers: 'Workers: which are heard of, stopping and starting them',
   events: 'Publishing events, and what could not be published',
+  webhooks: 'Webhooks: who is told what, what was delivered, dead letters',
   streams: 'Live streams; the AsyncAPI document at /asyncapi says what is in them',
   outside: "What DECNET's dashboard asks for and this server does not have",
   health: 'Whether this process lives and can serve',

@@ -11,6 +11,7 @@ import { outboxModels } from '../outbox/schemas.ts';
 import { tarpitModels } from '../tarpit/schemas.ts';
 import { personaModels } from '../topology/persona-schemas.ts';
 import { topologyModels } from '../topology/schemas.ts';
+import { webhookModels } from '../webhook/schemas.ts';
 import { workerModels } from '../workers/schemas.ts';
 
 /** The schemas that `ref(name)` names, of both documents. */
@@ -29,4 +30,5 @@ export const models = {
   ...workerModels,
   ...ingressModels,
   ...outboxModels,
+  ...webhookModels,
 };

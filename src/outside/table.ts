@@ -94,7 +94,6 @@ export const OUTSIDE_READS: readonly OutsideRead[] = [
     description: '',
     techniques: [],
   }),
-  fixed('/webhooks/', [], 'admin'),
   {
     path: '/transcripts/:decky/:sid',
     role: 'viewer',
@@ -126,8 +125,4 @@ export const OUTSIDE_WRITES: readonly OutsideWrite[] = [
   { method: 'PUT', path: '/realism/llm', does: 'ask language models' },
   { method: 'POST', path: '/ttp/rules/:id/state', does: 'recognise techniques' },
   { method: 'DELETE', path: '/ttp/rules/:id/state', does: 'recognise techniques' },
-  { method: 'POST', path: '/webhooks/', does: 'deliver webhooks' },
-  { method: 'PATCH', path: '/webhooks/:uuid', does: 'deliver webhooks' },
-  { method: 'DELETE', path: '/webhooks/:uuid', does: 'deliver webhooks' },
-  { method: 'POST', path: '/webhooks/:uuid/test', does: 'deliver webhooks' },
 ];

@@ -1,4 +1,7 @@
 import { isJsonObject, type Json, type JsonObject } from '../bus/event.ts';
+import { storable } from '../db/storable.ts';
+
+export { storable } from '../db/storable.ts';
 
 /** Longest text that is taken over from a payload, in characters; what is longer is cut. */
 const MAX_TEXT = 1024;
@@ -11,12 +14,6 @@ const MAX_TEXT = 1024;
 export function textOf(payload: JsonObject, name: string, most = MAX_TEXT): string | undefined {
   const value = payload[name];
   return typeof value === 'string' && value !== '' ? storable(value, most) : undefined;
-}
-
-/** The same for any text. */
-export function storable(text: string, most = MAX_TEXT): string {
-  const whole = text.length > most ? text.slice(0, most) : text;
-  return whole.replaceAll('\0', '\ufffd').toWellFormed();
 }
 
 /** A finite number of a payload. */
@@ -35,7 +32,9 @@ export function countOf(payload: JsonObject, name: string): number | undefined {
 export function textsOf(payload: JsonObject, name: string, most = 1000): string[] {
   const value = payload[name];
   if (!Array.isArray(value)) return [];
-  return value.slice(0, most).flatMap((item) => (typeof item === 'string' && item !== '' ? [storable(item)] : []));
+  return value
+    .slice(0, most)
+    .flatMap((item) => (typeof item === 'string' && item !== '' ? [storable(item, MAX_TEXT)] : []));
 }
 
 /** The objects of a list in a payload. */

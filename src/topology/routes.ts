@@ -2,6 +2,7 @@ import { Elysia, t } from 'elysia';
 import { guard } from '../auth/guard.ts';
 import type { Db } from '../db/database.ts';
 import { AppError } from '../errors.ts';
+import { redirectToSlash } from '../http/redirect-to-slash.ts';
 import { catalogRoutes } from './catalog-routes.ts';
 import { createRoutes } from './creation/create-routes.ts';
 import { editRoutes } from './editing/edit-routes.ts';
@@ -10,7 +11,6 @@ import { lifecycleRoutes } from './lifecycle/lifecycle-routes.ts';
 import { deckyOf, edgeOf, lanOf, mutationOf, summaryOf } from './model.ts';
 import { parseMutationRequest } from './mutation-request.ts';
 import { personaRoutes } from './persona-routes.ts';
-import { redirectToSlash } from './redirect-to-slash.ts';
 import {
   findTopology,
   listMutations,

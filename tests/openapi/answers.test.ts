@@ -54,7 +54,13 @@ for (const engine of ENGINES) {
 }
 
 /** No field of their bodies has to be there, and Elysia makes an object of a list before it looks: they take one for nothing. */
-const ASKING_NOTHING = ['rotateServiceAccount', 'changeServiceAccount'];
+const ASKING_NOTHING = [
+  'rotateServiceAccount',
+  'changeServiceAccount',
+  'changeWebhook',
+  'rotateWebhookSecret',
+  'previewWebhook',
+];
 
 const isForAdmins = ({ description = '' }: Located) => description.includes('Admins only');
 

@@ -22,6 +22,8 @@ export type Answer = any;
 
 /** A supervisor that can start one of two workers; developers are told that purging is not done, others that they may not. */
 const SETTINGS = {
+  // Webhooks of tests are sent to where nobody listens.
+  DECNET_WEBHOOK_ALLOW_PRIVATE: 'true',
   DECNET_DEVELOPER: 'true',
   DECNET_SUPERVISOR_COMMAND: 'test {worker} = prober',
   DECNET_SUPERVISOR_WORKERS: 'prober,ttp',
@@ -164,4 +166,34 @@ export async function newFleetDecky({ plane }: World): Promise<string> {
     .values({ ...row, name, ip: `10.250.${Math.floor(names / 250)}.${names % 250}`, services: '["ssh"]' })
     .execute();
   return name;
+}
+
+export const newWebhookBody = () => ({
+  name: newName(),
+  // Where nobody listens.
+  url: 'http://127.0.0.1:1024/',
+  topic_patterns: ['attacker.>'],
+});
+
+/** A webhook with a dead letter; its id, and the number of the delivery. */
+export async function newWebhook({ api, plane }: World): Promise<{ readonly uuid: string; readonly seq: string }> {
+  const { uuid } = await api('POST', '/webhooks/', newWebhookBody());
+  const { db } = plane.database;
+  const event_id = newName();
+  const data = '{"topic":"attacker.seen","type":"seen","ts":1,"payload":{}}';
+  await db
+    .insertInto('webhook_events')
+    .values({ event_id, topic: 'attacker.seen', created_at: 1, bytes: data.length, data })
+    .execute();
+  const delivery = { subscription: uuid, event_id, state: 'dead', attempts: 1, due_at: 1, created_at: 1 } as const;
+  const { seq } = await db
+    .insertInto('webhook_deliveries')
+    .values({ ...delivery, finished_at: 2, status: 404, latency_ms: 3, error: 'non-retryable 404' })
+    .returning('seq')
+    .executeTakeFirstOrThrow();
+  await db
+    .insertInto('webhook_attempts')
+    .values({ delivery: seq, number: 1, at: 2, status: 404, latency_ms: 3, error: 'non-retryable 404', excerpt: 'no' })
+    .execute();
+  return { uuid, seq: String(seq) };
 }

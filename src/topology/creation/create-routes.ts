@@ -1,7 +1,7 @@
 import { Elysia } from 'elysia';
 import { guard } from '../../auth/guard.ts';
+import { redirectToSlash } from '../../http/redirect-to-slash.ts';
 import { summaryOf } from '../model.ts';
-import { redirectToSlash } from '../redirect-to-slash.ts';
 import type { TopologyRouteParts } from '../route-parts.ts';
 import { BLANK_DRAFT } from './blank.ts';
 import { createTopology } from './create.ts';

@@ -1,0 +1,206 @@
+import type { LogEntry } from '../bus/entry.ts';
+import type { LogHistory, LogPlace } from '../bus/log-history.ts';
+import { WakeableSleep } from '../bus/wake.ts';
+import type { Db, Trx } from '../db/database.ts';
+import { takeLease } from '../db/leases.ts';
+import { describeError } from '../errors.ts';
+import { nextTurn } from '../stream/slices.ts';
+import type { Log } from '../telemetry/log.ts';
+import { dispatch, Matchers, noteMissed } from './dispatch.ts';
+import { WEBHOOK_LEASE } from './lease.ts';
+import { findStanding, moveStanding, type Standing } from './standing.ts';
+import type { Missed } from './subscription.ts';
+
+export interface DispatcherParts {
+  readonly db: Db;
+  readonly history: Pick<LogHistory, 'read' | 'range'>;
+  readonly node: string;
+  /** Milliseconds after which another node takes over from one that is silent. */
+  readonly leaseMs: number;
+  readonly logger: Log;
+  /** Deliveries to these subscriptions were written. */
+  readonly onDispatched: (subscriptions: ReadonlySet<string>) => void;
+  /** Called after each commit that wrote to the outbox. */
+  readonly onCommitted: () => void;
+}
+
+const POLL_MS = 1000;
+const RETRY_MS = { first: 100, most: 5000 } as const;
+/** What one transaction may write: little enough that SQLite, which works in this thread, holds nobody up. */
+const MOST_TOGETHER = { events: 100, deliveries: 200, size: 256 * 1024 } as const;
+
+/** Another node has moved the position meanwhile. */
+class Overtaken extends Error {}
+
+/**
+ * The durable consumer of the log for webhooks: moves along it and writes down what is to be delivered, position and deliveries in one
+ * transaction. One node is at work at a time, for peace; that each commit asks whether the position still is where it was found is what
+ * makes each event dispatched once.
+ */
+export class Dispatcher {
+  readonly #parts: DispatcherParts;
+  readonly #sleep = new WakeableSleep();
+  /** What the database says; `undefined`: to be read again. */
+  #stored: Standing | undefined;
+  /** Read and not yet dispatched. */
+  #ahead: readonly LogEntry[] = [];
+  readonly #matchers = new Matchers();
+  /** As many as there were when it last looked; each may get each event. */
+  #subscriptions = 1;
+  #renewAt = 0;
+  #stopped = false;
+  #running: Promise<void> | undefined;
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** There is something new in the log. */
+  wake(): void {
+    this.#sleep.wake();
+  }
+
+  /** Ends after the transaction under way. The lease is left to the deliverer, which ends later. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#sleep.wake();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { logger } = this.#parts;
+    let delay: number = RETRY_MS.first;
+    let isFailing = false;
+    while (!this.#stopped) {
+      try {
+        const leads = await this.#lead();
+        if (!leads) this.#forget();
+        const isMore = leads && (await this.#step());
+        if (isFailing) logger.info('events are dispatched to webhooks again');
+        isFailing = false;
+        delay = RETRY_MS.first;
+        if (isMore) await nextTurn();
+        else await this.#sleep.sleep(POLL_MS);
+      } catch (error) {
+        // What memory says may not be what the database holds.
+        this.#forget();
+        if (error instanceof Overtaken) continue;
+        if (!isFailing)
+          logger.warn('events cannot be dispatched to webhooks; trying again', { error: describeError(error) });
+        isFailing = true;
+        await this.#sleep.sleep(delay);
+        delay = Math.min(delay * 2, RETRY_MS.most);
+      }
+    }
+  }
+
+  async #lead(): Promise<boolean> {
+    const { db, node, leaseMs } = this.#parts;
+    const now = Date.now();
+    if (now < this.#renewAt) return true;
+    const term = await takeLease(db, WEBHOOK_LEASE, node, leaseMs, now);
+    this.#renewAt = term === undefined ? 0 : now + leaseMs / 3;
+    return term !== undefined;
+  }
+
+  #forget(): void {
+    this.#stored = undefined;
+    this.#ahead = [];
+  }
+
+  /** Dispatches what comes next. @returns whether there may be more */
+  async #step(): Promise<boolean> {
+    const at = await this.#place();
+    if (this.#ahead.length === 0) {
+      const part = await this.#parts.history.read(at);
+      if (part.kind === 'replaced') return this.#realign(at);
+      if (part.kind === 'trimmed') return this.#skip(at, part.from);
+      // The log holds all that was read and goes on under another epoch: events were lost that had not been read.
+      if (part.epoch !== at.epoch) return this.#rename(at, part.epoch);
+      this.#ahead = part.entries;
+    }
+    const entries = this.#together();
+    const last = entries.at(-1);
+    if (last === undefined) return false;
+    // What was dispatched under an older number, in a log that has since been replaced, is not dispatched again.
+    const fresh = entries.filter(({ epoch, offset }) => offset > (at.reached.get(epoch) ?? 0));
+    const to = { ...at, offset: last.offset, proof: last.proof, reached: reachedBy(at.reached, entries) };
+    const { subscriptions, receivers, unreadable } = await this.#commit(at, to, (trx) =>
+      dispatch(trx, fresh, this.#matchers, Date.now()),
+    );
+    this.#subscriptions = Math.max(1, subscriptions);
+    this.#ahead = this.#ahead.slice(entries.length);
+    if (receivers.size > 0) this.#parts.onDispatched(receivers);
+    if (unreadable.length > 0) {
+      this.#parts.logger.error('webhooks were disabled: their patterns cannot be read', {
+        webhooks: unreadable.join(' '),
+      });
+      this.#parts.onCommitted();
+    }
+    return true;
+  }
+
+  /** What one transaction dispatches: at least one entry, where there is one. */
+  #together(): readonly LogEntry[] {
+    const most = Math.min(MOST_TOGETHER.events, Math.ceil(MOST_TOGETHER.deliveries / this.#subscriptions));
+    let size = 0;
+    const end = this.#ahead.slice(0, most).findIndex(({ data }) => {
+      size += data.length;
+      return size > MOST_TOGETHER.size;
+    });
+    return this.#ahead.slice(0, end === -1 ? most : Math.max(1, end));
+  }
+
+  async #place(): Promise<Standing> {
+    this.#stored ??= await findStanding(this.#parts.db, this.#parts.history);
+    return this.#stored;
+  }
+
+  /** What comes next was trimmed before it was read: it goes on behind it, and says so. */
+  async #skip(at: Standing, from: LogPlace): Promise<boolean> {
+    const missed = { reason: 'trimmed', from: at.offset + 1, to: from.offset } as const;
+    await this.#jump(at, { ...at, ...from }, missed);
+    return true;
+  }
+
+  async #rename(at: Standing, epoch: string): Promise<boolean> {
+    await this.#jump(at, { ...at, epoch }, { reason: 'epoch', from: at.offset + 1, to: null });
+    return true;
+  }
+
+  /** The log is another one, or came back older: it is read from its beginning. */
+  async #realign(at: Standing): Promise<boolean> {
+    const { begin } = await this.#parts.history.range();
+    await this.#jump(at, { ...at, ...begin }, { reason: 'epoch', from: at.offset + 1, to: null });
+    return true;
+  }
+
+  async #jump(at: Standing, to: Standing, missed: Omit<Missed, 'at'>): Promise<void> {
+    this.#parts.logger.error('events of the log were gone before they were dispatched to webhooks', { ...missed });
+    await this.#commit(at, to, (trx) => noteMissed(trx, { ...missed, at: new Date().toISOString() }));
+  }
+
+  async #commit<T>(at: Standing, to: Standing, work: (trx: Trx) => Promise<T>): Promise<T> {
+    const result = await this.#parts.db.transaction().execute(async (trx) => {
+      if (!(await moveStanding(trx, at, to))) throw new Overtaken('another node has dispatched these');
+      return work(trx);
+    });
+    this.#stored = to;
+    return result;
+  }
+}
+
+function reachedBy(reached: ReadonlyMap<string, number>, entries: readonly LogEntry[]): Map<string, number> {
+  const all = new Map(reached);
+  for (const { epoch, offset } of entries) {
+    const last = all.get(epoch) ?? 0;
+    // The newest epochs last: those are kept.
+    all.delete(epoch);
+    all.set(epoch, Math.max(last, offset));
+  }
+  return all;
+}

@@ -1,0 +1,145 @@
+import type { Json } from '../bus/event.ts';
+import { isJsonObject } from '../bus/event.ts';
+import type { Db } from '../db/database.ts';
+import { describeError } from '../errors.ts';
+import { nextTurn } from '../stream/slices.ts';
+import { decnetBody, type WebhookEvent } from './body.ts';
+import { type DeliveryRequest, dataOf } from './delivery-queue.ts';
+import type { Attempt } from './lane.ts';
+import type { Poster } from './post.ts';
+import { type Outcome, outcomeOf } from './retry.ts';
+import type { SecretBox } from './secret-box.ts';
+import { type SigningSecrets, signatureHeaders } from './signature.ts';
+import type { Subscription } from './subscription.ts';
+import { resolveTarget, TargetError, type TargetRules } from './target.ts';
+import { TemplateError } from './template.ts';
+
+export interface SenderParts {
+  readonly db: Db;
+  readonly poster: Pick<Poster, 'post'>;
+  readonly box: SecretBox;
+  readonly target: TargetRules;
+}
+
+const MILLISECONDS = 1000;
+/** Bodies are made for so long before everybody else has a turn. */
+const TURN_MS = 5;
+
+/** Makes one attempt of a request: where it goes is checked anew, and it is signed anew. Whatever happens is an outcome. */
+export class Sender {
+  readonly #parts: SenderParts;
+
+  constructor(parts: SenderParts) {
+    this.#parts = parts;
+  }
+
+  /** Never rejects. */
+  async attempt(subscription: Subscription, request: DeliveryRequest): Promise<Attempt> {
+    try {
+      const data = await dataOf(this.#parts.db, request);
+      const events = request.deliveries.flatMap(({ eventId }) => {
+        const text = data.get(eventId);
+        return text === undefined ? [] : [eventOf(eventId, text)];
+      });
+      return await this.send(subscription, events, new Date(request.deliveries[0]?.createdAt ?? Date.now()));
+    } catch (error) {
+      return failure(retry(describeError(error)));
+    }
+  }
+
+  /**
+   * Never rejects.
+   * @param events several travel as a JSON array
+   * @param madeAt when the delivery was made: `X-DECNET-Timestamp`, the same for every attempt
+   */
+  async send(
+    subscription: Pick<Subscription, 'uuid' | 'url' | 'template' | 'batchSize' | 'sealed'>,
+    events: readonly WebhookEvent[],
+    madeAt: Date,
+  ): Promise<Attempt> {
+    const [first] = events;
+    if (first === undefined) return failure({ kind: 'dead', error: 'its event is gone' });
+    let body: Uint8Array;
+    try {
+      body = await bodyOf(subscription, events);
+    } catch (error) {
+      // Another attempt would meet the same template and the same event.
+      const isPassing = error instanceof TemplateError && error.isPassing;
+      return failure(isPassing ? retry(error.message) : { kind: 'dead', error: describeError(error) });
+    }
+    try {
+      const id = headerText(events.length > 1 ? `batch_${first.id}` : first.id);
+      const now = Date.now();
+      const headers = {
+        'Content-Type': 'application/json',
+        'User-Agent': 'decnet-webhook/1.0',
+        'X-DECNET-Event-Id': id,
+        'X-DECNET-Event-Topic': headerText(events.length > 1 ? 'batch' : first.topic),
+        'X-DECNET-Timestamp': String(Math.floor(madeAt.getTime() / MILLISECONDS)),
+        // Standard Webhooks separates what it signs by dots.
+        ...signatureHeaders(
+          this.#secrets(subscription, now),
+          id.replaceAll('.', '%2E'),
+          Math.floor(now / MILLISECONDS),
+          body,
+        ),
+      };
+      const target = await resolveTarget(subscription.url, this.#parts.target);
+      const answer = await this.#parts.poster.post(target, headers, body);
+      return { outcome: outcomeOf(answer, now), status: answer.status, excerpt: answer.excerpt };
+    } catch (error) {
+      // The address that a name has now is one that it may not have; a name that does not resolve may do so later.
+      const isOver = error instanceof TargetError && !error.isPassing;
+      return failure(isOver ? { kind: 'dead', error: error.message } : retry(describeError(error)));
+    }
+  }
+
+  #secrets({ uuid, sealed }: Pick<Subscription, 'uuid' | 'sealed'>, now: number): SigningSecrets {
+    const { secret, previous_secret, previous_secret_until } = sealed;
+    const isInGrace = previous_secret !== null && now < (previous_secret_until ?? 0);
+    const current = this.#parts.box.open(secret, uuid);
+    return isInGrace ? { current, previous: this.#parts.box.open(previous_secret, uuid) } : { current };
+  }
+}
+
+/**
+ * The body of a request: one event as it is, several as an array; through the template where there is one.
+ * @throws {TemplateError} when the template makes nothing of an event
+ */
+export async function bodyOf(
+  { template, batchSize }: Pick<Subscription, 'template' | 'batchSize'>,
+  events: readonly WebhookEvent[],
+): Promise<Uint8Array> {
+  const bodies: string[] = [];
+  let since = performance.now();
+  for (const event of events) {
+    bodies.push(template === undefined ? decnetBody(event) : template.render(event));
+    if (performance.now() - since < TURN_MS) continue;
+    await nextTurn();
+    since = performance.now();
+  }
+  const [only] = bodies;
+  // Who asked for batches always gets an array.
+  return Buffer.from(batchSize === 1 && only !== undefined ? only : `[${bodies.join(',')}]`);
+}
+
+const retry = (error: string): Outcome => ({ kind: 'retry', error, retryAfterMs: undefined });
+const failure = (outcome: Outcome): Attempt => ({ outcome, status: null, excerpt: null });
+
+/** An event as its wire data tells it. */
+export function eventOf(id: string, data: string): WebhookEvent {
+  const wire: Json = JSON.parse(data);
+  const { topic, type, ts, payload } = isJsonObject(wire) ? wire : {};
+  return {
+    id,
+    topic: String(topic ?? ''),
+    type: String(type ?? ''),
+    ts: Number(ts ?? 0),
+    payload: isJsonObject(payload) ? payload : {},
+  };
+}
+
+/** Ids and topics may hold any letters, a header may not. */
+function headerText(text: string): string {
+  return /^[\x21-\x7e]*$/.test(text) ? text : encodeURIComponent(text);
+}

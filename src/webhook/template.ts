@@ -1,0 +1,107 @@
+import { Liquid, LiquidError, type Template as Parsed } from 'liquidjs';
+import type { Json } from '../bus/event.ts';
+import { describeError } from '../errors.ts';
+import { isoTime, type WebhookEvent } from './body.ts';
+import ecs from './presets/ecs.liquid' with { type: 'text' };
+import ocsf from './presets/ocsf.liquid' with { type: 'text' };
+import slack from './presets/slack.liquid' with { type: 'text' };
+import thehive from './presets/thehive.liquid' with { type: 'text' };
+
+/** Templates that come with the product, by the name that a subscription may give instead of a text. */
+export const PRESETS = { ecs, ocsf, slack, thehive } as const satisfies Record<string, string>;
+export type Preset = keyof typeof PRESETS;
+
+/** A template that cannot be used, or that made no JSON of an event. The message names the place. */
+export class TemplateError extends Error {
+  /** Counted from one; undefined where the failure has no place in the template. */
+  readonly line: number | undefined;
+  readonly column: number | undefined;
+  /** It took too long, perhaps because the machine is busy. */
+  readonly isPassing: boolean;
+
+  constructor(message: string, line?: number, column?: number, isPassing = false) {
+    super(message);
+    this.name = 'TemplateError';
+    this.line = line;
+    this.column = column;
+    this.isPassing = isPassing;
+  }
+}
+
+const MAX_TEMPLATE_BYTES = 64 * 1024;
+/** What a rendered body may have: a receiver's limit is mostly lower. */
+const MAX_RENDERED_BYTES = 2 * 1024 * 1024;
+
+/** What the engine says when a rendering takes longer than `renderLimit`. */
+const TOO_LONG = 'render limit';
+
+// Limits of time and memory belong to the language, so that no template, whoever wrote it, holds up the process. Every output is
+// written as JSON: what an attacker typed into a decoy stays inside its string.
+const engine = new Liquid({
+  outputEscape: (value: unknown) => JSON.stringify(value ?? null),
+  strictFilters: true,
+  ownPropertyOnly: true,
+  cache: false,
+  // No files: `include`, `render` and `layout` find nothing.
+  templates: {},
+  parseLimit: MAX_TEMPLATE_BYTES,
+  renderLimit: 50,
+  memoryLimit: MAX_RENDERED_BYTES,
+});
+
+/** A template that was read: it makes a JSON text of an event. */
+export class EventTemplate {
+  readonly #parsed: Parsed[];
+
+  /**
+   * @param text Liquid (https://liquidjs.com) that writes JSON; `event` has id, topic, family (the topic's root), type, ts (seconds), time
+   * (ISO 8601), epoch_ms, payload, and payload_text (the payload as indented JSON). Every output is encoded as JSON.
+   * @throws {TemplateError} when it cannot be read
+   */
+  constructor(text: string) {
+    if (Buffer.byteLength(text) > MAX_TEMPLATE_BYTES) {
+      throw new TemplateError(`a template may have at most ${MAX_TEMPLATE_BYTES} bytes`);
+    }
+    this.#parsed = placed(() => engine.parse(text));
+  }
+
+  /**
+   * @returns JSON text
+   * @throws {TemplateError} when it fails for this event, takes too long, or writes what is no JSON
+   */
+  render(event: WebhookEvent): string {
+    const rendered = String(placed(() => engine.renderSync(this.#parsed, { event: viewOf(event) })));
+    if (Buffer.byteLength(rendered) > MAX_RENDERED_BYTES) {
+      throw new TemplateError(`the rendered body has more than ${MAX_RENDERED_BYTES} bytes`);
+    }
+    try {
+      return JSON.stringify(JSON.parse(rendered) satisfies Json);
+    } catch (error) {
+      throw new TemplateError(`the template does not write JSON: ${describeError(error)}`);
+    }
+  }
+}
+
+function viewOf(event: WebhookEvent) {
+  const [family] = event.topic.split('.');
+  return {
+    ...event,
+    family,
+    time: isoTime(event.ts),
+    epoch_ms: Math.round(event.ts * 1000),
+    get payload_text() {
+      return JSON.stringify(event.payload, null, 2);
+    },
+  };
+}
+
+function placed<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!LiquidError.is(error)) throw new TemplateError(describeError(error));
+    const [line, column] = error.token.getPosition();
+    const [message = ''] = error.message.split('\n');
+    throw new TemplateError(message, line, column, message.includes(TOO_LONG));
+  }
+}
