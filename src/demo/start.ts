@@ -13,7 +13,7 @@ export interface DemoStartParts {
 }
 
 /** Something happens in the demonstration so often. */
-const INTERVAL_MS = 400;
+const INTERVAL_MS = 250;
 
 /** A fleet and topologies to look at, in a database that has none. */
 export async function seedDemonstration(db: Db): Promise<void> {

@@ -63,7 +63,9 @@ export function startDemoTraffic({ log, intervalMs, random = Math.random, ...par
 /** Every act, the more often the likelier. */
 function repertoire(): DemoAct[] {
   return [
-    ...[mutateTopology, mutateTopology, mutateTopology, changeServices, changeServices],
+    // What the page opens with: a newcomer sees something within seconds.
+    ...Array.from({ length: 6 }, () => mutateTopology),
+    ...[changeServices, changeServices],
     ...[fleetStates(), deckyTraffic, deckyTraffic],
     ...[linkObservation, linkObservation, formIdentity],
     ...[attackSession, attackSession, attackSession, campaignGrows, orchestratorActs, orchestratorActs],

@@ -62,11 +62,11 @@ export function startProjection({ config, db, eventLog, redis, node, authenticat
   return {
     routes: logRoutes({ db, engine: engineOf(config.db.url), authenticator }),
     streams: [campaignStream(db), orchestratorStream(db), attackerStream(db), logStream({ db, eventLog, board })],
-    checks: { projections: () => lagCheck(db, eventLog, projections) },
     workers: [
       {
         role: 'projector',
         listener: projector.listener,
+        checks: { projections: () => lagCheck(db, eventLog, projections) },
         start: () => projector.start(),
         stop: () => projector.stop(),
       },

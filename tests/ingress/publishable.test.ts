@@ -68,6 +68,9 @@ for (const engine of ENGINES) {
         '/topologies/t1/mutations',
         (payload) => `{"op":"update_lan","expected_version":1,"payload":${payload}}`,
       ],
+    ];
+    // What a service may be configured with is known: nothing else is stored.
+    const SERVICES: typeof WAYS = [
       [
         'a new service',
         'POST',
@@ -94,6 +97,23 @@ for (const engine of ENGINES) {
         const answer = await response.text();
         expect([response.status, answer.slice(0, 300)]).toEqual([422, expect.stringContaining(advice)]);
         expect(await written()).toEqual(before);
+      });
+    }
+
+    for (const [name, method, path, body] of SERVICES) {
+      test(`${name} that nests 39,998 levels is a 422 that says what to do`, async () => {
+        const response = await send(method, path, body(nest(39_998)));
+        expect([response.status, await response.text()]).toEqual([422, expect.stringContaining('flatten')]);
+      });
+
+      test.each([
+        ['nests', nest(65)],
+        ['swells', swelling],
+      ])(`${name} that %s is stored without what no service has`, async (_, payload) => {
+        const response = await send(method, path, body(payload));
+        expect([201, 200, 409]).toContain(response.status);
+        const { config } = await written();
+        expect(JSON.stringify(config).length).toBeLessThan(1000);
       });
     }
 

@@ -54,6 +54,7 @@ for (const engine of ENGINES) {
         ]);
         expect(Object.keys((await readiness(worker.url)).checks).sort()).toEqual([
           'database',
+          'projections',
           'redis',
           'relay',
           'tail',
