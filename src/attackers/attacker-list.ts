@@ -1,4 +1,4 @@
-import { type ExpressionBuilder, type SelectQueryBuilder, type SqlBool, sql } from 'kysely';
+import { type SelectQueryBuilder, type SqlBool, sql } from 'kysely';
 import { countUpTo } from '../db/count-up-to.ts';
 import type { Db, Engine } from '../db/database.ts';
 import type { AttackerRow, Database } from '../db/schema.ts';
@@ -57,7 +57,7 @@ async function matching(db: Db, engine: Engine, query: AttackerQuery): Promise<F
   const few = await fewAddresses(db, engine, query);
   found = few === undefined ? firstAttackers(db, query) : found.where('attackers.ip', 'in', few);
   if (search !== undefined) found = found.where(containsPart(engine, search));
-  if (service !== undefined) found = found.where((eb) => touched(eb, service));
+  if (service !== undefined) found = found.where(touched(service));
   return found;
 }
 
@@ -95,12 +95,11 @@ function containsPart(engine: Engine, part: string) {
   return sql<SqlBool>`attackers.ip ${like} ${`%${part.replace(/[\\%_]/g, (char) => `\\${char}`)}%`} escape '\\'`;
 }
 
-function touched(eb: ExpressionBuilder<Listed, 'attackers'>, service: string) {
-  return eb.exists(
-    eb
-      .selectFrom('attacker_services as touched')
-      .select('touched.ip')
-      .where('touched.service', '=', service)
-      .whereRef('touched.ip', '=', 'attackers.ip'),
-  );
+/**
+ * Looked up for each of the few rows that are left. PostgreSQL would make a join of an `exists`, and choose it by statistics
+ * that a young table has not got.
+ */
+function touched(service: string) {
+  return sql<SqlBool>`(select 1 from attacker_services as touched
+    where touched.service = ${service} and touched.ip = attackers.ip limit 1) is not null`;
 }

@@ -4,9 +4,10 @@ import { ENGINES } from '../support/database.ts';
 import type { Shape } from './shape.ts';
 import { LIMIT_MS, type Visit, visit } from './support.ts';
 
-/** Contract P2.1. The uuid is ours: the page of synthetic files looks for it. */
+/** Contract P2.1. The uuid, which the page of synthetic files looks for, and the state are ours. */
 const DECKY: Shape = {
   uuid: 'text',
+  state: 'text',
   name: 'text',
   ip: 'text',
   hostname: 'text',

@@ -62,6 +62,14 @@ const CASES: readonly Case[] = [
     count: ({ campaigns }) => campaigns?.length ?? 0,
   },
   {
+    path: '/identities/events',
+    projection: 'identities',
+    first: ['identity.formed', { identity_uuid: 'i1', observation_uuids: ['a1'] }],
+    second: ['identity.formed', { identity_uuid: 'i2', observation_uuids: ['a2'] }],
+    name: 'formed',
+    count: ({ identities }) => identities?.length ?? 0,
+  },
+  {
     path: '/orchestrator/events/stream',
     projection: 'orchestrator',
     first: ['orchestrator.traffic.web-1', { action: 'exec:id', success: true }],
