@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { ENGINES } from '../support/database.ts';
-import { CALLS, type Call } from './calls.ts';
+import type { Call } from './calls/call.ts';
+import { CALLS } from './calls.ts';
 import { type Located, operationsOf, readDocument, validatorOf } from './support.ts';
 import { createWorld, type World } from './world.ts';
 
