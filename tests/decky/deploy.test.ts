@@ -301,6 +301,19 @@ for (const engine of ENGINES) {
       expect((await ask(send('DELETE', '/deckies/edge-1'))).status).toBe(204);
     });
 
+    test('a removal that others have overtaken is refused, and the decky stays', async () => {
+      await insertFleetDecky(database.db, 'edge-1');
+      const { removeDecky } = substrate;
+      substrate.removeDecky = async (decky, fence) => {
+        await removeDecky(decky, fence);
+        // As when this process slept for longer than its claim holds.
+        await database.db.updateTable('substrate_claims').set({ fence: Number.MAX_SAFE_INTEGER }).execute();
+      };
+      const detail = 'Decky edge-1 is being changed by others; try again';
+      expect(await ask(send('DELETE', '/deckies/edge-1'))).toEqual({ status: 409, body: { detail } });
+      expect(await fleet()).toHaveLength(1);
+    });
+
     test('a rotation that waits behind a removal does not bring back what was removed', async () => {
       await insertFleetDecky(database.db, 'edge-1');
       const rotationWaits = Promise.withResolvers<void>();

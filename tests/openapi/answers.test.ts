@@ -9,7 +9,7 @@ import { createWorld, type World } from './world.ts';
 const NOTHING = 'no-such-thing';
 /** Documented, and shown elsewhere: the limits and the failures of the whole, and what only a handshake gets. */
 const ELSEWHERE = ['101', '413', '429', '500', '503'];
-/** The same of one operation: where an engine runs deckies somebody else may be at work on this one. */
+/** The same of one operation: a removal that is overtaken, in `tests/decky/deploy.test.ts`. */
 const ELSEWHERE_OF: Readonly<Record<string, readonly string[]>> = { removeFleetDecky: ['409'] };
 
 for (const engine of ENGINES) {
