@@ -91,6 +91,8 @@ describe('builders', () => {
     [topics.ttpRuleReloaded('R1'), 'ttp.rule.reloaded.R1'],
     [topics.ttpRuleState('R1'), 'ttp.rule.state.R1'],
     [topics.webhookSubscriptionsChanged, 'system.webhook.subscriptions_changed'],
+    [topics.webhookBreaker('w1'), 'system.webhook.w1.breaker'],
+    [topics.webhookDisabled('w1'), 'system.webhook.w1.disabled'],
   ];
 
   test.each(BUILT)('builds %s', (built, topic) => {

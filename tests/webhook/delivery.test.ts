@@ -104,6 +104,8 @@ describe.each(ENGINES)('deliveries on %s', (engine) => {
     await until('the breaker', async () => (await hooks.look(uuid)).breaker.state === 'open');
     expect(receiver.received).toHaveLength(3);
     receiver.answer = () => new Response('ok');
+    // What comes while it is disabled is not for it.
+    await until('all dispatched', async () => (await hooks.look(uuid)).stats.pending === 5);
     // What the pause is for: here an operator ends it.
     await hooks.call('PATCH', `/webhooks/${uuid}`, { enabled: false });
     await hooks.call('PATCH', `/webhooks/${uuid}`, { enabled: true });
