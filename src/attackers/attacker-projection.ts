@@ -4,8 +4,10 @@ import { topics } from '../bus/topic.ts';
 import type { Engine, Trx } from '../db/database.ts';
 import { type ColumnTypes, insertRows } from '../db/insert-rows.ts';
 import type { AttackerRow } from '../db/schema.ts';
+import { addToCounters } from '../projection/counters.ts';
 import { isoOf, jsonText, objectsOf, textOf, textsOf, timeOf } from '../projection/payload.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
+import type { KeptRows } from '../projection/retention.ts';
 import { AttackerDraft, type TriedCommand } from './attacker-draft.ts';
 import { bindToIdentity, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
 import { attributionOf, observationOf, saveAttribution, saveObservation } from './observations.ts';
@@ -63,6 +65,17 @@ const COMMANDS = {
   columns: { ip: 'text', timestamp: 'text', service: 'text', decky: 'text', command: 'text', session_id: 'text' },
 } as const;
 
+const keptCommands: KeptRows = {
+  kind: 'commands',
+  table: COMMANDS.table,
+  order: ['timestamp', 'seq'],
+  counter: COMMANDS.table,
+  async remove(trx, ids) {
+    await trx.deleteFrom(COMMANDS.table).where('seq', 'in', ids.map(Number)).execute();
+    await addToCounters(trx, { [COMMANDS.table]: -ids.length });
+  },
+};
+
 /** Attackers with all that is told of them (contract §1.3, §6.3, §6.4). */
 export const attackerProjection = (engine: Engine): Projection => ({
   name: ATTACKER_PROJECTION,
@@ -76,6 +89,7 @@ export const attackerProjection = (engine: Engine): Projection => ({
     topics.identity('observation.linked'),
   ],
   channels: ['attacker', 'attribution'],
+  kept: [keptCommands],
   async apply(trx, events) {
     const batch = await Batch.open(trx, engine, events);
     let skipped = 0;
@@ -92,6 +106,7 @@ export const attackerProjection = (engine: Engine): Projection => ({
     await trx.deleteFrom('observations').execute();
     await trx.deleteFrom('attributions').execute();
     await trx.deleteFrom('attacker_intel').execute();
+    await trx.deleteFrom('counters').where('name', '=', COMMANDS.table).execute();
   },
 });
 
@@ -139,6 +154,7 @@ class Batch {
     const rows = [...this.#drafts.values()].map((draft) => draft.finished());
     await save(this.#trx, this.#engine, rows);
     await insertRows(this.#trx, this.#engine, COMMANDS, this.#commands);
+    await addToCounters(this.#trx, { [COMMANDS.table]: this.#commands.length });
   }
 
   async #change(draft: AttackerDraft, event: LoggedEvent): Promise<void> {

@@ -1,6 +1,7 @@
 import type { LogEntry } from '../bus/entry.ts';
 import { isJsonObject, type JsonObject } from '../bus/event.ts';
 import type { Trx } from '../db/database.ts';
+import type { KeptRows } from './retention.ts';
 
 /** An event of the log as a projection sees it. Whoever published it may have put anything into its payload. */
 export interface LoggedEvent {
@@ -28,6 +29,8 @@ export interface Projection {
   readonly topics: readonly string[];
   /** Channels whose streams open with its rows. */
   readonly channels: readonly string[];
+  /** Rows that grow with the log, of which the newest are kept; default none. */
+  readonly kept?: readonly KeptRows[];
   /**
    * Turns events into rows, in their order. What cannot be used of an event is left out; what it throws is taken for the
    * fault of one of the events, which is looked for and set aside.

@@ -7,6 +7,7 @@ import { releaseLease, takeLease } from '../db/leases.ts';
 import type { ProjectionRow } from '../db/schema.ts';
 import { describeError } from '../errors.ts';
 import type { Projection } from './projection.ts';
+import { type Keep, Retention } from './retention.ts';
 import { Runner, type RunnerParts } from './runner.ts';
 
 export interface ProjectionsParts extends Omit<RunnerParts, 'history'> {
@@ -15,6 +16,13 @@ export interface ProjectionsParts extends Omit<RunnerParts, 'history'> {
   /** This process. */
   readonly node: string;
   readonly projections: readonly Projection[];
+  readonly keep: Keep;
+}
+
+interface Followed {
+  readonly runner: Runner;
+  readonly retention: Retention;
+  readonly sleep: WakeableSleep;
 }
 
 const LEASE_NAME = 'projections';
@@ -31,7 +39,7 @@ const RETRY_MS = { first: 100, most: 5000 } as const;
 export class Projections {
   readonly #parts: ProjectionsParts;
   readonly #history: LogHistory;
-  readonly #runners: readonly { readonly runner: Runner; readonly sleep: WakeableSleep }[];
+  readonly #runners: readonly Followed[];
   readonly #stopping = Promise.withResolvers<void>();
   #stopped = false;
   #term: number | undefined;
@@ -44,6 +52,7 @@ export class Projections {
     this.#history = new LogHistory(parts.redis, () => this.wake());
     this.#runners = parts.projections.map((projection) => ({
       runner: new Runner(projection, { ...parts, history: this.#history }),
+      retention: new Retention(projection, parts),
       sleep: new WakeableSleep(),
     }));
   }
@@ -54,7 +63,7 @@ export class Projections {
   }
 
   start(): void {
-    this.#running ??= Promise.all(this.#runners.map(({ runner, sleep }) => this.#run(runner, sleep)));
+    this.#running ??= Promise.all(this.#runners.map((followed) => this.#run(followed)));
   }
 
   /** There is something new in the log. */
@@ -73,14 +82,15 @@ export class Projections {
     );
   }
 
-  async #run(runner: Runner, sleep: WakeableSleep): Promise<void> {
+  async #run({ runner, retention, sleep }: Followed): Promise<void> {
     let delay: number = RETRY_MS.first;
     let isFailing = false;
     while (!this.#stopped) {
       try {
         const isLeader = await this.#lead();
         if (!isLeader) runner.forget();
-        const isMore = isLeader && (await runner.step());
+        const isBehind = isLeader && (await runner.step());
+        const isMore = (isLeader && (await retention.run(nextTurn, () => this.#stopped))) || isBehind;
         if (isFailing) this.#parts.logger.info('a projection goes on', { projection: runner.projection.name });
         isFailing = false;
         delay = RETRY_MS.first;

@@ -21,7 +21,7 @@ import type { Projection } from './projection.ts';
 import { lagOf, Projections } from './projections.ts';
 
 export interface ProjectionStartParts {
-  readonly config: Pick<Config, 'db' | 'bus'>;
+  readonly config: Pick<Config, 'db' | 'bus' | 'keep'>;
   readonly db: Db;
   readonly eventLog: EventLog;
   readonly redis: RedisConnections;
@@ -55,6 +55,7 @@ export function startProjection({ config, db, eventLog, redis, node, authenticat
     logger,
     projections,
     memory,
+    keep: config.keep,
   });
   const board = new StatsBoard(db, logger);
   return {

@@ -18,6 +18,7 @@ import { orchestrator } from './015-orchestrator.ts';
 import { fleetRows } from './016-fleet-rows.ts';
 import { settings } from './017-settings.ts';
 import { tarpits } from './018-tarpits.ts';
+import { retention } from './019-retention.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -40,5 +41,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '016-fleet-rows': fleetRows,
     '017-settings': settings,
     '018-tarpits': tarpits,
+    '019-retention': retention,
   };
 }
