@@ -9,6 +9,7 @@ import { describeError } from '../errors.ts';
 import type { Projection } from './projection.ts';
 import { type Keep, Retention } from './retention.ts';
 import { Runner, type RunnerParts } from './runner.ts';
+import { Turns } from './turns.ts';
 
 export interface ProjectionsParts extends Omit<RunnerParts, 'history'> {
   /** A connection for large answers. */
@@ -41,6 +42,7 @@ export class Projections {
   readonly #history: LogHistory;
   readonly #runners: readonly Followed[];
   readonly #stopping = Promise.withResolvers<void>();
+  readonly #turns: Turns;
   #stopped = false;
   #term: number | undefined;
   #leadsUntil = 0;
@@ -49,6 +51,7 @@ export class Projections {
 
   constructor(parts: ProjectionsParts) {
     this.#parts = parts;
+    this.#turns = new Turns(parts.engine);
     this.#history = new LogHistory(parts.redis, () => this.wake());
     this.#runners = parts.projections.map((projection) => ({
       runner: new Runner(projection, { ...parts, history: this.#history }),
@@ -89,14 +92,13 @@ export class Projections {
       try {
         const isLeader = await this.#lead();
         if (!isLeader) runner.forget();
-        const isBehind = isLeader && (await runner.step());
-        const isMore = (isLeader && (await retention.run(nextTurn, () => this.#stopped))) || isBehind;
+        const isBehind = isLeader && (await this.#turns.take(() => runner.step()));
+        const isOver = isLeader && (await retention.run(this.#turns, () => this.#stopped));
+        const isMore = isBehind || isOver;
         if (isFailing) this.#parts.logger.info('a projection goes on', { projection: runner.projection.name });
         isFailing = false;
         delay = RETRY_MS.first;
-        // Between two transactions everybody else has a turn.
-        if (isMore) await nextTurn();
-        else await sleep.sleep(POLL_MS);
+        if (!isMore) await sleep.sleep(POLL_MS);
       } catch (error) {
         if (!isFailing && !this.#stopped) {
           const failed = { projection: runner.projection.name, error: describeError(error) };
@@ -183,5 +185,3 @@ function lagOfRow(
     state: isOther ? 'other version' : events === 0 ? 'current' : 'behind',
   };
 }
-
-const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));

@@ -1,7 +1,9 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Db, Engine, Trx } from '../db/database.ts';
+import { relaxedTransaction } from '../db/relaxed.ts';
 import { lockRow } from '../db/row-lock.ts';
 import type { Projection } from './projection.ts';
+import type { Turns } from './turns.ts';
 
 /** What is kept of read models that grow with the log. */
 export interface Keep {
@@ -56,21 +58,20 @@ export class Retention {
 
   /**
    * Looks now and then, and removes what came in over the limits since; a surplus from before becomes smaller with each call.
-   * @param turn lets others have a turn, between two transactions
+   * @param turns for each transaction
    * @param isStopped ends it early
    * @returns whether there is more to remove
    */
-  async run(turn: () => Promise<void>, isStopped: () => boolean, now = Date.now()): Promise<boolean> {
+  async run(turns: Turns, isStopped: () => boolean, now = Date.now()): Promise<boolean> {
     if ((this.#projection.kept ?? []).length === 0) return false;
     const clock = performance.now();
     if (this.#surplus === 0 && clock - this.#lookedAt < EVERY_MS) return false;
     this.#lookedAt = clock;
     const before = this.#surplus;
-    this.#surplus = await this.step(now);
+    this.#surplus = await turns.take(() => this.step(now));
     // Rows never become more than they were while there are too many, however fast they come.
     while (this.#surplus > before && !isStopped()) {
-      await turn();
-      this.#surplus = await this.step(now);
+      this.#surplus = await turns.take(() => this.step(now));
     }
     return this.#surplus > 0;
   }
@@ -92,7 +93,7 @@ export class Retention {
     if ((await this.#surplusOf(db, kept)) <= 0 && !(await hasOlder(db, kept, cutoff))) return 0;
     const began = performance.now();
     const most = this.#count;
-    const { removed, surplus } = await db.transaction().execute(async (trx) => {
+    const { removed, surplus } = await relaxedTransaction(db, engine, async (trx) => {
       // As a leader and a rebuild do first: one of them at a time changes what is counted.
       const standing = await lockRow(trx, 'projections', { name: this.#projection.name });
       if (standing?.version !== this.#projection.version) return { removed: 0, surplus: 0 };

@@ -3,6 +3,7 @@ import type { LogEntry } from '../bus/entry.ts';
 import type { LogHistory, LogPlace } from '../bus/log-history.ts';
 import { matcher } from '../bus/topic.ts';
 import type { Db, Engine, Trx } from '../db/database.ts';
+import { relaxedTransaction } from '../db/relaxed.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import {
@@ -42,10 +43,10 @@ export interface Protections {
   readonly rememberEvents: typeof rememberEvents;
 }
 
-/** Milliseconds that a transaction aims at: with SQLite all other queries of the process wait for it. */
-const AIM_MS: Readonly<Record<Engine, number>> = { sqlite: 25, postgres: 200 };
-/** Events of a transaction. It costs as much as twenty of them to begin and to end one: fewer would be slower, not shorter. */
-const EVENTS = { least: 40, most: 500 } as const;
+/** Milliseconds that a transaction aims at: with SQLite the whole process waits for it. */
+const AIM_MS: Readonly<Record<Engine, number>> = { sqlite: 6, postgres: 200 };
+/** Events of a transaction. It costs as much as a few of them to begin and to end one: fewer would be slower, not shorter. */
+const EVENTS = { least: 20, most: 500 } as const;
 /** An event that fails so often by itself is set aside. */
 const MOST_TRIES = 3;
 /** So often progress over events that the projection does not know is written down, in milliseconds. */
@@ -204,7 +205,7 @@ export class Runner {
   async #commit(looked: readonly LogEntry[], found: readonly Found[], skipped: number, to: Standing): Promise<void> {
     const from = this.#stored ?? to;
     const { name } = this.projection;
-    const counted = await this.#parts.db.transaction().execute(async (trx) => {
+    const counted = await relaxedTransaction(this.#parts.db, this.#parts.engine, async (trx) => {
       await this.#protections.moveOn(trx, this.projection, from, to);
       await moveInChannels(trx, name, this.#placesIn(looked));
       if (found.length === 0) {
@@ -374,7 +375,7 @@ export class Runner {
     if (gap !== undefined) {
       this.#parts.logger.error('history was gone before a projection had read it', { projection: name, ...gap });
     }
-    await this.#parts.db.transaction().execute(async (trx) => {
+    await relaxedTransaction(this.#parts.db, this.#parts.engine, async (trx) => {
       await this.#protections.moveOn(trx, this.projection, from, to);
       if (at.epoch !== '') await raiseEpoch(trx, name, at.epoch, { reached });
       if (!keepsPlaces) await forgetChannels(trx, name);

@@ -11,6 +11,7 @@ import { resetProjection } from '../../src/projection/places.ts';
 import { rebuild } from '../../src/projection/rebuild.ts';
 import { type Keep, Retention } from '../../src/projection/retention.ts';
 import { allProjections } from '../../src/projection/start.ts';
+import { Turns } from '../../src/projection/turns.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 import { seeded } from '../support/random.ts';
 import { createStage, dump, KEEP_ALL, type Stage, someEvents, trimmed } from './support.ts';
@@ -135,7 +136,7 @@ for (const engine of ENGINES) {
     const kept = () => database.db.selectFrom('logs').selectAll().orderBy('id').execute();
     const found = (search: string) =>
       listLogs(database.db, engine, logQueryOf({ search }), { limit: 50, offset: 0 }).then(({ rows }) => rows.length);
-    const noTurn = async () => {};
+    const turns = new Turns(engine);
 
     test('removes some rows at a time, with all that is counted of them', async () => {
       await lines(400);
@@ -175,7 +176,7 @@ for (const engine of ENGINES) {
 
     test('removes what comes in over the limit before more comes in', async () => {
       await lines(300);
-      expect(await retention(keeping({ lines: 100 })).run(noTurn, () => false)).toBe(false);
+      expect(await retention(keeping({ lines: 100 })).run(turns, () => false)).toBe(false);
       expect((await kept()).length).toBe(100);
     });
 
@@ -183,11 +184,11 @@ for (const engine of ENGINES) {
       await lines(900);
       const trimming = retention(keeping({ lines: 100 }));
       // It is told to stop after its first transaction, which leaves a surplus.
-      expect(await trimming.run(noTurn, () => true)).toBe(true);
+      expect(await trimming.run(turns, () => true)).toBe(true);
       let surplus = (await kept()).length;
       for (let first = 900; surplus > 100; first += 30) {
         await lines(30, first);
-        await trimming.run(noTurn, () => false);
+        await trimming.run(turns, () => false);
         const rows = (await kept()).length;
         expect(rows).toBeLessThanOrEqual(surplus);
         surplus = rows;
