@@ -21,7 +21,8 @@ export async function listLogs(
   query: LogQuery,
   { limit, offset }: { limit: number; offset: number },
 ): Promise<{ total: number; rows: LogRow[] }> {
-  const total = await countLogs(db, engine, query);
+  const total = await countedLogs(db, query);
+  if (total === undefined) return foundPage(db, engine, query, limit, offset);
   if (offset >= total) return { total, rows: [] };
   const isPlain = isEmptySearch(query.search) && isOpenRange(query.range);
   if (isPlain && offset > DEEP) return { total, rows: await deepPage(db, limit, offset) };
@@ -53,15 +54,24 @@ async function deepPage(db: Db, limit: number, offset: number): Promise<LogRow[]
     .execute();
 }
 
-async function countLogs(db: Db, engine: Engine, query: LogQuery): Promise<number> {
+/** A page of a search whose matches have to be looked for: once for the page and for how many there are. */
+async function foundPage(db: Db, engine: Engine, query: LogQuery, limit: number, offset: number) {
+  const { from, where, order } = await matching(db, engine, query);
+  const found = sql<{ id: number }>`select logs.id from ${from} where ${where} order by ${order} limit ${COUNT_LIMIT}`;
+  const ids = (await found.execute(db)).rows.map(({ id }) => id);
+  const page = ids.slice(offset, offset + limit);
+  if (page.length === 0) return { total: ids.length, rows: [] };
+  const rows = new Map<number, LogRow>();
+  for (const row of await db.selectFrom('logs').selectAll().where('id', 'in', page).execute()) rows.set(row.id, row);
+  return { total: ids.length, rows: page.flatMap((id) => rows.get(id) ?? []) };
+}
+
+/** How many lines a query asks for, where that is counted already. */
+async function countedLogs(db: Db, query: LogQuery): Promise<number | undefined> {
   const { search, range } = query;
   if (isEmptySearch(search)) return isOpenRange(range) ? counterOf(db, LINES) : countRange(db, range);
   const only = onlyColumn(search);
-  if (only !== undefined && isOpenRange(range)) return linesOf(db, only.column, only.value);
-  const { from, where } = await matching(db, engine, query);
-  const found = sql<{ total: number }>`select count(*) as total from
-    (select 1 from ${from} where ${where} limit ${COUNT_LIMIT}) as found`;
-  return Number((await found.execute(db)).rows[0]?.total ?? 0);
+  return only !== undefined && isOpenRange(range) ? linesOf(db, only.column, only.value) : undefined;
 }
 
 /** A number that is kept. */

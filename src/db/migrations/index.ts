@@ -19,6 +19,7 @@ import { fleetRows } from './016-fleet-rows.ts';
 import { settings } from './017-settings.ts';
 import { tarpits } from './018-tarpits.ts';
 import { retention } from './019-retention.ts';
+import { logFilters } from './020-log-filters.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -42,5 +43,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '017-settings': settings,
     '018-tarpits': tarpits,
     '019-retention': retention,
+    '020-log-filters': logFilters(engine),
   };
 }
