@@ -46,7 +46,7 @@ export interface Protections {
 }
 
 /** Milliseconds that a transaction aims at: with SQLite the whole process waits for it, and other processes that write. */
-const AIM_MS = { shared: { sqlite: 6, postgres: 200 }, alone: { sqlite: 25, postgres: 200 } } as const;
+const AIM_MS = { shared: { sqlite: 6, postgres: 200 }, alone: { sqlite: 60, postgres: 200 } } as const;
 /** Events of a transaction. It costs as much as a few of them to begin and to end one: fewer would be slower, not shorter. */
 const EVENTS = { least: 20, most: 500 } as const;
 /** An event that fails so often by itself is set aside. */
