@@ -1,6 +1,7 @@
 /**
  * How many events a second become rows of all read models: `bun scripts/measure-ingest.ts [--events=50000]
- * [--database=<url of an empty database>]`. Fills a log in a Redis of its own with lines and the like, lets the projections
+ * [--database=<url of an empty database>] [--keep=<rows of each kind>]
+ * [--alone: as in a process with no other role]`. Fills a log in a Redis of its own with lines and the like, lets the projections
  * read it, and prints the rate, the CPU that it took and for how long the event loop stood still.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -21,9 +22,14 @@ import { createLog } from '../src/telemetry/log.ts';
 const BATCH = 500;
 
 const { values } = parseArgs({
-  options: { events: { type: 'string', default: '50000' }, database: { type: 'string' } },
+  options: {
+    events: { type: 'string', default: '50000' },
+    database: { type: 'string' },
+    keep: { type: 'string', default: '1000000' },
+    alone: { type: 'boolean', default: false },
+  },
 });
-const total = Number(values.events);
+const [total, keep] = [Number(values.events), Number(values.keep)];
 const logger = createLog('warn');
 const folder = await mkdtemp(join(tmpdir(), 'decnet-ingest-'));
 const url = values.database ?? `sqlite:${folder}/rows.sqlite`;
@@ -73,6 +79,8 @@ try {
     logger,
     projections,
     memory,
+    isAlone: values.alone,
+    keep: { rows: { lines: keep, commands: keep, actions: keep, emails: keep }, maxAgeMs: 0 },
   });
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();

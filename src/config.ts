@@ -2,6 +2,7 @@ import { hkdfSync } from 'node:crypto';
 import { isIP } from 'node:net';
 import { assertPattern } from './bus/topic.ts';
 import { describeError } from './errors.ts';
+import type { Keep } from './projection/retention.ts';
 import { PROCESS_ROLES, type ProcessRoles } from './roles.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
 import { parseCidr } from './topology/addresses.ts';
@@ -47,6 +48,12 @@ export interface Config {
     /** `DECNET_LEASE_SECONDS`, default 15: a node silent for so long is dead; its groups and slots are freed. */
     readonly leaseMs: number;
   };
+  /**
+   * What read models keep, the newest: `DECNET_KEEP_LINES`, default 1,000,000 lines of deckies' logs; `DECNET_KEEP_COMMANDS`,
+   * default 1,000,000 commands of attackers; `DECNET_KEEP_ACTIONS`, default 100,000 of what the orchestrator did, and
+   * as many mails; `DECNET_KEEP_DAYS`, default 90: older rows of all of them go, 0: as long as there are not too many.
+   */
+  readonly keep: Keep;
   readonly stream: {
     /** `DECNET_SSE_MAX_PER_USER`, default 5: open streams of one user over all nodes. */
     readonly maxPerUser: number;
@@ -186,6 +193,7 @@ export function loadConfig(env: Env): Config {
       idempotencyMs: integer(env, 'DECNET_IDEMPOTENCY_SECONDS', 600, 1, 86_400) * 1000,
       leaseMs: integer(env, 'DECNET_LEASE_SECONDS', 15, 2, 3600) * 1000,
     },
+    keep: kept(env),
     stream: {
       maxPerUser: integer(env, 'DECNET_SSE_MAX_PER_USER', 5, 1, 1_000_000),
       keepaliveMs: integer(env, 'DECNET_SSE_KEEPALIVE_SECONDS', 15, 1, 3600) * 1000,
@@ -251,6 +259,20 @@ function integer(env: Env, name: string, fallback: number, min: number, max: num
     throw new ConfigError(name, `must be a whole number from ${min} to ${max}`);
   }
   return number;
+}
+
+function kept(env: Env): Keep {
+  const most = (name: string, fallback: number) => integer(env, name, fallback, 1000, 100_000_000);
+  const actions = most('DECNET_KEEP_ACTIONS', 100_000);
+  return {
+    rows: {
+      lines: most('DECNET_KEEP_LINES', 1_000_000),
+      commands: most('DECNET_KEEP_COMMANDS', 1_000_000),
+      actions,
+      emails: actions,
+    },
+    maxAgeMs: integer(env, 'DECNET_KEEP_DAYS', 90, 0, 36_500) * 86_400_000,
+  };
 }
 
 /** Less than a few of the largest events would keep next to nothing for those who come back. */

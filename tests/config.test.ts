@@ -32,6 +32,10 @@ describe('defaults', () => {
       idempotencyMs: 600_000,
       leaseMs: 15_000,
     },
+    keep: {
+      rows: { lines: 1_000_000, commands: 1_000_000, actions: 100_000, emails: 100_000 },
+      maxAgeMs: 90 * 86_400_000,
+    },
     stream: { maxPerUser: 5, keepaliveMs: 15_000, stallMs: 30_000, retryMs: 3000, windowBytes: 4_194_304 },
     ws: { authMs: 10_000 },
     roles: new Set(PROCESS_ROLES),
@@ -88,10 +92,12 @@ describe('values', () => {
       DECNET_SSE_STALL_SECONDS: '9',
       DECNET_SSE_RETRY_MS: '250',
       DECNET_JWT_EXP_MINUTES: '3',
+      DECNET_KEEP_DAYS: '2',
     });
     expect(config.bus).toMatchObject({ maxAgeMs: 7_200_000, maxBytes: 0, idempotencyMs: 30_000, leaseMs: 5000 });
     expect(config.stream).toMatchObject({ keepaliveMs: 7000, stallMs: 9000, retryMs: 250 });
     expect(config.auth.tokenTtlSeconds).toBe(180);
+    expect(config.keep.maxAgeMs).toBe(172_800_000);
   });
 
   test('the SQLite file follows the data folder', () => {

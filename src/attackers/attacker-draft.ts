@@ -15,6 +15,9 @@ export interface TriedCommand {
   readonly timestamp: string;
 }
 
+/** What nearly every event changes of an attacker whom it is not news about: when he was seen, and how often. */
+export const SIGHTING = ['first_seen', 'last_seen', 'event_count', 'updated_at'] as const;
+
 /** An attacker's row while a batch of events changes it. */
 export class AttackerDraft {
   readonly row: AttackerRow;
@@ -22,20 +25,26 @@ export class AttackerDraft {
   readonly #deckies: Set<string>;
   /** Of the batch. */
   readonly #contacts = new Map<string, Contact>();
-  readonly #commands: Json[];
-  readonly #fingerprints: Json[];
+  readonly #commands: Lazy;
+  readonly #fingerprints: Lazy;
+  #isNews = false;
 
   constructor(row: AttackerRow) {
     this.row = { ...row };
     this.#services = new Set(textsIn(row.services));
     this.#deckies = new Set(textsIn(row.deckies));
-    this.#commands = listIn(row.commands);
-    this.#fingerprints = listIn(row.fingerprints);
+    this.#commands = new Lazy(row.commands);
+    this.#fingerprints = new Lazy(row.fingerprints);
+  }
+
+  /** True when more has changed than the columns of {@link SIGHTING}. */
+  get isNews(): boolean {
+    return this.#isNews;
   }
 
   /** A row of which nothing is known but the address. @param at ISO time */
   static of(uuid: string, ip: string, at: string): AttackerDraft {
-    return new AttackerDraft({
+    const draft = new AttackerDraft({
       uuid,
       ip,
       identity_id: null,
@@ -70,6 +79,19 @@ export class AttackerDraft {
       last_ipv6_mac_oui: null,
       updated_at: at,
     });
+    draft.#isNews = true;
+    return draft;
+  }
+
+  /** A producer calls him so. */
+  isCalled(uuid: string): void {
+    this.row.uuid = uuid;
+    this.#isNews = true;
+  }
+
+  belongsTo(identity: string): void {
+    this.row.identity_id = identity;
+    this.#isNews = true;
   }
 
   /** It was seen. @param at ISO time */
@@ -82,8 +104,11 @@ export class AttackerDraft {
   /** It touched a service of a decky. @param eventType of the line that tells of it */
   touched(decky: string | undefined, service: string | undefined, eventType: string): void {
     this.row.event_count += 1;
+    const known = this.#services.size + this.#deckies.size;
     this.#met(service, contactOf(eventType));
     if (decky !== undefined && this.#deckies.size < MOST.deckies) this.#deckies.add(decky);
+    if (this.#services.size + this.#deckies.size === known) return;
+    this.#isNews = true;
     this.row.decky_count = Math.max(this.row.decky_count, this.#deckies.size);
     if (this.#deckies.size > 1) this.#traverses();
   }
@@ -91,6 +116,7 @@ export class AttackerDraft {
   /** A profile knows better than what was counted here: DECNET's profiler has seen all of it. */
   scored(payload: JsonObject): void {
     const { row } = this;
+    this.#isNews = true;
     row.event_count = countOf(payload, 'event_count') ?? row.event_count;
     row.service_count = countOf(payload, 'service_count') ?? row.service_count;
     row.decky_count = countOf(payload, 'decky_count') ?? row.decky_count;
@@ -100,15 +126,18 @@ export class AttackerDraft {
   }
 
   credential(service: string | undefined): void {
+    this.#isNews = true;
     this.#met(service, CONTACT.used);
     this.row.credential_count += 1;
     this.row.bounty_count += 1;
   }
 
   command(command: TriedCommand): void {
+    this.#isNews = true;
     this.#met(command.service, CONTACT.used);
-    this.#commands.push({ ...command });
-    if (this.#commands.length > MOST.commands) this.#commands.shift();
+    const commands = this.#commands.changed();
+    commands.push({ ...command });
+    if (commands.length > MOST.commands) commands.shift();
   }
 
   /** A probe's result takes the place of the same probe's on the same port. */
@@ -120,19 +149,23 @@ export class AttackerDraft {
       isJsonObject(old.payload) &&
       old.payload.fingerprint_type === kind &&
       (old.payload.port ?? null) === port;
-    const index = this.#fingerprints.findIndex(isSame);
-    if (index >= 0) this.#fingerprints.splice(index, 1);
-    this.#fingerprints.push({ bounty_type: 'fingerprint', payload: { fingerprint_type: kind, ...found } });
-    if (this.#fingerprints.length > MOST.fingerprints) this.#fingerprints.shift();
+    this.#isNews = true;
+    const fingerprints = this.#fingerprints.changed();
+    const index = fingerprints.findIndex(isSame);
+    if (index >= 0) fingerprints.splice(index, 1);
+    fingerprints.push({ bounty_type: 'fingerprint', payload: { fingerprint_type: kind, ...found } });
+    if (fingerprints.length > MOST.fingerprints) fingerprints.shift();
   }
 
   rotated(payload: JsonObject, at: string): void {
+    this.#isNews = true;
     this.row.rotation_count = countOf(payload, 'rotation_count') ?? this.row.rotation_count + 1;
     this.row.last_rotation_at = at;
   }
 
   leakedIpv6(payload: JsonObject, at: string): void {
     const { row } = this;
+    this.#isNews = true;
     row.ipv6_leak_count += 1;
     row.last_ipv6_leak_at = at;
     row.last_ipv6_link_local = textOf(payload, 'addr', 64) ?? row.last_ipv6_link_local;
@@ -146,8 +179,8 @@ export class AttackerDraft {
       ...this.row,
       services: JSON.stringify([...this.#services]),
       deckies: JSON.stringify([...this.#deckies]),
-      commands: storable(JSON.stringify(this.#commands), Number.MAX_SAFE_INTEGER),
-      fingerprints: storable(JSON.stringify(this.#fingerprints), Number.MAX_SAFE_INTEGER),
+      commands: this.#commands.text,
+      fingerprints: this.#fingerprints.text,
     };
   }
 
@@ -168,6 +201,26 @@ export class AttackerDraft {
     const yes: Bit = 1;
     this.row.is_traversal = yes;
     this.row.traversal_path = this.#deckies.size > 1 ? [...this.#deckies].join(' → ') : this.row.traversal_path;
+  }
+}
+
+/** A list in a column, read when something is added to it. */
+class Lazy {
+  readonly #text: string;
+  #list: Json[] | undefined;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** For changes. */
+  changed(): Json[] {
+    this.#list ??= listIn(this.#text);
+    return this.#list;
+  }
+
+  get text(): string {
+    return this.#list === undefined ? this.#text : storable(JSON.stringify(this.#list), Number.MAX_SAFE_INTEGER);
   }
 }
 

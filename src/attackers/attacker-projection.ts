@@ -2,11 +2,13 @@ import { sql } from 'kysely';
 import type { JsonObject } from '../bus/event.ts';
 import { topics } from '../bus/topic.ts';
 import type { Engine, Trx } from '../db/database.ts';
-import { type ColumnTypes, insertRows } from '../db/insert-rows.ts';
+import { type ColumnTypes, insertRows, rowsOf } from '../db/insert-rows.ts';
 import type { AttackerRow } from '../db/schema.ts';
+import { addToCounters } from '../projection/counters.ts';
 import { isoOf, jsonText, objectsOf, textOf, textsOf, timeOf } from '../projection/payload.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
-import { AttackerDraft, type TriedCommand } from './attacker-draft.ts';
+import type { KeptRows } from '../projection/retention.ts';
+import { AttackerDraft, SIGHTING, type TriedCommand } from './attacker-draft.ts';
 import { bindToIdentity, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
 import { addTargets, saveContacts } from './attacker-parts.ts';
 import { attributionOf, observationOf, saveAttribution, saveObservation } from './observations.ts';
@@ -67,6 +69,17 @@ const COMMANDS = {
   columns: { ip: 'text', timestamp: 'text', service: 'text', decky: 'text', command: 'text', session_id: 'text' },
 } as const;
 
+const keptCommands: KeptRows = {
+  kind: 'commands',
+  table: COMMANDS.table,
+  order: ['timestamp', 'seq'],
+  counter: COMMANDS.table,
+  async remove(trx, ids) {
+    await trx.deleteFrom(COMMANDS.table).where('seq', 'in', ids.map(Number)).execute();
+    await addToCounters(trx, { [COMMANDS.table]: -ids.length });
+  },
+};
+
 /** Attackers with all that is told of them (contract §1.3, §6.3, §6.4). */
 export const attackerProjection = (engine: Engine): Projection => ({
   name: ATTACKER_PROJECTION,
@@ -81,6 +94,7 @@ export const attackerProjection = (engine: Engine): Projection => ({
     topics.identity('observation.linked'),
   ],
   channels: ['attacker', 'attribution'],
+  kept: [keptCommands],
   async apply(trx, events) {
     const batch = await Batch.open(trx, engine, events);
     let skipped = 0;
@@ -99,6 +113,7 @@ export const attackerProjection = (engine: Engine): Projection => ({
     await trx.deleteFrom('observations').execute();
     await trx.deleteFrom('attributions').execute();
     await trx.deleteFrom('attacker_intel').execute();
+    await trx.deleteFrom('counters').where('name', '=', COMMANDS.table).execute();
   },
 });
 
@@ -143,13 +158,21 @@ class Batch {
   }
 
   async save(): Promise<void> {
-    const rows = [...this.#drafts.values()].map((draft) => draft.finished());
-    await save(this.#trx, this.#engine, rows);
-    await insertRows(this.#trx, this.#engine, COMMANDS, this.#commands);
-    const met = [...this.#drafts.values()].flatMap((draft) =>
-      draft.contacts().map((contact) => ({ ...contact, ip: draft.row.ip })),
+    const drafts = [...this.#drafts.values()];
+    await save(
+      this.#trx,
+      this.#engine,
+      drafts.flatMap((draft) => (draft.isNews ? draft.finished() : [])),
     );
+    await saveSightings(
+      this.#trx,
+      this.#engine,
+      drafts.flatMap((draft) => (draft.isNews ? [] : draft.row)),
+    );
+    await insertRows(this.#trx, this.#engine, COMMANDS, this.#commands);
+    const met = drafts.flatMap((draft) => draft.contacts().map((contact) => ({ ...contact, ip: draft.row.ip })));
     await saveContacts(this.#trx, this.#engine, met);
+    await addToCounters(this.#trx, { [COMMANDS.table]: this.#commands.length });
   }
 
   async #change(draft: AttackerDraft, event: LoggedEvent): Promise<void> {
@@ -231,7 +254,7 @@ class Batch {
     await bindToIdentity(this.#trx, uuids, identity);
     await this.#trx.updateTable('attackers').set({ identity_id: identity }).where('uuid', 'in', uuids).execute();
     for (const draft of this.#drafts.values()) {
-      if (uuids.includes(draft.row.uuid)) draft.row.identity_id = identity;
+      if (uuids.includes(draft.row.uuid)) draft.belongsTo(identity);
     }
     return true;
   }
@@ -249,9 +272,9 @@ class Batch {
     if (found !== undefined && uuid === found.row.uuid) return draft;
     await nameAttacker(this.#trx, uuid, ip);
     if (found !== undefined) await this.#trx.updateTable('attackers').set({ uuid }).where('ip', '=', ip).execute();
-    draft.row.uuid = uuid;
+    draft.isCalled(uuid);
     const identity = isFree ? known : (await knownOf(this.#trx, [uuid])).get(uuid);
-    draft.row.identity_id = identity?.identityUuid ?? draft.row.identity_id;
+    if (identity?.identityUuid) draft.belongsTo(identity.identityUuid);
     return draft;
   }
 }
@@ -261,6 +284,23 @@ async function save(trx: Trx, engine: Engine, rows: readonly AttackerRow[]): Pro
     .filter((name) => name !== 'ip')
     .map((name) => sql`${sql.ref(name)} = ${sql.ref(`excluded.${name}`)}`);
   await insertRows(trx, engine, ATTACKERS, rows, sql`on conflict (ip) do update set ${sql.join(updates)}`);
+}
+
+/** Most events say no more than that he was there again: writing all of his row for each is most of what they cost. */
+async function saveSightings(trx: Trx, engine: Engine, rows: readonly AttackerRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  const { columns } = ATTACKERS;
+  const sightings = Object.fromEntries(['ip' as const, ...SIGHTING].map((name) => [name, columns[name]]));
+  const changed = rowsOf(
+    engine,
+    sightings,
+    rows.map(({ ip, first_seen, last_seen, event_count, updated_at }) => ({
+      ...{ ip, first_seen, last_seen, event_count, updated_at },
+    })),
+  );
+  const updates = SIGHTING.map((name) => sql`${sql.ref(name)} = ${sql.ref(`changed.${name}`)}`);
+  await sql`update attackers set ${sql.join(updates)} from (${changed}) as changed
+    where attackers.ip = changed.ip`.execute(trx);
 }
 
 function addressOf(payload: JsonObject): string | undefined {

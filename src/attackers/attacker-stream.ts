@@ -1,6 +1,6 @@
 import { LOG_CHANNEL } from '../bus/channel.ts';
 import type { Entry } from '../bus/entry.ts';
-import { isJsonObject, type JsonObject } from '../bus/event.ts';
+import { eventOf } from '../bus/logged-event.ts';
 import type { Db } from '../db/database.ts';
 import { projectedSnapshot } from '../projection/snapshot.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
@@ -38,15 +38,10 @@ export function attackerStream(db: Db): StreamDeclaration {
 }
 
 function concerns(entry: Entry, { uuid, ip, identity }: Called): boolean {
-  const payload = payloadOf(entry);
+  const { payload } = eventOf(entry);
   if (entry.topic.startsWith('attribution.')) return identity !== null && payload.identity_uuid === identity;
   // DECNET's profiler tells of a score under the address alone.
   return payload.attacker_uuid === undefined ? payload.attacker_ip === ip : payload.attacker_uuid === uuid;
-}
-
-function payloadOf({ data }: Entry): JsonObject {
-  const frame: unknown = JSON.parse(data);
-  return isJsonObject(frame) && isJsonObject(frame.payload) ? frame.payload : {};
 }
 
 function nameOf(topic: string): string {

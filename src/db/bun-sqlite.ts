@@ -8,17 +8,22 @@ import type { SqliteDatabase } from 'kysely';
  */
 export function openBunSqlite(path: string): SqliteDatabase {
   const db = new Database(path, { create: true, strict: true });
-  // Another process may hold the write lock for the length of one short transaction.
   db.run('PRAGMA busy_timeout = 5000');
   db.run('PRAGMA journal_mode = WAL');
   db.run('PRAGMA synchronous = FULL');
   db.run('PRAGMA foreign_keys = ON');
+  // From here on whoever asks waits without sleeping in this thread (`busy.ts`).
+  db.run('PRAGMA busy_timeout = 0');
   return {
     close: () => db.close(),
     prepare(sql) {
       // A deferred transaction that reads before it writes fails with SQLITE_BUSY when another process wrote in
       // between, and no busy timeout helps (sqlite.org/lang_transaction.html). Taking the write lock first waits.
-      const statement = db.query<unknown, SQLQueryBindings[]>(sql === 'begin' ? 'begin immediate' : sql);
+      const text = sql === 'begin' ? 'begin immediate' : sql;
+      // Some pragmas do what they do when they are compiled (sqlite.org/pragma.html): those are compiled each time.
+      const statement = /^pragma/i.test(text)
+        ? db.prepare<unknown, SQLQueryBindings[]>(text)
+        : db.query<unknown, SQLQueryBindings[]>(text);
       const bind = (parameters: readonly unknown[]) => parameters as SQLQueryBindings[];
       return {
         reader: statement.columnNames.length > 0,

@@ -4,6 +4,7 @@ import { type Driver, Kysely, PostgresDialect, SqliteAdapter, SqliteDialect, typ
 import { Pool, types } from 'pg';
 import type { Log } from '../telemetry/log.ts';
 import { openBunSqlite } from './bun-sqlite.ts';
+import { patient } from './busy.ts';
 import type { Database } from './schema.ts';
 import { storableText } from './storable-text.ts';
 
@@ -20,7 +21,7 @@ types.setTypeParser(types.builtins.INT8, Number);
  */
 class TransactionalSqliteDialect extends SqliteDialect {
   override createDriver(): Driver {
-    return storableText(super.createDriver());
+    return patient(storableText(super.createDriver()));
   }
 
   override createAdapter(): SqliteAdapter {

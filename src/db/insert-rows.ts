@@ -20,13 +20,16 @@ export async function insertRows<Returned = unknown>(
   if (rows.length === 0) return [];
   const names = Object.keys(columns);
   const into = sql`insert into ${sql.table(table)} (${sql.join(names.map((name) => sql.ref(name)))})`;
+  // "where true" in the selection keeps SQLite from taking "on conflict" for the condition of a join.
+  return (await sql<Returned>`${into} ${rowsOf(engine, columns, rows)} ${behind}`.execute(trx)).rows;
+}
+
+/** Many rows as a selection with one parameter. */
+export function rowsOf(engine: Engine, columns: ColumnTypes, rows: readonly object[]): RawBuilder<unknown> {
   const json = JSON.stringify(rows);
-  // "where true" keeps SQLite from taking "on conflict" for the condition of a join.
-  const answer =
-    engine === 'postgres'
-      ? sql<Returned>`${into} select * from jsonb_to_recordset(${json}::jsonb) as row (${typesOf(columns)}) ${behind}`
-      : sql<Returned>`${into} select ${members(names)} from json_each(${json}) where true ${behind}`;
-  return (await answer.execute(trx)).rows;
+  return engine === 'postgres'
+    ? sql`select * from jsonb_to_recordset(${json}::jsonb) as row (${typesOf(columns)})`
+    : sql`select ${members(Object.keys(columns))} from json_each(${json}) where true`;
 }
 
 function typesOf(columns: ColumnTypes): RawBuilder<unknown> {
@@ -34,5 +37,5 @@ function typesOf(columns: ColumnTypes): RawBuilder<unknown> {
 }
 
 function members(names: readonly string[]): RawBuilder<unknown> {
-  return sql.join(names.map((name) => sql`json_each.value ->> ${sql.lit(name)}`));
+  return sql.join(names.map((name) => sql`json_each.value ->> ${sql.lit(name)} as ${sql.ref(name)}`));
 }

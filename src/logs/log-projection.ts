@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { Engine, Trx } from '../db/database.ts';
 import { insertRows } from '../db/insert-rows.ts';
 import type { LogRow } from '../db/schema.ts';
+import { addToCounters } from '../projection/counters.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
 import { epochOrdinal } from './epoch-ordinals.ts';
 import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC, lineId, logRowOf } from './log-line.ts';
@@ -33,6 +34,8 @@ const LOG_QUARTERS = {
   columns: { field: 'text', value: 'text', quarter: 'integer', lines: 'bigint' },
 } as const;
 
+const LOG_MINUTES = { table: 'log_minutes', columns: { minute: 'integer', lines: 'bigint' } } as const;
+
 /** Minutes of a histogram's usual stretch. */
 export const QUARTER = 15;
 /** Columns with few values: of these is counted how many lines each quarter of an hour has. */
@@ -49,10 +52,19 @@ export function logProjection(engine: Engine): Projection {
     version: 1,
     topics: [LOG_LINE_TOPIC],
     channels: [LOG_LINE_CHANNEL],
+    kept: [
+      {
+        kind: 'lines',
+        table: LOGS.table,
+        order: ['timestamp', 'id'],
+        counter: LINES,
+        remove: (trx, ids) => removeLines(trx, engine, ids.map(Number)),
+      },
+    ],
     async apply(trx, events) {
       const rows = await rowsOf(trx, events);
       if (rows.length > 0) await insertLines(trx, engine, rows);
-      if (rows.length > 0) await count(trx, engine, rows);
+      if (rows.length > 0) await count(trx, engine, rows, 1);
       return events.length - rows.length;
     },
     async clear(trx) {
@@ -93,77 +105,100 @@ export function searchText(row: Pick<LogRow, 'raw_line' | 'decky' | 'service' | 
 async function insertLines(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
   await insertRows(trx, engine, LOGS, rows);
   if (engine === 'postgres') return;
-  const texts = JSON.stringify(rows.map((row) => [row.id, searchText(row)]));
+  const texts = textsOf(rows);
   await sql`insert into log_search (rowid, text) select value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
 }
 
-async function count(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
-  const values = new Map<string, { field: string; value: string; lines: number }>();
-  const minutes = new Map<number, number>();
+/** The index holds no texts: it has to be told what it is to forget. */
+async function removeLines(trx: Trx, engine: Engine, ids: readonly number[]): Promise<void> {
+  const rows = await trx.deleteFrom('logs').where('id', 'in', ids).returningAll().execute();
+  if (engine === 'sqlite') {
+    const texts = textsOf(rows);
+    await sql`insert into log_search (log_search, rowid, text)
+      select 'delete', value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
+  }
+  await count(trx, engine, rows, -1);
+}
+
+function textsOf(rows: readonly LogRow[]): string {
+  return JSON.stringify(rows.map((row) => [row.id, searchText(row)]));
+}
+
+/** @param each 1 for lines that came, -1 for lines that went */
+async function count(trx: Trx, engine: Engine, rows: readonly LogRow[], each: 1 | -1): Promise<void> {
+  const values = new Tally();
+  const quarters = new Tally();
+  const minutes = new Tally();
   for (const row of rows) {
-    for (const field of COUNTED_FIELDS) {
-      const key = `${field} ${row[field]}`;
-      const counted = values.get(key) ?? { field, value: row[field], lines: 0 };
-      counted.lines += 1;
-      values.set(key, counted);
-    }
     const minute = minuteOf(row.timestamp);
-    minutes.set(minute, (minutes.get(minute) ?? 0) + 1);
+    minutes.add(each, { minute });
+    for (const field of COUNTED_FIELDS) values.add(each, { field, value: row[field] });
+    for (const field of QUARTERLY)
+      quarters.add(each, { field, value: row[field], quarter: Math.floor(minute / QUARTER) });
   }
-  await addQuarters(trx, engine, rows);
-  const attackers = await addValues(trx, engine, [...values.values()]);
-  await trx
-    .insertInto('log_minutes')
-    .values([...minutes].map(([minute, lines]) => ({ minute, lines })))
-    .onConflict((conflict) =>
-      conflict.column('minute').doUpdateSet({ lines: sql<number>`log_minutes.lines + excluded.lines` }),
-    )
-    .execute();
-  await trx
-    .insertInto('counters')
-    .values([
-      { name: LINES, value: rows.length },
-      { name: ATTACKERS, value: attackers },
-    ])
-    .onConflict((conflict) =>
-      conflict.column('name').doUpdateSet({ value: sql<number>`counters.value + excluded.value` }),
-    )
-    .execute();
+  await addTo(trx, engine, LOG_QUARTERS, quarters);
+  await addTo(trx, engine, LOG_MINUTES, minutes);
+  const counted = await addTo(trx, engine, LOG_VALUES, values);
+  const attackers = counted.filter(({ field, isTurn }) => field === 'attacker_ip' && isTurn).length;
+  await addToCounters(trx, { [LINES]: each * rows.length, [ATTACKERS]: each * attackers });
 }
 
-async function addQuarters(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
-  const quarters = new Map<string, { field: string; value: string; quarter: number; lines: number }>();
-  for (const row of rows) {
-    const quarter = Math.floor(minuteOf(row.timestamp) / QUARTER);
-    for (const field of QUARTERLY) {
-      const key = `${field} ${quarter} ${row[field]}`;
-      const counted = quarters.get(key) ?? { field, value: row[field], quarter, lines: 0 };
-      counted.lines += 1;
-      quarters.set(key, counted);
-    }
+/** Counts by key. */
+class Tally {
+  readonly #counted = new Map<string, { lines: number }>();
+
+  get rows(): readonly { lines: number }[] {
+    return [...this.#counted.values()];
   }
-  const add = sql`on conflict (field, value, quarter) do update set lines = log_quarters.lines + excluded.lines`;
-  await insertRows(trx, engine, LOG_QUARTERS, [...quarters.values()], add);
+
+  add(lines: number, key: Readonly<Record<string, string | number>>): void {
+    const name = Tally.nameOf(key);
+    const known = this.#counted.get(name);
+    if (known === undefined) this.#counted.set(name, { ...key, lines });
+    else known.lines += lines;
+  }
+
+  /** What was added under a key. */
+  of(key: Readonly<Record<string, string | number>>): number {
+    return this.#counted.get(Tally.nameOf(key))?.lines ?? 0;
+  }
+
+  static nameOf(key: Readonly<Record<string, string | number>>): string {
+    return Object.values(key).join('\0');
+  }
 }
 
-/** @returns how many addresses were not there before */
-async function addValues(
+/**
+ * Adds what was counted. A row that says nothing goes.
+ * @returns each key that it was about, and whether there was none before, or is none now
+ */
+async function addTo(
   trx: Trx,
   engine: Engine,
-  values: readonly { field: string; value: string; lines: number }[],
-): Promise<number> {
-  const added = new Map(values.map(({ field, value, lines }) => [`${field} ${value}`, lines]));
-  let addresses = 0;
-  const rows = await insertRows<{ field: string; value: string; lines: number }>(
+  into: typeof LOG_VALUES | typeof LOG_QUARTERS | typeof LOG_MINUTES,
+  tally: Tally,
+): Promise<({ isTurn: boolean } & Record<string, unknown>)[]> {
+  const keys = Object.keys(into.columns).filter((name) => name !== 'lines');
+  const names = sql.join(keys.map((name) => sql.ref(name)));
+  const sum = sql`${sql.ref(`${into.table}.lines`)} + excluded.lines`;
+  const rows = await insertRows<Record<string, string | number>>(
     trx,
     engine,
-    LOG_VALUES,
-    values,
-    sql`on conflict (field, value) do update set lines = log_values.lines + excluded.lines returning field, value, lines`,
+    into,
+    tally.rows,
+    sql`on conflict (${names}) do update set lines = ${sum} returning ${names}, lines`,
   );
-  // Exactly as many as were added: there were none before.
-  for (const { field, value, lines } of rows) {
-    if (field === 'attacker_ip' && Number(lines) === added.get(`${field} ${value}`)) addresses += 1;
+  const gone: Record<string, string | number>[] = [];
+  const told = rows.map(({ lines, ...row }) => {
+    const key = Object.fromEntries(keys.map((name) => [name, row[name] ?? '']));
+    const isGone = Number(lines) === 0;
+    if (isGone) gone.push(key);
+    // Exactly as many as were added: there were none before.
+    return { ...key, isTurn: isGone || Number(lines) === tally.of(key) };
+  });
+  for (const key of gone) {
+    const isIt = Object.entries(key).map(([name, value]) => sql`${sql.ref(name)} = ${value}`);
+    await sql`delete from ${sql.table(into.table)} where ${sql.join(isIt, sql` and `)}`.execute(trx);
   }
-  return addresses;
+  return told;
 }

@@ -1,6 +1,7 @@
 import type { Entry } from '../bus/entry.ts';
-import { isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { JsonObject } from '../bus/event.ts';
 import type { EventLog } from '../bus/event-log.ts';
+import { eventOf } from '../bus/logged-event.ts';
 import type { Db } from '../db/database.ts';
 import type { LogRow } from '../db/schema.ts';
 import { projectedSnapshot } from '../projection/snapshot.ts';
@@ -54,7 +55,7 @@ export function logStream({ db, eventLog, board }: LogStreamParts): StreamDeclar
       return {
         key: keyOf(asked, after),
         picks: (entry) => isShown(entry, asked),
-        dataOf: (entry, epoch) => logsFrame(rowOf(entry, lineId(ordinals.of(epoch), entry.offset))),
+        dataOf: (entry, epoch) => logsFrame(rowOf(entry), lineId(ordinals.of(epoch), entry.offset)),
         snapshot: () => logSnapshot(db, ordinals, asked, after),
         startsAnew: LINE_ID.test(query.get('lastEventId') ?? ''),
         aside: { everyMs: STATS_EVERY_MS, frames: () => statsFrames(board) },
@@ -99,18 +100,24 @@ function statsFrames(board: StatsBoard): string[] {
 }
 
 function isShown(entry: Entry, { search, range }: LogQuery): boolean {
-  const row = rowOf(entry, 0);
+  const row = rowOf(entry);
   return row !== undefined && isFound(row, search, range);
 }
 
-function rowOf(entry: Entry, id: number): LogRow | undefined {
-  const frame: unknown = JSON.parse(entry.data);
-  if (!isJsonObject(frame) || !isJsonObject(frame.payload)) return undefined;
-  const { type, ts, payload } = frame;
-  return logRowOf({ payload, type: typeof type === 'string' ? type : '', ts: typeof ts === 'number' ? ts : 0 }, id);
+/** Of each entry, as long as somebody holds it: every reader asks, some of them twice. */
+const rows = new WeakMap<Entry, { readonly row: LogRow | undefined }>();
+
+/** The row of an entry, without an id: that needs the epoch in which the entry is read. */
+function rowOf(entry: Entry): LogRow | undefined {
+  let known = rows.get(entry);
+  if (known === undefined) {
+    known = { row: logRowOf(eventOf(entry), 0) };
+    rows.set(entry, known);
+  }
+  return known.row;
 }
 
-function logsFrame(row: LogRow | undefined): string {
-  const data: JsonObject[] = row === undefined ? [] : [{ ...row }];
+function logsFrame(row: LogRow | undefined, id: number): string {
+  const data: JsonObject[] = row === undefined ? [] : [{ ...row, id }];
   return JSON.stringify({ type: 'logs', data });
 }

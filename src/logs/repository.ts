@@ -7,7 +7,7 @@ import { isEmptySearch, isOpenRange, type LogQuery, onlyColumn } from './search.
 import { matching } from './search-sql.ts';
 
 /** Matches of a search that cannot be told from what is counted are counted up to here. */
-export const COUNT_LIMIT = 2000;
+export const COUNT_LIMIT = 1000;
 
 /** Lines of one value are counted up to here where they are not counted already. */
 const EXACT_LIMIT = 50_000;
@@ -21,7 +21,8 @@ export async function listLogs(
   query: LogQuery,
   { limit, offset }: { limit: number; offset: number },
 ): Promise<{ total: number; rows: LogRow[] }> {
-  const total = await countLogs(db, engine, query);
+  const total = await countedLogs(db, query);
+  if (total === undefined) return foundPage(db, engine, query, limit, offset);
   if (offset >= total) return { total, rows: [] };
   const isPlain = isEmptySearch(query.search) && isOpenRange(query.range);
   if (isPlain && offset > DEEP) return { total, rows: await deepPage(db, limit, offset) };
@@ -53,15 +54,44 @@ async function deepPage(db: Db, limit: number, offset: number): Promise<LogRow[]
     .execute();
 }
 
-async function countLogs(db: Db, engine: Engine, query: LogQuery): Promise<number> {
+/** A page of a search whose matches have to be looked for, and how many there are. */
+async function foundPage(db: Db, engine: Engine, query: LogQuery, limit: number, offset: number) {
+  const { from, where, order } = await matching(db, engine, query);
+  const found = sql<Pick<LogRow, 'id' | 'timestamp'>>`select logs.id, logs.timestamp from ${from} where ${where}`;
+  if (engine === 'sqlite') {
+    // In their order, so that the first of them are the page.
+    const { rows } = await sql<{ id: number }>`${found} order by ${order} limit ${COUNT_LIMIT}`.execute(db);
+    return { total: rows.length, rows: await linesWith(db, rows.slice(offset, offset + limit)) };
+  }
+  // In any order: told which, PostgreSQL takes its guess of how many there are for the truth, and looks at all lines from the
+  // end where they are fewer, or sorts all where they are more.
+  const { rows } = await sql<Pick<LogRow, 'id' | 'timestamp'>>`${found} limit ${COUNT_LIMIT}`.execute(db);
+  if (offset >= rows.length) return { total: rows.length, rows: [] };
+  if (rows.length < COUNT_LIMIT) {
+    const newest = rows.sort((a, b) =>
+      a.timestamp === b.timestamp ? b.id - a.id : a.timestamp < b.timestamp ? 1 : -1,
+    );
+    return { total: rows.length, rows: await linesWith(db, newest.slice(offset, offset + limit)) };
+  }
+  const page = sql<LogRow>`select logs.* from ${from} where ${where} order by ${order} limit ${limit} offset ${offset}`;
+  return { total: rows.length, rows: (await page.execute(db)).rows };
+}
+
+/** The lines with these ids, in this order. */
+async function linesWith(db: Db, page: readonly { readonly id: number }[]): Promise<LogRow[]> {
+  if (page.length === 0) return [];
+  const ids = page.map(({ id }) => id);
+  const lines = await db.selectFrom('logs').selectAll().where('id', 'in', ids).execute();
+  const byId = new Map(lines.map((line) => [line.id, line]));
+  return ids.flatMap((id) => byId.get(id) ?? []);
+}
+
+/** How many lines a query asks for, where that is counted already. */
+async function countedLogs(db: Db, query: LogQuery): Promise<number | undefined> {
   const { search, range } = query;
   if (isEmptySearch(search)) return isOpenRange(range) ? counterOf(db, LINES) : countRange(db, range);
   const only = onlyColumn(search);
-  if (only !== undefined && isOpenRange(range)) return linesOf(db, only.column, only.value);
-  const { from, where } = await matching(db, engine, query);
-  const found = sql<{ total: number }>`select count(*) as total from
-    (select 1 from ${from} where ${where} limit ${COUNT_LIMIT}) as found`;
-  return Number((await found.execute(db)).rows[0]?.total ?? 0);
+  return only !== undefined && isOpenRange(range) ? linesOf(db, only.column, only.value) : undefined;
 }
 
 /** A number that is kept. */

@@ -1,7 +1,25 @@
 import type { Insertable } from 'kysely';
+import type { Trx } from '../db/database.ts';
 import type { OrchestratorEmailsTable, OrchestratorEventsTable } from '../db/schema.ts';
+import { addToCounters } from '../projection/counters.ts';
 import { isoOf, jsonText, textOf, timeOf } from '../projection/payload.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
+import type { KeptRows } from '../projection/retention.ts';
+
+type OrchestratorTable = 'orchestrator_events' | 'orchestrator_emails';
+
+function keptIn(kind: 'actions' | 'emails', table: OrchestratorTable): KeptRows {
+  return {
+    kind,
+    table,
+    order: ['ts', 'uuid'],
+    counter: table,
+    async remove(trx: Trx, ids) {
+      await trx.deleteFrom(table).where('uuid', 'in', ids.map(String)).execute();
+      await addToCounters(trx, { [table]: -ids.length });
+    },
+  };
+}
 
 /** What the orchestrator did in the deckies (contract §1.3, §6.5). */
 export const orchestratorProjection: Projection = {
@@ -9,28 +27,28 @@ export const orchestratorProjection: Projection = {
   version: 1,
   topics: ['orchestrator.traffic.*', 'orchestrator.file.*', 'orchestrator.email.*'],
   channels: ['orchestrator'],
+  kept: [keptIn('actions', 'orchestrator_events'), keptIn('emails', 'orchestrator_emails')],
   async apply(trx, events) {
     const actions = events.flatMap((event) => actionOf(event) ?? []);
     const emails = events.flatMap((event) => emailOf(event) ?? []);
-    if (actions.length > 0) {
-      await trx
-        .insertInto('orchestrator_events')
-        .values(actions)
-        .onConflict((conflict) => conflict.doNothing())
-        .execute();
-    }
-    if (emails.length > 0) {
-      await trx
-        .insertInto('orchestrator_emails')
-        .values(emails)
-        .onConflict((conflict) => conflict.doNothing())
-        .execute();
-    }
+    const insert = async (table: OrchestratorTable, rows: typeof actions | typeof emails) => {
+      if (rows.length === 0) return 0;
+      const query = trx
+        .insertInto(table)
+        .values(rows)
+        .onConflict((conflict) => conflict.doNothing());
+      return (await query.returning('uuid').execute()).length;
+    };
+    await addToCounters(trx, {
+      orchestrator_events: await insert('orchestrator_events', actions),
+      orchestrator_emails: await insert('orchestrator_emails', emails),
+    });
     return events.length - actions.length - emails.length;
   },
   async clear(trx) {
     await trx.deleteFrom('orchestrator_events').execute();
     await trx.deleteFrom('orchestrator_emails').execute();
+    await trx.deleteFrom('counters').where('name', 'in', ['orchestrator_events', 'orchestrator_emails']).execute();
   },
 };
 

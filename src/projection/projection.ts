@@ -1,6 +1,8 @@
 import type { LogEntry } from '../bus/entry.ts';
-import { isJsonObject, type JsonObject } from '../bus/event.ts';
+import type { JsonObject } from '../bus/event.ts';
+import { eventOf } from '../bus/logged-event.ts';
 import type { Trx } from '../db/database.ts';
+import type { KeptRows } from './retention.ts';
 
 /** An event of the log as a projection sees it. Whoever published it may have put anything into its payload. */
 export interface LoggedEvent {
@@ -28,6 +30,8 @@ export interface Projection {
   readonly topics: readonly string[];
   /** Channels whose streams open with its rows. */
   readonly channels: readonly string[];
+  /** Rows that grow with the log, of which the newest are kept; default none. */
+  readonly kept?: readonly KeptRows[];
   /**
    * Turns events into rows, in their order. What cannot be used of an event is left out; what it throws is taken for the
    * fault of one of the events, which is looked for and set aside.
@@ -40,23 +44,11 @@ export interface Projection {
 
 /** Reads an entry's event; `undefined` when it is none: somebody else wrote into the stream. */
 export function loggedEvent(entry: LogEntry): LoggedEvent | undefined {
-  const frame = parsed(entry.data);
-  if (!isJsonObject(frame) || !isJsonObject(frame.payload)) return undefined;
-  const { type, ts, payload } = frame;
-  return {
-    id: entry.id,
-    topic: entry.topic,
-    type: typeof type === 'string' ? type : '',
-    ts: typeof ts === 'number' && Number.isFinite(ts) ? ts : 0,
-    payload,
-    epoch: entry.epoch,
-    offsetIn: (channel) => entry.places.find((place) => place.channel === channel)?.offset,
-  };
-}
-
-function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    // Decoded once for all projections and streams that look at the entry.
+    const { id, topic, type, ts, payload } = eventOf(entry);
+    const offsetIn = (channel: string) => entry.places.find((place) => place.channel === channel)?.offset;
+    return { id, topic, type, ts: Number.isFinite(ts) ? ts : 0, payload, epoch: entry.epoch, offsetIn };
   } catch {
     return undefined;
   }

@@ -7,7 +7,9 @@ import { releaseLease, takeLease } from '../db/leases.ts';
 import type { ProjectionRow } from '../db/schema.ts';
 import { describeError } from '../errors.ts';
 import type { Projection } from './projection.ts';
+import { type Keep, Retention } from './retention.ts';
 import { Runner, type RunnerParts } from './runner.ts';
+import { Turns } from './turns.ts';
 
 export interface ProjectionsParts extends Omit<RunnerParts, 'history'> {
   /** A connection for large answers. */
@@ -15,6 +17,13 @@ export interface ProjectionsParts extends Omit<RunnerParts, 'history'> {
   /** This process. */
   readonly node: string;
   readonly projections: readonly Projection[];
+  readonly keep: Keep;
+}
+
+interface Followed {
+  readonly runner: Runner;
+  readonly retention: Retention;
+  readonly sleep: WakeableSleep;
 }
 
 const LEASE_NAME = 'projections';
@@ -31,8 +40,9 @@ const RETRY_MS = { first: 100, most: 5000 } as const;
 export class Projections {
   readonly #parts: ProjectionsParts;
   readonly #history: LogHistory;
-  readonly #runners: readonly { readonly runner: Runner; readonly sleep: WakeableSleep }[];
+  readonly #runners: readonly Followed[];
   readonly #stopping = Promise.withResolvers<void>();
+  readonly #turns: Turns;
   #stopped = false;
   #term: number | undefined;
   #leadsUntil = 0;
@@ -41,9 +51,11 @@ export class Projections {
 
   constructor(parts: ProjectionsParts) {
     this.#parts = parts;
+    this.#turns = new Turns(parts.engine);
     this.#history = new LogHistory(parts.redis, () => this.wake());
     this.#runners = parts.projections.map((projection) => ({
       runner: new Runner(projection, { ...parts, history: this.#history }),
+      retention: new Retention(projection, parts),
       sleep: new WakeableSleep(),
     }));
   }
@@ -54,7 +66,7 @@ export class Projections {
   }
 
   start(): void {
-    this.#running ??= Promise.all(this.#runners.map(({ runner, sleep }) => this.#run(runner, sleep)));
+    this.#running ??= Promise.all(this.#runners.map((followed) => this.#run(followed)));
   }
 
   /** There is something new in the log. */
@@ -73,20 +85,20 @@ export class Projections {
     );
   }
 
-  async #run(runner: Runner, sleep: WakeableSleep): Promise<void> {
+  async #run({ runner, retention, sleep }: Followed): Promise<void> {
     let delay: number = RETRY_MS.first;
     let isFailing = false;
     while (!this.#stopped) {
       try {
         const isLeader = await this.#lead();
         if (!isLeader) runner.forget();
-        const isMore = isLeader && (await runner.step());
+        const isBehind = isLeader && (await this.#turns.take(() => runner.step()));
+        const isOver = isLeader && (await retention.run(this.#turns, () => this.#stopped));
+        const isMore = isBehind || isOver;
         if (isFailing) this.#parts.logger.info('a projection goes on', { projection: runner.projection.name });
         isFailing = false;
         delay = RETRY_MS.first;
-        // Between two transactions everybody else has a turn.
-        if (isMore) await nextTurn();
-        else await sleep.sleep(POLL_MS);
+        if (!isMore) await sleep.sleep(POLL_MS);
       } catch (error) {
         if (!isFailing && !this.#stopped) {
           const failed = { projection: runner.projection.name, error: describeError(error) };
@@ -173,5 +185,3 @@ function lagOfRow(
     state: isOther ? 'other version' : events === 0 ? 'current' : 'behind',
   };
 }
-
-const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));

@@ -3,6 +3,7 @@ import type { LogEntry } from '../bus/entry.ts';
 import type { LogHistory, LogPlace } from '../bus/log-history.ts';
 import { matcher } from '../bus/topic.ts';
 import type { Db, Engine, Trx } from '../db/database.ts';
+import { relaxedTransaction } from '../db/relaxed.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import {
@@ -30,6 +31,8 @@ export interface RunnerParts {
   readonly logger: Log;
   /** Ids of events that are remembered: more than the log keeps entries, so that what is read twice is known. */
   readonly memory: number;
+  /** Nobody waits for the event loop of this process: transactions may be long, which costs less; default false. */
+  readonly isAlone?: boolean;
   /** The protections of the count; a negative control hands in one that lacks something. */
   readonly protections?: Protections;
 }
@@ -42,10 +45,10 @@ export interface Protections {
   readonly rememberEvents: typeof rememberEvents;
 }
 
-/** Milliseconds that a transaction aims at: with SQLite all other queries of the process wait for it. */
-const AIM_MS: Readonly<Record<Engine, number>> = { sqlite: 25, postgres: 200 };
-/** Events of a transaction. It costs as much as twenty of them to begin and to end one: fewer would be slower, not shorter. */
-const EVENTS = { least: 40, most: 500 } as const;
+/** Milliseconds that a transaction aims at: with SQLite the whole process waits for it, and other processes that write. */
+const AIM_MS = { shared: { sqlite: 6, postgres: 200 }, alone: { sqlite: 60, postgres: 200 } } as const;
+/** Events of a transaction. It costs as much as a few of them to begin and to end one: fewer would be slower, not shorter. */
+const EVENTS = { least: 20, most: 500 } as const;
 /** An event that fails so often by itself is set aside. */
 const MOST_TRIES = 3;
 /** So often progress over events that the projection does not know is written down, in milliseconds. */
@@ -194,7 +197,8 @@ export class Runner {
     }
     this.#tries = 0;
     const took = performance.now() - began;
-    const fitting = Math.floor((this.#count * AIM_MS[this.#parts.engine]) / Math.max(took, 0.1));
+    const aimMs = AIM_MS[this.#parts.isAlone ? 'alone' : 'shared'][this.#parts.engine];
+    const fitting = Math.floor((this.#count * aimMs) / Math.max(took, 0.1));
     // Only a full transaction says what one costs; and it grows no faster than twice.
     if (found.length >= this.#count || fitting < this.#count) {
       this.#count = Math.min(EVENTS.most, Math.max(EVENTS.least, fitting), this.#count * 2);
@@ -204,7 +208,7 @@ export class Runner {
   async #commit(looked: readonly LogEntry[], found: readonly Found[], skipped: number, to: Standing): Promise<void> {
     const from = this.#stored ?? to;
     const { name } = this.projection;
-    const counted = await this.#parts.db.transaction().execute(async (trx) => {
+    const counted = await relaxedTransaction(this.#parts.db, this.#parts.engine, async (trx) => {
       await this.#protections.moveOn(trx, this.projection, from, to);
       await moveInChannels(trx, name, this.#placesIn(looked));
       if (found.length === 0) {
@@ -374,7 +378,7 @@ export class Runner {
     if (gap !== undefined) {
       this.#parts.logger.error('history was gone before a projection had read it', { projection: name, ...gap });
     }
-    await this.#parts.db.transaction().execute(async (trx) => {
+    await relaxedTransaction(this.#parts.db, this.#parts.engine, async (trx) => {
       await this.#protections.moveOn(trx, this.projection, from, to);
       if (at.epoch !== '') await raiseEpoch(trx, name, at.epoch, { reached });
       if (!keepsPlaces) await forgetChannels(trx, name);

@@ -22,7 +22,7 @@ import type { Projection } from './projection.ts';
 import { lagOf, Projections } from './projections.ts';
 
 export interface ProjectionStartParts {
-  readonly config: Pick<Config, 'db' | 'bus'>;
+  readonly config: Pick<Config, 'db' | 'bus' | 'keep' | 'roles'>;
   readonly db: Db;
   readonly eventLog: EventLog;
   readonly redis: RedisConnections;
@@ -57,6 +57,8 @@ export function startProjection({ config, db, eventLog, redis, node, authenticat
     logger,
     projections,
     memory,
+    keep: config.keep,
+    isAlone: [...config.roles].every((role) => role === 'projector'),
   });
   const board = new StatsBoard(db, logger);
   return {

@@ -5,6 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kysely, SqliteDialect, sql } from 'kysely';
 import { openBunSqlite } from '../../src/db/bun-sqlite.ts';
+import { openDatabase } from '../../src/db/database.ts';
+import { relaxedTransaction } from '../../src/db/relaxed.ts';
+import { quiet } from '../support/database.ts';
 
 interface Schema {
   counter: { n: number };
@@ -103,11 +106,52 @@ describe('through Kysely, bun:sqlite', () => {
     const pragma = async (name: string) => (await sql`pragma ${sql.raw(name)}`.execute(db)).rows;
     expect(await pragma('journal_mode')).toEqual([{ journal_mode: 'wal' }]);
     expect(await pragma('synchronous')).toEqual([{ synchronous: 2 }]);
-    expect(await pragma('busy_timeout')).toEqual([{ timeout: 5000 }]);
+    // Whoever waits for another process does not sleep in this thread.
+    expect(await pragma('busy_timeout')).toEqual([{ timeout: 0 }]);
+  });
+});
+
+describe('a transaction that does not wait for the disk', () => {
+  test('is the only one that does not, and each time', async () => {
+    const url = `sqlite:${path}`;
+    const opened = openDatabase(url, quiet);
+    const level = async (on: typeof opened) =>
+      (await sql<{ synchronous: number }>`pragma synchronous`.execute(on)).rows[0]?.synchronous;
+    try {
+      for (let time = 0; time < 2; time += 1) {
+        expect(await relaxedTransaction(opened, 'sqlite', (trx) => level(trx))).toBe(1);
+        expect(await level(opened)).toBe(2);
+      }
+      const failing = relaxedTransaction(opened, 'sqlite', async () => {
+        throw new Error('on purpose');
+      });
+      await expect(failing).rejects.toThrow('on purpose');
+      expect(await level(opened)).toBe(2);
+    } finally {
+      await opened.destroy();
+    }
   });
 });
 
 describe('two processes on one file', () => {
+  test('wait for the lock of the other without holding up the event loop', async () => {
+    const opened = openDatabase(`sqlite:${path}`, quiet);
+    const other = new Database(path);
+    try {
+      other.run('begin immediate');
+      const writing = sql`update counter set n = n + 1`.execute(opened);
+      const inTransaction = opened.transaction().execute((trx) => sql`update counter set n = n + 1`.execute(trx));
+      // The lock is given back by the thread that waits for it: one that slept there would never get it.
+      await Bun.sleep(0);
+      other.run('commit');
+      await Promise.all([writing, inTransaction]);
+      expect(await db.selectFrom('counter').selectAll().execute()).toEqual([{ n: 2 }]);
+    } finally {
+      other.close();
+      await opened.destroy();
+    }
+  });
+
   test('that read before they write wait for each other: no update is lost and none fails', async () => {
     const TIMES = 100;
     const processes = [1, 2].map(() =>

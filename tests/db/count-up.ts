@@ -1,16 +1,14 @@
 /** A process of its own that reads a number and writes it back one higher, so many times: `<database file> <times>`. */
-import { Kysely, SqliteDialect } from 'kysely';
-import { openBunSqlite } from '../../src/db/bun-sqlite.ts';
+import { sql } from 'kysely';
+import { openDatabase } from '../../src/db/database.ts';
+import { quiet } from '../support/database.ts';
 
 const [path = '', times = '0'] = process.argv.slice(2);
-const db = new Kysely<{ counter: { n: number } }>({ dialect: new SqliteDialect({ database: openBunSqlite(path) }) });
+const db = openDatabase(`sqlite:${path}`, quiet);
 for (let time = 0; time < Number(times); time += 1) {
   await db.transaction().execute(async (trx) => {
-    const { n } = await trx.selectFrom('counter').select('n').executeTakeFirstOrThrow();
-    await trx
-      .updateTable('counter')
-      .set({ n: n + 1 })
-      .execute();
+    const { rows } = await sql<{ n: number }>`select n from counter`.execute(trx);
+    await sql`update counter set n = ${Number(rows[0]?.n) + 1}`.execute(trx);
   });
 }
 await db.destroy();

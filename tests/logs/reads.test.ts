@@ -8,6 +8,7 @@ import { logRoutes } from '../../src/logs/routes.ts';
 import { isFound } from '../../src/logs/search.ts';
 import { readStats } from '../../src/logs/stats.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
+import { seeded } from '../support/random.ts';
 import { authenticator, get, shell } from '../topology/support.ts';
 
 const PAGE = { limit: 50, offset: 0 };
@@ -56,6 +57,23 @@ for (const engine of ENGINES) {
       expect(await linesOf({}, { limit: 3, offset: 1 })).toEqual({ total: 8, lines: [7, 6, 5] });
       expect(await linesOf({}, { limit: 3, offset: 6 })).toEqual({ total: 8, lines: [2, 1] });
       expect(await linesOf({}, { limit: 3, offset: 8 })).toEqual({ total: 8, lines: [] });
+    });
+
+    test('a line whose values are as long as they may be has a place in every index', async () => {
+      // Characters of four bytes that no compression makes smaller.
+      const { between } = seeded(5);
+      const long = () => Array.from({ length: 127 }, () => String.fromCodePoint(between(0x20000, 0x2a6df))).join('');
+      const payload = { decky: long(), service: long(), event_type: long(), attacker_ip: long() };
+      const event = {
+        ...createEvent('system.log', 'x', payload, 'long'),
+        epoch: 'e1',
+        offsetIn: () => 1000,
+      };
+      const undone = database.db.transaction().execute(async (trx) => {
+        expect(await logProjection(engine).apply(trx, [event])).toBe(0);
+        throw new Error('undone');
+      });
+      await expect(undone).rejects.toThrow('undone');
     });
 
     const SEARCHES: readonly [search: string, lines: number[]][] = [

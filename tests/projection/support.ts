@@ -8,6 +8,7 @@ import { type Db, type Engine, openDatabase } from '../../src/db/database.ts';
 import type { Database } from '../../src/db/schema.ts';
 import type { Projection } from '../../src/projection/projection.ts';
 import { lagOf, Projections } from '../../src/projection/projections.ts';
+import type { Keep } from '../../src/projection/retention.ts';
 import type { Protections } from '../../src/projection/runner.ts';
 import { allProjections, memoryFor } from '../../src/projection/start.ts';
 import { createTestDatabase, quiet, type TestDatabase } from '../support/database.ts';
@@ -15,6 +16,11 @@ import { startTestRedis, type TestRedis, whenReady } from '../support/redis.ts';
 import { until } from '../support/until.ts';
 
 const MAX_EVENTS = 10_000;
+/** More than any test has. */
+export const KEEP_ALL: Keep = {
+  rows: { lines: 1e6, commands: 1e6, actions: 1e6, emails: 1e6 },
+  maxAgeMs: 0,
+};
 
 /** Tables that projections own, and what their rows are sorted by. */
 const OWNED = {
@@ -67,6 +73,7 @@ export interface NodeOptions {
   readonly protections?: Protections;
   readonly memory?: number;
   readonly node?: string;
+  readonly keep?: Keep;
 }
 
 /** Starts one on a database and a Redis. */
@@ -86,6 +93,7 @@ export async function projectingNode(
     redis: redis.commands,
     node: options.node ?? crypto.randomUUID(),
     logger: quiet,
+    keep: options.keep ?? KEEP_ALL,
     memory: options.memory ?? memoryFor(MAX_EVENTS),
     projections: options.projections ?? allProjections(engine),
     ...(options.protections === undefined ? {} : { protections: options.protections }),
@@ -105,6 +113,22 @@ export async function projectingNode(
   };
 }
 
+const COUNTERS = {
+  lines: 'log_lines',
+  commands: 'attacker_commands',
+  actions: 'orchestrator_events',
+  emails: 'orchestrator_emails',
+} as const;
+
+/** Waits until there are no more rows than are to be kept. */
+export async function trimmed(db: Db, { rows }: Keep): Promise<void> {
+  await until('the surplus to be gone', async () => {
+    const counters = await db.selectFrom('counters').selectAll().execute();
+    const kept = (kind: keyof typeof COUNTERS) => counters.find(({ name }) => name === COUNTERS[kind])?.value ?? 0;
+    return (['lines', 'commands', 'actions', 'emails'] as const).every((kind) => kept(kind) <= rows[kind]);
+  });
+}
+
 /** A Redis with a log, and a database. */
 export interface Stage {
   readonly engine: Engine;
@@ -118,7 +142,7 @@ export interface Stage {
   /** Waits until every projection has looked at all of the log. */
   caughtUp(): Promise<void>;
   /** The rows that a fresh database gets of what the log holds, by projecting it once without any trouble. */
-  recount(): Promise<Record<string, unknown[]>>;
+  recount(keep?: Keep): Promise<Record<string, unknown[]>>;
   stop(): Promise<void>;
 }
 
@@ -157,14 +181,15 @@ export async function createStage(engine: Engine): Promise<Stage> {
       return { ...node, stop };
     },
     caughtUp: async () => void (await caughtUpIn(database.db)),
-    async recount() {
+    async recount(keep = KEEP_ALL) {
       const fresh = await createTestDatabase(engine);
       // Lines have the same ids only where epochs have the same numbers.
       const epochs = await database.db.selectFrom('log_epochs').selectAll().execute();
       if (epochs.length > 0) await fresh.db.insertInto('log_epochs').values(epochs).execute();
-      const node = await projectingNode(engine, fresh.url, server.url);
+      const node = await projectingNode(engine, fresh.url, server.url, { keep });
       try {
         await caughtUpIn(fresh.db);
+        await trimmed(fresh.db, keep);
         return await dump(fresh.db);
       } finally {
         await node.stop();

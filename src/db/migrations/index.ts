@@ -18,8 +18,10 @@ import { orchestrator } from './015-orchestrator.ts';
 import { fleetRows } from './016-fleet-rows.ts';
 import { settings } from './017-settings.ts';
 import { tarpits } from './018-tarpits.ts';
+import { retention } from './019-retention.ts';
 import { webhooks } from './020-webhooks.ts';
 import { pages } from './021-pages.ts';
+import { logFilters } from './022-log-filters.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -42,7 +44,9 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '016-fleet-rows': fleetRows,
     '017-settings': settings,
     '018-tarpits': tarpits,
+    '019-retention': retention,
     '020-webhooks': webhooks(engine),
     '021-pages': pages(engine),
+    '022-log-filters': logFilters(engine),
   };
 }
