@@ -102,7 +102,7 @@ export class Reader {
     const isLost = this.#past.wasLost(channel, from);
     if (reason === 'trimmed' && isTrimmed) return undefined;
     if (reason === 'ahead' && isLost) return undefined;
-    return `${said}: history is there`;
+    return `${said}: history is there: ${this.#past.tells(channel, from)}`;
   }
 
   #resumed(at: Place, place: Place, data: Record<string, unknown>): string | undefined {
