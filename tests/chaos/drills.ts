@@ -81,6 +81,18 @@ export const DRILLS = {
     await stage.current();
   },
 
+  /** The log comes back without events that patterns hide, and with all that their clients were shown: nobody need be reset. */
+  'lost what was hidden': async (stage) => {
+    await publish(stage, 10);
+    await stage.current();
+    const shown = await stage.redis.moment();
+    await stage.log.publish(Array.from({ length: 3 }, () => ({ event: createEvent('decky.d1.note', 'note', {}) })));
+    await dispatched(stage);
+    await comeBackAs(stage, shown, 'always', []);
+    await publish(stage, 5);
+    await stage.current();
+  },
+
   /** Snapshots are ahead of the log, because nobody relays; their clients come back before it has followed. */
   'snapshot ahead of the log': async (stage) => {
     await withoutRelay(stage, async () => {
