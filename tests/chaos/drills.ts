@@ -170,9 +170,13 @@ async function publish(stage: DrillStage, count: number, bytes = 20): Promise<vo
 
 function numberedEvent({ topologies }: DrillStage, index: number, bytes: number): Event {
   const payload = { n: index, pad: 'x'.repeat(bytes) };
-  const topology = topologies[index % (topologies.length + 1)];
-  if (topology === undefined) return createEvent('identity.note', 'note', payload);
-  return createEvent(`topology.${topology}.note`, 'note', payload);
+  const topics = [
+    ...topologies.map((id) => `topology.${id}.note`),
+    'identity.note',
+    'campaign.note',
+    'orchestrator.note',
+  ];
+  return createEvent(topics[index % topics.length] ?? '', 'note', payload);
 }
 
 /** Every node has handed on all that the log holds. */
@@ -194,7 +198,7 @@ async function checkpointed({ archive, channels, clients, redis }: DrillStage): 
   // A connection gets its group when it has lived for a moment, and would notice then.
   await until('a group for everybody', async () => {
     const all = await Promise.all(
-      [...channels, LOG_CHANNEL].map((channel) => redis.client.xinfo('GROUPS', keys.stream(channel))),
+      [...channels, 'system', LOG_CHANNEL].map((channel) => redis.client.xinfo('GROUPS', keys.stream(channel))),
     );
     return (all as unknown[][]).reduce((sum, groups) => sum + groups.length, 0) >= clients.length;
   });

@@ -119,6 +119,15 @@ export class Past {
     return now === undefined ? undefined : now === proof;
   }
 
+  /** True when the log holds the event now. */
+  holds(epoch: string, id: string): boolean {
+    const line = this.#lines.get(`${epoch} ${LOG_CHANNEL}`);
+    for (const [offset, proof] of line?.now ?? []) {
+      if (line?.all.get(offset)?.some((kept) => kept.proof === proof && kept.id === id)) return true;
+    }
+    return false;
+  }
+
   /** What is known of a place, in words. */
   tells(channel: string, { epoch, offset, proof }: Place): string {
     const line = this.#lines.get(`${epoch} ${channel}`);
