@@ -33,6 +33,7 @@ const PROJECTED_CHANCE = 0.4;
 
 /** Whose stream is watched. */
 export const STORM_ATTACKER = { uuid: 'storm-attacker', ip: '192.0.2.1' } as const;
+const ANOTHER = { attacker_uuid: 'another-attacker', attacker_ip: '192.0.2.2' } as const;
 
 /**
  * Everything that makes events, all the time: producers by `POST /events` and by WebSocket, each event again with the same id
@@ -136,7 +137,7 @@ export class Load {
       ['campaign.formed', { campaign_uuid: id, identity_uuids: [`identity-${n % 20}`] }],
       ['orchestrator.traffic.d1', { action: id, success: n % 2 === 0 }],
       ['attacker.observation.motor', { ...attacker, primitive: `motor.${n % 20}`, value: id, ts: n }],
-      ['attacker.observation.motor', { ...attacker, attacker_uuid: 'another', primitive: 'motor', value: id, ts: n }],
+      ['attacker.observation.motor', { ...ANOTHER, primitive: 'motor', value: id, ts: n }],
       ['system.log', line],
       ['system.log', line],
     ]);

@@ -1,3 +1,4 @@
+import { LOG_CHANNEL } from '../../src/bus/channel.ts';
 import type { LogEntry } from '../../src/bus/entry.ts';
 import { matcher } from '../../src/bus/topic.ts';
 import { type Db, readConsistently } from '../../src/db/database.ts';
@@ -60,12 +61,14 @@ export class Recount {
     return this.#fresh.dispose();
   }
 
-  /** Which projections have not looked at all of the log that was copied last, in words. */
+  /** Which projections have not counted all of the log that was copied last, in words. */
   async behind(): Promise<string[]> {
     const rows = await this.#db.selectFrom('projections').select(['name', 'epoch', 'log_offset']).execute();
-    const [epoch, newest] = [this.#archive.epoch, this.#archive.newest('log')];
-    return this.#projections.flatMap(({ name }) => {
+    const { epoch, past } = this.#archive;
+    return this.#projections.flatMap(({ name, topics }) => {
       const row = rows.find((other) => other.name === name);
+      const isWanted = matcher(topics);
+      const newest = past.newest(epoch, LOG_CHANNEL, ({ topic }) => isWanted(topic));
       if (row !== undefined && row.epoch === epoch && row.log_offset >= newest) return [];
       return [`projection ${name} stands at ${row?.epoch}.${row?.log_offset}, the log at ${epoch}.${newest}`];
     });
