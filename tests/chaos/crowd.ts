@@ -125,7 +125,8 @@ export class Crowd {
   forget(): void {
     const { archive, clients } = this.#options;
     archive.past.forget(archive.epoch, (channel) => {
-      const offsets = clients.flatMap(({ at, watch }) => (watch.channel === channel ? [at?.offset ?? 0] : []));
+      const examined = clients.filter(({ watch }) => watch.channel === channel).map(({ examinedAt }) => examinedAt);
+      const offsets = examined.map((place) => (place?.epoch === archive.epoch ? place.offset : 0));
       return Math.min(archive.newest(channel), ...offsets);
     });
   }
