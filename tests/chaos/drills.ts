@@ -109,7 +109,7 @@ export const DRILLS = {
   /** They fall behind what memory holds. */
   'fallen behind': async (stage) => {
     for (const client of stage.clients) client.stall();
-    await publish(stage, 520, 60_000);
+    await publish(stage, 780, 60_000);
     await dispatched(stage);
     stage.crowd.everyoneBack();
     await publish(stage, 10);
