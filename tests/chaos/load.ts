@@ -133,8 +133,9 @@ export class Load {
     const n = this.published;
     const attacker = { attacker_uuid: STORM_ATTACKER.uuid, attacker_ip: STORM_ATTACKER.ip };
     const line = { decky: 'd1', service: 'ssh', event_type: 'login', attacker_ip: STORM_ATTACKER.ip, raw_line: id };
+    // An identity that moved would make its former campaign one of the newest again, without an event that names that.
     const [topic, payload] = this.#options.random.pick<readonly [string, Outgoing['payload']]>([
-      ['campaign.formed', { campaign_uuid: id, identity_uuids: [`identity-${n % 20}`] }],
+      ['campaign.formed', { campaign_uuid: id, identity_uuids: [`identity-${n}`] }],
       ['orchestrator.traffic.d1', { action: id, success: n % 2 === 0 }],
       ['attacker.observation.motor', { ...attacker, primitive: `motor.${n % 20}`, value: id, ts: n }],
       ['attacker.observation.motor', { ...ANOTHER, primitive: 'motor', value: id, ts: n }],
