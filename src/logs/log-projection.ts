@@ -62,8 +62,7 @@ export function logProjection(engine: Engine): Projection {
       },
     ],
     async apply(trx, events) {
-      const rows = await rowsOf(trx, events);
-      if (rows.length > 0) await insertLines(trx, engine, rows);
+      const rows = await insertLines(trx, engine, linesOf(events));
       if (rows.length > 0) await count(trx, engine, rows, 1);
       return events.length - rows.length;
     },
@@ -83,18 +82,61 @@ export function minuteOf(time: string): number {
   return Math.floor(Date.parse(time) / 60_000);
 }
 
-async function rowsOf(trx: Trx, events: readonly LoggedEvent[]): Promise<LogRow[]> {
-  const ordinals = new Map<string, number>();
-  const rows: LogRow[] = [];
-  for (const event of events) {
+interface Line {
+  readonly row: LogRow;
+  readonly epoch: string;
+  readonly offset: number;
+}
+
+/** Not numbered yet. */
+function linesOf(events: readonly LoggedEvent[]): Line[] {
+  return events.flatMap((event) => {
+    const { epoch } = event;
     const offset = event.offsetIn(LOG_LINE_CHANNEL);
-    if (offset === undefined) continue;
-    const ordinal = ordinals.get(event.epoch) ?? (await epochOrdinal(trx, event.epoch));
-    ordinals.set(event.epoch, ordinal);
-    const row = logRowOf(event, lineId(ordinal, offset));
-    if (row !== undefined) rows.push(row);
+    const row = logRowOf(event, 0);
+    return row === undefined || offset === undefined ? [] : [{ row, epoch, offset }];
+  });
+}
+
+/** So often the same offset of an epoch may have been handed out. */
+const MOST_LIVES = 100;
+
+/**
+ * Offsets are handed out twice when Redis comes back older in the same epoch. What was counted before keeps its row and its id;
+ * the line that has the number now gets its id as if it were of an epoch of its own.
+ */
+async function insertLines(trx: Trx, engine: Engine, lines: readonly Line[]): Promise<LogRow[]> {
+  const inserted: LogRow[] = [];
+  let left = lines;
+  for (let life = 1; left.length > 0; life += 1) {
+    if (life > MOST_LIVES) throw new Error('the same place of the log was handed out too often');
+    const numbered = await numberedIn(trx, left, life);
+    const free = await insertUnlessTaken(trx, engine, [...numbered.values()]);
+    inserted.push(...free);
+    const done = new Set(free);
+    left = left.filter((line) => {
+      const row = numbered.get(line);
+      return row === undefined || !done.has(row);
+    });
   }
-  return rows;
+  return inserted;
+}
+
+/** Each id once: who comes second waits for the next life. */
+async function numberedIn(trx: Trx, lines: readonly Line[], life: number): Promise<Map<Line, LogRow>> {
+  const ordinals = new Map<string, number>();
+  const ids = new Set<number>();
+  const numbered = new Map<Line, LogRow>();
+  for (const line of lines) {
+    const epoch = life === 1 ? line.epoch : `${line.epoch}.${life}`;
+    const ordinal = ordinals.get(epoch) ?? (await epochOrdinal(trx, epoch));
+    ordinals.set(epoch, ordinal);
+    const id = lineId(ordinal, line.offset);
+    if (ids.has(id)) continue;
+    ids.add(id);
+    numbered.set(line, { ...line.row, id });
+  }
+  return numbered;
 }
 
 /** The texts in which a search looks for a part; the index of PostgreSQL (migration 013) has the same expression. */
@@ -102,11 +144,16 @@ export function searchText(row: Pick<LogRow, 'raw_line' | 'decky' | 'service' | 
   return [row.raw_line, row.decky, row.service, row.attacker_ip, row.fields].join('\n');
 }
 
-async function insertLines(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<void> {
-  await insertRows(trx, engine, LOGS, rows);
-  if (engine === 'postgres') return;
-  const texts = textsOf(rows);
+/** @returns those whose id was free */
+async function insertUnlessTaken(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<LogRow[]> {
+  const unlessTaken = sql`on conflict (id) do nothing returning id`;
+  const added = await insertRows<{ id: number | string }>(trx, engine, LOGS, rows, unlessTaken);
+  const ids = new Set(added.map(({ id }) => Number(id)));
+  const free = rows.filter(({ id }) => ids.has(id));
+  if (engine === 'postgres' || free.length === 0) return free;
+  const texts = textsOf(free);
   await sql`insert into log_search (rowid, text) select value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
+  return free;
 }
 
 /** The index holds no texts: it has to be told what it is to forget. */

@@ -82,9 +82,13 @@ function keyOf({ search, range }: LogQuery, after: number | undefined): string {
     : encodeURIComponent(JSON.stringify([search, range, after ?? null]));
 }
 
-function logSnapshot(db: Db, ordinals: EpochOrdinals, asked: LogQuery, after: number | undefined): Promise<Snapshot> {
-  return projectedSnapshot(db, 'logs', LOG_LINE_CHANNEL, async (trx, epoch) => {
-    await ordinals.load(epoch);
+async function logSnapshot(
+  db: Db,
+  ordinals: EpochOrdinals,
+  asked: LogQuery,
+  after: number | undefined,
+): Promise<Snapshot> {
+  const snapshot = await projectedSnapshot(db, 'logs', LOG_LINE_CHANNEL, async (trx) => {
     if (after !== undefined) {
       const rows = (await linesAfter(trx, after, MAX_BACKLOG)).filter((row) => isFound(row, asked.search, asked.range));
       // The newest first: pages take the first for the newest.
@@ -92,6 +96,9 @@ function logSnapshot(db: Db, ordinals: EpochOrdinals, asked: LogQuery, after: nu
     }
     return { type: 'stats', data: await readStats(trx) };
   });
+  // Not inside: with SQLite it would wait for the connection that the transaction has, for ever.
+  await ordinals.load(snapshot.contains?.epoch ?? '');
+  return snapshot;
 }
 
 function statsFrames(board: StatsBoard): string[] {

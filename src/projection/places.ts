@@ -185,6 +185,23 @@ export async function rememberEvents(
   return new Set(rows.map(({ event_id }) => event_id));
 }
 
+/** Numbers events that are remembered in the order in which they are counted, from `counted + 1` on. */
+export async function renumberEvents(
+  trx: Trx,
+  projection: string,
+  events: readonly { readonly id: string }[],
+  counted: number,
+): Promise<void> {
+  for (const [index, { id }] of events.entries()) {
+    await trx
+      .updateTable('projection_events')
+      .set({ ordinal: counted + index + 1 })
+      .where('projection', '=', projection)
+      .where('event_id', '=', id)
+      .execute();
+  }
+}
+
 /** Forgets the oldest ids, and notes up to where it did. */
 export async function forgetEvents(trx: Trx, projection: string, upToOrdinal: number): Promise<void> {
   const rows = await trx

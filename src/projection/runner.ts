@@ -19,6 +19,7 @@ import {
   noteGap,
   raiseEpoch,
   rememberEvents,
+  renumberEvents,
   type Standing,
   standingOf,
 } from './places.ts';
@@ -259,7 +260,10 @@ export class Runner {
         log_offset: entry.offset,
       })),
     );
-    return unique.filter(({ event }) => fresh.has(event.id)).map(({ event }) => event);
+    const events = unique.filter(({ event }) => fresh.has(event.id)).map(({ event }) => event);
+    // Those that were known have left holes, and what is counted next would stand before what is counted now.
+    if (events.length < unique.length) await renumberEvents(trx, name, events, counted);
+    return events;
   }
 
   async #apply(trx: Trx, events: readonly LoggedEvent[]): Promise<{ skipped: number; setAside: number }> {

@@ -9,18 +9,18 @@ import type { Snapshot } from '../stream/connection.ts';
  * A snapshot of a projection's rows, with the place in a channel up to which they contain its events: what comes after it
  * follows on the stream. A projection is behind the log; the place of the log would leave out what lies between (design,
  * invariant 5).
- * @param read is given the epoch of that place; empty before the projection has begun
+ * @param read must ask nothing but the transaction
  * @throws {AppError} `unavailable` while the rows are ahead of the place: the log was replaced and is being read again
  */
 export function projectedSnapshot(
   db: Db,
   projection: string,
   channel: string,
-  read: (trx: Trx, epoch: string) => Promise<Snapshot['data']>,
+  read: (trx: Trx) => Promise<Snapshot['data']>,
 ): Promise<Snapshot> {
   return readConsistently(db, async (trx) => {
     const contains = await containedPlace(trx, projection, channel);
-    return { revision: 0, data: await read(trx, contains.epoch), contains };
+    return { revision: 0, data: await read(trx), contains };
   });
 }
 

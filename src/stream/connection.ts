@@ -349,12 +349,18 @@ export class Connection implements Member {
       if (prepared !== undefined && !this.#isOfNow(prepared)) continue;
       if (prepared?.standing !== undefined) {
         // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
-        if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#state = 'replaying';
+        if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#goOnFrom(prepared.opening.place);
         else this.#write(this.#openWith(prepared));
         return this.#opened(prepared.standing, false);
       }
       await Bun.sleep(jitter(delay));
     }
+  }
+
+  #goOnFrom(place: Place): void {
+    // What was counted since the newest frame is lost, and nobody was shown any of it.
+    if (place.offset < this.#at.offset) this.#at = this.#sent;
+    this.#state = 'replaying';
   }
 
   /** The log was not replaced while it was asked: otherwise the answer may be of the one before. */
@@ -364,13 +370,27 @@ export class Connection implements Member {
 
   async #prepareAgain(request: Resumption): Promise<Prepared | undefined> {
     try {
-      return await Connection.prepare(this.subscription, this.#parts, request, { isOpen: true });
+      return await this.#prepareFrom(request);
     } catch (error) {
       // What it streams has been deleted: the client is told so when it comes back.
       if (error instanceof AppError && error.code === 'not_found') this.close('end');
       else this.#parts.logger.warn('a stream waits for its snapshot', { error: describeError(error) });
       return undefined;
     }
+  }
+
+  /**
+   * A log that came back older may lack what was only counted, and hold the place that the client knows of: its cursor is to be
+   * honoured (invariant 4), as if it came back with it.
+   */
+  async #prepareFrom(request: Resumption): Promise<Prepared> {
+    const { subscription } = this;
+    const asked = Connection.ask(subscription, this.#parts, request);
+    const standing = await asked.standing;
+    const hasCounted = this.#epoch !== '' && this.#sent.offset < this.#at.offset;
+    const isGood = standing === undefined || this.#parts.recovery.open(request, standing).kind === 'resume';
+    if (isGood || !hasCounted) return Connection.prepare(subscription, this.#parts, request, { isOpen: true, asked });
+    return Connection.prepare(subscription, this.#parts, this.#resumption(this.#sent), { isOpen: true });
   }
 
   /** @param hasMissed whether events may have passed the window between the asking and the joining */
@@ -578,8 +598,8 @@ export class Connection implements Member {
   }
 
   /** What it continues from when it opens again. */
-  #resumption(): Resumption {
-    if (this.#epoch !== '') return { kind: 'from', cursor: { epoch: this.#epoch, ...this.#at } };
+  #resumption(place = this.#at): Resumption {
+    if (this.#epoch !== '') return { kind: 'from', cursor: { epoch: this.#epoch, ...place } };
     // Opened while the bus was down and never since: there is no position to continue from. That its cursor is none the
     // client has been told.
     return this.subscription.request.kind === 'malformed' ? { kind: 'fresh' } : this.subscription.request;

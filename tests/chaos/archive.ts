@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { LOG_CHANNEL } from '../../src/bus/channel.ts';
-import { entryId, offsetOf, type RawEntry } from '../../src/bus/entry.ts';
+import { entryId, type LogEntry, offsetOf, parseLogEntry, type RawEntry } from '../../src/bus/entry.ts';
 import { keys, OFFSET_FIELD } from '../../src/bus/keys.ts';
 import { type Kept, Past } from './past.ts';
 
@@ -12,6 +12,8 @@ type Command = readonly [string, ...string[]];
  */
 export class Archive {
   readonly past = new Past();
+  /** Entries of the log that were copied, by epoch, offset and id of their event; whoever needs them lets go of them. */
+  readonly logged = new Map<string, LogEntry>();
   readonly #redis: Redis;
   /** With the log. */
   readonly channels: readonly string[];
@@ -32,6 +34,12 @@ export class Archive {
   /** The newest offset of a channel when it was copied last. */
   newest(channel: string): number {
     return this.#copied.get(channel) ?? 0;
+  }
+
+  /** What the log holds now. */
+  async present(): Promise<LogEntry[]> {
+    const entries = await this.#redis.xrange(keys.stream(LOG_CHANNEL), '-', '+');
+    return entries.map(parseLogEntry);
   }
 
   /** Copies what has come since the last time. */
@@ -97,6 +105,10 @@ export class Archive {
     const fields = meta as Record<string, string>;
     this.#epoch = fields.epoch ?? '';
     if (this.#epoch === '') return; // Flushed, and nobody has published since.
+    for (const raw of streams[this.channels.indexOf(LOG_CHANNEL) * 2] as RawEntry[]) {
+      const entry = parseLogEntry(raw);
+      this.logged.set(`${entry.epoch} ${entry.offset} ${entry.id}`, entry);
+    }
     const sights = this.channels.map((channel, index) => {
       const newest = Number(fields[`${OFFSET_FIELD}${channel}`] ?? 0);
       const [first] = (streams[index * 2 + 1] as RawEntry[]).map(([id]) => offsetOf(id));

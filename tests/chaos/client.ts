@@ -44,6 +44,7 @@ export class StormClient {
   #connecting = false;
   #lived: Lived[] = [];
   #lastId = '';
+  #examinedId = '';
   #revision = 0;
 
   constructor(name: string, watch: Watch, screen: Screen, ways: readonly [Way, ...Way[]], past: Past) {
@@ -65,6 +66,11 @@ export class StormClient {
   /** The id that it would come back with. */
   get at(): Place | undefined {
     return placeOf(this.#lastId);
+  }
+
+  /** Up to where its life has been examined. */
+  get examinedAt(): Place | undefined {
+    return placeOf(this.#examinedId);
   }
 
   /** The revision that its snapshot contains. */
@@ -161,6 +167,7 @@ export class StormClient {
     if (frame.event === 'reset') tally.resets.set(frame.data, (tally.resets.get(frame.data) ?? 0) + 1);
     this.#note(`${frame.event} ${frame.event === 'reset' ? frame.data : frame.id}`);
     const problem = this.#reader.read(frame);
+    this.#examinedId = frame.id ?? this.#examinedId;
     this.screen.show(frame);
     return problem;
   }

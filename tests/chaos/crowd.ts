@@ -112,8 +112,8 @@ export class Crowd {
       const isHere = at?.epoch === archive.epoch && archive.past.stands(watch.channel, at) !== false;
       if (isHere && at.offset >= to) return [];
       // What it is not shown, and what its snapshot contained, moves nobody on.
-      const due = archive.past.newest(archive.epoch, watch.channel, ({ offset, topic, revision: of }) => {
-        return offset <= to && watch.shows(topic) && (of === 0 || of > revision);
+      const due = archive.past.newest(archive.epoch, watch.channel, ({ offset, topic, data, revision: of }) => {
+        return offset <= to && watch.shows(topic, data) && (of === 0 || of > revision);
       });
       if (isHere && at.offset >= due) return [];
       const log = `${archive.epoch}.${due}`;
@@ -125,7 +125,8 @@ export class Crowd {
   forget(): void {
     const { archive, clients } = this.#options;
     archive.past.forget(archive.epoch, (channel) => {
-      const offsets = clients.flatMap(({ at, watch }) => (watch.channel === channel ? [at?.offset ?? 0] : []));
+      const examined = clients.filter(({ watch }) => watch.channel === channel).map(({ examinedAt }) => examinedAt);
+      const offsets = examined.map((place) => (place?.epoch === archive.epoch ? place.offset : 0));
       return Math.min(archive.newest(channel), ...offsets);
     });
   }

@@ -81,6 +81,18 @@ export const DRILLS = {
     await stage.current();
   },
 
+  /** The log comes back without events that patterns hide, and with all that their clients were shown: nobody need be reset. */
+  'lost what was hidden': async (stage) => {
+    await publish(stage, 10);
+    await stage.current();
+    const shown = await stage.redis.moment();
+    await stage.log.publish(Array.from({ length: 3 }, () => ({ event: createEvent('decky.d1.note', 'note', {}) })));
+    await dispatched(stage);
+    await comeBackAs(stage, shown, 'always', []);
+    await publish(stage, 5);
+    await stage.current();
+  },
+
   /** Snapshots are ahead of the log, because nobody relays; their clients come back before it has followed. */
   'snapshot ahead of the log': async (stage) => {
     await withoutRelay(stage, async () => {
@@ -97,7 +109,7 @@ export const DRILLS = {
   /** They fall behind what memory holds. */
   'fallen behind': async (stage) => {
     for (const client of stage.clients) client.stall();
-    await publish(stage, 520, 60_000);
+    await publish(stage, 780, 60_000);
     await dispatched(stage);
     stage.crowd.everyoneBack();
     await publish(stage, 10);
@@ -158,9 +170,13 @@ async function publish(stage: DrillStage, count: number, bytes = 20): Promise<vo
 
 function numberedEvent({ topologies }: DrillStage, index: number, bytes: number): Event {
   const payload = { n: index, pad: 'x'.repeat(bytes) };
-  const topology = topologies[index % (topologies.length + 1)];
-  if (topology === undefined) return createEvent('identity.note', 'note', payload);
-  return createEvent(`topology.${topology}.note`, 'note', payload);
+  const topics = [
+    ...topologies.map((id) => `topology.${id}.note`),
+    'identity.note',
+    'campaign.note',
+    'orchestrator.note',
+  ];
+  return createEvent(topics[index % topics.length] ?? '', 'note', payload);
 }
 
 /** Every node has handed on all that the log holds. */
@@ -182,7 +198,7 @@ async function checkpointed({ archive, channels, clients, redis }: DrillStage): 
   // A connection gets its group when it has lived for a moment, and would notice then.
   await until('a group for everybody', async () => {
     const all = await Promise.all(
-      [...channels, LOG_CHANNEL].map((channel) => redis.client.xinfo('GROUPS', keys.stream(channel))),
+      [...channels, 'system', LOG_CHANNEL].map((channel) => redis.client.xinfo('GROUPS', keys.stream(channel))),
     );
     return (all as unknown[][]).reduce((sum, groups) => sum + groups.length, 0) >= clients.length;
   });

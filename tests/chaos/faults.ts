@@ -14,7 +14,6 @@ export interface World {
   readonly postgres: PostgresServer | undefined;
   readonly fleet: Fleet;
   readonly archive: Archive;
-  readonly channels: readonly string[];
   /** Earlier moments of Redis, the newest last: its backups. */
   readonly moments: Moment[];
   /** How much shorter than in the long storm everything lasts: 1 is not at all. */
@@ -203,8 +202,8 @@ function anyNode({ fleet, random }: World): Node {
   return random.pick([first, ...others]);
 }
 
-function anyChannel({ channels, random }: World): string {
-  return random.pick([LOG_CHANNEL, ...channels]);
+function anyChannel({ archive, random }: World): string {
+  return random.pick([LOG_CHANNEL, ...archive.channels.filter((channel) => channel !== LOG_CHANNEL)]);
 }
 
 /** The length of a fault, not a wait for something: its effect depends on it. */

@@ -28,6 +28,12 @@ const CUT_CHANCE = 0.1;
 const PAUSE_MS = { publisher: 25, producer: 60, mutations: 150, identities: 300 } as const;
 const MERGE_CHANCE = 0.3;
 const UNFIT_CHANCE = 0.1;
+/** That an event becomes rows of a projection. */
+const PROJECTED_CHANCE = 0.4;
+
+/** Whose stream is watched. */
+export const STORM_ATTACKER = { uuid: 'storm-attacker', ip: '192.0.2.1' } as const;
+const ANOTHER = { attacker_uuid: 'another-attacker', attacker_ip: '192.0.2.2' } as const;
 
 /**
  * Everything that makes events, all the time: producers by `POST /events` and by WebSocket, each event again with the same id
@@ -110,6 +116,8 @@ export class Load {
     this.published += 1;
     const payload = { n: this.published, pad: 'x'.repeat(padding) };
     const topology = random.pick(topologies);
+    const id = crypto.randomUUID().replaceAll('-', '');
+    if (random.chance(PROJECTED_CHANCE)) return this.#projectedEvent(id);
     const [topic, content] = random.pick([
       [`topology.${topology}.note`, payload],
       [`topology.${topology}.note`, payload],
@@ -117,7 +125,24 @@ export class Load {
       ['identity.note', payload],
       ['attacker.observed', payload],
     ]);
-    return { id: crypto.randomUUID().replaceAll('-', ''), topic, type: 'note', payload: content };
+    return { id, topic, type: 'note', payload: content };
+  }
+
+  /** One that becomes a row, which tells its id. */
+  #projectedEvent(id: string): Outgoing {
+    const n = this.published;
+    const attacker = { attacker_uuid: STORM_ATTACKER.uuid, attacker_ip: STORM_ATTACKER.ip };
+    const line = { decky: 'd1', service: 'ssh', event_type: 'login', attacker_ip: STORM_ATTACKER.ip, raw_line: id };
+    // An identity that moved would make its former campaign one of the newest again, without an event that names that.
+    const [topic, payload] = this.#options.random.pick<readonly [string, Outgoing['payload']]>([
+      ['campaign.formed', { campaign_uuid: id, identity_uuids: [`identity-${n}`] }],
+      ['orchestrator.traffic.d1', { action: id, success: n % 2 === 0 }],
+      ['attacker.observation.motor', { ...attacker, primitive: `motor.${n % 20}`, value: id, ts: n }],
+      ['attacker.observation.motor', { ...ANOTHER, primitive: 'motor', value: id, ts: n }],
+      ['system.log', line],
+      ['system.log', line],
+    ]);
+    return { id, topic, type: 'row', payload };
   }
 
   /** Many large events at once: what a client that has stopped reading falls behind with. */

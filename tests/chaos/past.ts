@@ -119,6 +119,30 @@ export class Past {
     return now === undefined ? undefined : now === proof;
   }
 
+  /** True when the log holds the event now. */
+  holds(epoch: string, id: string): boolean {
+    const line = this.#lines.get(`${epoch} ${LOG_CHANNEL}`);
+    for (const [offset, proof] of line?.now ?? []) {
+      if (line?.all.get(offset)?.some((kept) => kept.proof === proof && kept.id === id)) return true;
+    }
+    return false;
+  }
+
+  /** What is known of a place, in words. */
+  tells(channel: string, { epoch, offset, proof }: Place): string {
+    const line = this.#lines.get(`${epoch} ${channel}`);
+    if (line === undefined) return 'an epoch that was never in the log';
+    const known = line.all.get(offset)?.map((kept) => `${kept.proof} (${kept.topic})`) ?? [];
+    const { now, lost, trimmedBelow } = line;
+    return [
+      known.length === 0 ? 'never in the log' : `was ${known.join(', ')}`,
+      `is ${now.get(offset) ?? 'not there'} now`,
+      lost.has(`${offset} ${proof}`) ? 'was lost' : 'was not lost',
+      `kept from ${trimmedBelow} to ${Math.max(0, ...now.keys())}`,
+      `lost ${[...lost].join(', ') || 'nothing'}`,
+    ].join('; ');
+  }
+
   /**
    * The events after `from` up to `to`, each chained to the one before.
    * @returns what is wrong, in words, when they are no chain

@@ -1,4 +1,7 @@
+import { latestObservations } from '../../src/attackers/observations.ts';
+import { recentCampaigns } from '../../src/campaigns/repository.ts';
 import { type Db, readConsistently } from '../../src/db/database.ts';
+import { recentActions } from '../../src/orchestrator/repository.ts';
 import type { RawFrame } from './line.ts';
 
 /** What somebody sees who shows the snapshot and every event since: it must come to equal the database. */
@@ -112,6 +115,83 @@ export class IdentityScreen implements Screen {
     const zombie = gone.find((uuid) => this.#identities.has(uuid));
     return zombie === undefined ? undefined : `shows identity ${zombie}, which was merged into another`;
   }
+}
+
+/** What is shown under a name: which event told it, and when that said that it was. */
+interface Shown {
+  readonly name: string;
+  readonly eventId: string;
+  readonly ts: number;
+}
+
+/** Rows of a projection: one event makes each, and a newer one makes it anew. */
+interface Rows {
+  inSnapshot(content: Record<string, Record<string, unknown>[]>): readonly Shown[];
+  ofEvent(event: string, content: { readonly ts: number; readonly payload: Record<string, unknown> }): readonly Shown[];
+  /** Those that a snapshot would show. */
+  read(db: Db): Promise<readonly Shown[]>;
+}
+
+/**
+ * What follows the log: the snapshot, which is behind it, and all that came since. The rows hold nothing else; except for events
+ * that Redis has lost since, of which nobody can be told any more.
+ */
+export class ProjectedScreen implements Screen {
+  readonly #rows: Rows;
+  readonly #isInLog: (eventId: string) => boolean;
+  #shown = new Map<string, Shown>();
+
+  constructor(rows: Rows, isInLog: (eventId: string) => boolean) {
+    this.#rows = rows;
+    this.#isInLog = isInLog;
+  }
+
+  show({ event, data }: RawFrame): void {
+    if (['reset', 'resumed', 'position'].includes(event)) return;
+    const content = JSON.parse(data);
+    const isSnapshot = event === 'snapshot';
+    if (isSnapshot) this.#shown = new Map();
+    for (const shown of isSnapshot ? this.#rows.inSnapshot(content) : this.#rows.ofEvent(event, content)) {
+      if ((this.#shown.get(shown.name)?.ts ?? 0) <= shown.ts) this.#shown.set(shown.name, shown);
+    }
+  }
+
+  async differs(db: Db): Promise<string | undefined> {
+    for (const { name, eventId } of await this.#rows.read(db)) {
+      const shown = this.#shown.get(name)?.eventId;
+      if (shown === eventId || !this.#isInLog(eventId)) continue;
+      return `shows ${name} as ${shown ?? 'nothing'}, and event ${eventId} is in the log and in the rows`;
+    }
+    return undefined;
+  }
+}
+
+const first = (ids: readonly string[]): Shown[] => ids.map((id) => ({ name: id, eventId: id, ts: 0 }));
+const SHOWN_ROWS = { limit: 50, offset: 0 } as const;
+
+/** Each campaign has the id of the event that formed it. */
+export const CAMPAIGN_ROWS: Rows = {
+  inSnapshot: ({ campaigns = [] }) => first(campaigns.map(({ uuid }) => String(uuid))),
+  ofEvent: (event, { payload }) => (event === 'formed' ? first([String(payload.campaign_uuid)]) : []),
+  read: async (db) => first((await recentCampaigns(db, SHOWN_ROWS)).map(({ uuid }) => uuid)),
+};
+
+/** What each action was is the id of its event. */
+export const ORCHESTRATOR_ROWS: Rows = {
+  inSnapshot: ({ events = [] }) => first(events.map(({ action }) => String(action))),
+  ofEvent: (event, { payload }) => (event === 'traffic' ? first([String(payload.action)]) : []),
+  read: async (db) => first((await recentActions(db, SHOWN_ROWS)).map(({ uuid }) => uuid)),
+};
+
+/** The value of each observation is the id of its event. */
+export const observationRows = (attacker: string): Rows => ({
+  inSnapshot: ({ observations = [] }) => observations.map(observed),
+  ofEvent: (event, { payload }) => (event === 'observation' ? [observed(payload)] : []),
+  read: async (db) => (await latestObservations(db, attacker)).map(observed),
+});
+
+function observed(row: Record<string, unknown>): Shown {
+  return { name: String(row.primitive), eventId: String(row.value), ts: Number(row.ts) };
 }
 
 /** A stream of events without a state. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Tokens } from '../../src/auth/tokens.ts';
 import { topologyChannel } from '../../src/bus/channel.ts';
+import { createEvent } from '../../src/bus/event.ts';
 import { EventLog } from '../../src/bus/event-log.ts';
 import { matcher } from '../../src/bus/topic.ts';
 import { type Db, type Engine, openDatabase } from '../../src/db/database.ts';
@@ -10,6 +11,7 @@ import { migrate } from '../../src/db/migrate.ts';
 import { testEnv } from '../support/app.ts';
 import { createTestDatabase, quiet } from '../support/database.ts';
 import type { Random } from '../support/random.ts';
+import { until } from '../support/until.ts';
 import { Archive } from './archive.ts';
 import { BusProducers } from './bus-producers.ts';
 import { Carrier } from './carrier.ts';
@@ -17,10 +19,20 @@ import { StormClient } from './client.ts';
 import { Crowd } from './crowd.ts';
 import { Fleet } from './fleet.ts';
 import { bySse, type Way } from './line.ts';
-import { Load } from './load.ts';
+import { Load, STORM_ATTACKER } from './load.ts';
 import { type PostgresServer, startPostgres } from './postgres-server.ts';
+import { Recount } from './recount.ts';
 import { RedisServer } from './redis-server.ts';
-import { blankScreen, IdentityScreen, type Screen, TopologyScreen } from './screen.ts';
+import {
+  blankScreen,
+  CAMPAIGN_ROWS,
+  IdentityScreen,
+  ORCHESTRATOR_ROWS,
+  observationRows,
+  ProjectedScreen,
+  type Screen,
+  TopologyScreen,
+} from './screen.ts';
 import type { Sabotage } from './server.ts';
 import type { Watch } from './verify.ts';
 
@@ -41,7 +53,9 @@ export interface Stage {
   readonly postgres: PostgresServer | undefined;
   readonly fleet: Fleet;
   readonly archive: Archive;
+  /** Those whose events are published by the storm alone. */
   readonly channels: readonly string[];
+  readonly recount: Recount;
   readonly clients: readonly StormClient[];
   readonly crowd: Crowd;
   readonly load: Load;
@@ -75,8 +89,10 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
   const token = await new Tokens({ secret: env.DECNET_JWT_SECRET ?? '', ttlSeconds: TOKEN_SECONDS }).issueAccess(
     userUuid,
   );
-  const channels = [...topologies.map(topologyChannel), 'identity'];
-  const archive = new Archive(redis.client, channels);
+  const channels = [...topologies.map(topologyChannel), 'identity', 'campaign', 'orchestrator'];
+  const archive = new Archive(redis.client, [...channels, 'system']);
+  const recount = await Recount.begin(db, archive);
+  stops.push(() => recount.dispose());
   const log = new EventLog(redis.client, { maxEvents: Number(LOG_MAX_EVENTS), idempotencyMs: 600_000 });
   const folder = await mkdtemp(join(tmpdir(), 'storm-bus-'));
   stops.push(() => rm(folder, { recursive: true, force: true }));
@@ -94,9 +110,10 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
   });
   stops.push(() => fleet.stop());
   await fleet.start();
+  await meetAttacker(log, db);
   await archive.copy();
-  const watched = watches(topologies);
-  const ways = waysOf(token, options.clients);
+  const watched = watches(topologies, archive);
+  const ways = waysOf(token, options.clients, watched.length);
   const clients = Array.from({ length: options.clients }, (_, index) => {
     const { watch, screen } = watched[index % watched.length]?.() ?? fail();
     return new StormClient(`client ${index} on ${watch.path}`, watch, screen, ways(index), archive.past);
@@ -108,12 +125,12 @@ export async function setStage(options: StageOptions, stops: Stop[]): Promise<St
   const bus = new BusProducers({ random, topologies: [first, ...others], fleet, past: archive.past });
   stops.push(() => bus.abandon());
   const crowd = new Crowd({ clients, fleet, archive, load, random });
-  const parts = { db, redis, postgres, fleet, archive, channels, clients, crowd, load, bus, log };
+  const parts = { db, redis, postgres, fleet, archive, channels, clients, crowd, load, bus, log, recount };
   return { ...parts, topologies: [first, ...others] };
 }
 
 /** A third comes by EventSource, a third by a socket that several share, and a third by both in turn. */
-function waysOf(token: string, clients: number): (index: number) => readonly [Way, ...Way[]] {
+function waysOf(token: string, clients: number, streams: number): (index: number) => readonly [Way, ...Way[]] {
   const sse = bySse(token);
   const sockets = Array.from(
     { length: Math.ceil(clients / CLIENTS_PER_SOCKET) },
@@ -122,13 +139,16 @@ function waysOf(token: string, clients: number): (index: number) => readonly [Wa
   return (index) => {
     const socket = sockets[Math.floor(index / CLIENTS_PER_SOCKET)] ?? sse;
     const all = [[sse], [socket], [socket, sse]] as const;
-    return all[index % all.length] ?? all[0];
+    // Not the same ways again for the same streams.
+    return all[(index + Math.floor(index / streams)) % all.length] ?? all[0];
   };
 }
 
-function watches(topologies: readonly string[]): readonly (() => { watch: Watch; screen: Screen })[] {
+function watches(topologies: readonly string[], archive: Archive): readonly (() => { watch: Watch; screen: Screen })[] {
   const everything = () => true;
   const patterns = ['topology.>', 'identity.*'];
+  const isInLog = (id: string) => archive.past.holds(archive.epoch, id);
+  const whole = { shows: everything, filtered: false, hasState: true };
   return [
     ...topologies.map((id) => () => ({
       watch: {
@@ -148,7 +168,51 @@ function watches(topologies: readonly string[]): readonly (() => { watch: Watch;
       },
       screen: blankScreen,
     }),
+    () => ({
+      watch: { path: '/campaigns/events', channel: 'campaign', ...whole },
+      screen: new ProjectedScreen(CAMPAIGN_ROWS, isInLog),
+    }),
+    () => ({
+      watch: { path: '/orchestrator/events/stream', channel: 'orchestrator', ...whole },
+      screen: new ProjectedScreen(ORCHESTRATOR_ROWS, isInLog),
+    }),
+    () => ({
+      watch: {
+        ...{ path: `/attackers/${STORM_ATTACKER.uuid}/events`, channel: 'log', filtered: true, hasState: true },
+        shows: (topic, data) => topic.startsWith('attacker.') && concernsAttacker(topic, data),
+      },
+      screen: new ProjectedScreen(observationRows(STORM_ATTACKER.uuid), isInLog),
+    }),
+    () => ({
+      watch: {
+        ...{ path: '/stream', channel: 'system', filtered: true, hasState: true, startEvent: 'message' },
+        shows: (topic) => topic === 'system.log',
+        tells: isLine,
+      },
+      screen: blankScreen,
+    }),
   ];
+}
+
+const ATTACKER_TOPICS = matcher(['attacker.observation.>', 'attacker.scored']);
+
+function concernsAttacker(topic: string, data: string): boolean {
+  return ATTACKER_TOPICS(topic) && JSON.parse(data).payload.attacker_uuid === STORM_ATTACKER.uuid;
+}
+
+/** A line of `/stream`: the row that the event becomes. */
+function isLine(told: Record<string, unknown>, data: string): boolean {
+  const [row, ...others] = told.type === 'logs' && Array.isArray(told.data) ? told.data : [];
+  return others.length === 0 && row?.raw_line === JSON.parse(data).payload.raw_line;
+}
+
+/** Nobody can watch an attacker whom nobody has seen. */
+async function meetAttacker(log: EventLog, db: Db): Promise<void> {
+  const { uuid, ip } = STORM_ATTACKER;
+  const event = createEvent('attacker.scored', 'scored', { attacker_uuid: uuid, attacker_ip: ip });
+  await log.publish([{ event }]);
+  const find = () => db.selectFrom('attackers').select('uuid').where('uuid', '=', uuid).executeTakeFirst();
+  await until('the attacker', find, 30_000);
 }
 
 async function openStageDatabase(database: StageOptions['database'], stops: Stop[]) {

@@ -124,9 +124,9 @@ export class Storm {
 
   async #round(stage: Stage): Promise<void> {
     const { haste, faultsPerRound } = this.#options;
-    const { redis, postgres, fleet, archive, channels } = stage;
+    const { redis, postgres, fleet, archive } = stage;
     const random = this.#random;
-    const world: World = { random, redis, postgres, fleet, archive, channels, moments: this.#moments, haste };
+    const world: World = { random, redis, postgres, fleet, archive, moments: this.#moments, haste };
     stage.load.start();
     stage.bus.start();
     for (let count = 0; count < faultsPerRound && this.#goesOn(); count += 1) {
@@ -180,7 +180,7 @@ export class Storm {
 
   /** No load, everybody reads, and then: every screen equals the database, and nothing is missing anywhere. */
   async #calm(stage: Stage): Promise<void> {
-    const { load, bus, archive, crowd, fleet, db } = stage;
+    const { load, bus, archive, crowd, fleet, db, recount } = stage;
     crowd.everyoneBack();
     await Promise.all([load.stop(), bus.stop()]);
     let missing: string[] = [];
@@ -190,6 +190,7 @@ export class Storm {
       missing = [...crowd.behind(crowd.mark()), ...bus.missing()];
       const waiting = await db.selectFrom('outbox').select('seq').execute();
       if (waiting.length > 0) missing.push(`${waiting.length} events wait in the outbox`);
+      missing.push(...(await recount.behind()));
       if (missing.length === 0) missing = await crowd.misled(db);
       return missing.length === 0 || !this.#goesOn();
     };
@@ -209,6 +210,7 @@ export class Storm {
     this.#acknowledged += load.acknowledged.size;
     load.acknowledged.clear();
     if (!isQuiet) return;
+    for (const text of await recount.differs()) this.#violated(text);
     crowd.forget();
     bus.forget();
   }

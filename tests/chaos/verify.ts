@@ -7,8 +7,12 @@ export interface Watch {
   /** Below `/api/v1`. */
   readonly path: string;
   readonly channel: string;
-  /** Whether the stream shows an event. */
-  readonly shows: (topic: string) => boolean;
+  /** Whether the stream shows an event. @param data of its frame as it was published */
+  readonly shows: (topic: string, data: string) => boolean;
+  /** Whether a frame's data tells of the event; absent: it is the event as it was published. */
+  readonly tells?: (told: Record<string, unknown>, data: string) => boolean;
+  /** Name of the frame that it starts with; also of frames without an id that tell something beside the events. */
+  readonly startEvent?: string;
   /** Frames are expected to skip offsets: each then carries `prev`. */
   readonly filtered: boolean;
   /** It starts with a state; otherwise with a position only. */
@@ -64,12 +68,15 @@ export class Reader {
   #readUnnumbered(event: string): string | undefined {
     // With the bus away a fresh client gets its state at once and its position later.
     if (this.#at === undefined && event === 'snapshot') return undefined;
+    if (event === this.#watch.startEvent) return undefined;
     return `a ${event} without id`;
   }
 
   #readNumbered(event: string, place: Place, data: Record<string, unknown>): string | undefined {
-    const start = this.#watch.hasState ? 'snapshot' : 'ready';
-    if (event === start) return this.#start(event, place);
+    const { hasState, startEvent } = this.#watch;
+    // Where all frames have one name, the first one is the start.
+    const isStart = startEvent === undefined ? event === (hasState ? 'snapshot' : 'ready') : this.#at === undefined;
+    if (isStart && event !== 'resumed') return this.#start(event, place);
     if (this.#at === undefined) return `${event} ${nameOf(place)} before any position`;
     if (event === 'resumed') return this.#resumed(this.#at, place, data);
     return this.#follow(this.#at, event, place, data);
@@ -102,7 +109,7 @@ export class Reader {
     const isLost = this.#past.wasLost(channel, from);
     if (reason === 'trimmed' && isTrimmed) return undefined;
     if (reason === 'ahead' && isLost) return undefined;
-    return `${said}: history is there`;
+    return `${said}: history is there: ${this.#past.tells(channel, from)}`;
   }
 
   #resumed(at: Place, place: Place, data: Record<string, unknown>): string | undefined {
@@ -127,15 +134,16 @@ export class Reader {
     const last = path.at(-1);
     const isEvent = event !== 'position';
     for (const kept of path) {
-      const isDue = this.#watch.shows(kept.topic) && !this.#contains(kept.revision);
+      const isDue = this.#watch.shows(kept.topic, kept.data) && !this.#contains(kept.revision);
       const isSent = isEvent && kept === last;
       const name = `${place.epoch}.${kept.offset} (${kept.topic})`;
       if (isDue && !isSent) return `${name} was left out`;
-      if (isSent && !this.#watch.shows(kept.topic)) return `${name} is nothing that this stream shows`;
+      if (isSent && !this.#watch.shows(kept.topic, kept.data)) return `${name} is nothing that this stream shows`;
       if (isSent && !isDue) return `${name} was told though the snapshot contained it`;
     }
     if (!isEvent || last === undefined) return undefined;
-    return Bun.deepEquals(rest, JSON.parse(last.data)) ? undefined : `${nameOf(place)} carries another event`;
+    const isTold = this.#watch.tells?.(rest, last.data) ?? Bun.deepEquals(rest, JSON.parse(last.data));
+    return isTold ? undefined : `${nameOf(place)} carries another event`;
   }
 
   #contains(revision: number): boolean {

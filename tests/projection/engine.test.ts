@@ -180,6 +180,13 @@ for (const engine of ENGINES) {
         await drive(returned);
         expect(await counted()).toBe(33);
         expect((await state()).gaps).toBe(0);
+        // They are remembered in the order in which they were counted: the oldest are forgotten first.
+        const remembered = await database.db
+          .selectFrom('projection_events')
+          .select('ordinal')
+          .orderBy('ordinal')
+          .execute();
+        expect(remembered.map(({ ordinal }) => ordinal)).toEqual(Array.from({ length: 15 }, (_, index) => 19 + index));
       },
     );
 

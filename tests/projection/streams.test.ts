@@ -210,5 +210,32 @@ for (const engine of ENGINES) {
       },
       LIMIT_MS,
     );
+
+    // A storm found it: with SQLite the node waited for its own connection to the database, for ever.
+    test(
+      '/stream: an open stream goes on with the lines of a log that was begun anew',
+      async () => {
+        await start(engine);
+        const line = (raw_line: string) => publish(node, token, 'system.log', { decky: 'web-1', raw_line });
+        await line('old');
+        await caughtUp('logs');
+        const client = await open('/stream');
+        await client.untilFrames(1);
+        await plane.redis.client().flushall();
+        await line('new');
+        await until('a reset', () => namesOf(client.frames).includes('reset'));
+        await until('a new start', () => {
+          const since = client.frames.slice(namesOf(client.frames).indexOf('reset'));
+          return since.some(({ id }) => id !== undefined);
+        });
+        await line('newest');
+        const lines = () => client.frames.flatMap((frame) => (dataOf(frame).type === 'logs' ? dataOf(frame).data : []));
+        await until('the newest line', () => lines().at(-1)?.raw_line === 'newest');
+        await caughtUp('logs');
+        const page = JSON.parse(await (await call(node.url, token, 'GET', '/logs')).text());
+        expect(page.data[0]).toEqual(lines().at(-1));
+      },
+      LIMIT_MS,
+    );
   });
 }

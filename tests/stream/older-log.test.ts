@@ -1,11 +1,17 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import type { Snapshot } from '../../src/stream/connection.ts';
 import { recovery } from '../../src/stream/recovery.ts';
+import type { View } from '../../src/stream/view.ts';
 import { until } from '../support/until.ts';
-import { createHarness, type Harness } from './harness.ts';
+import { createHarness, EVERYTHING, type Harness } from './harness.ts';
 import type { Paper } from './paper.ts';
 
 const TIMEOUT_MS = 30_000;
+/** Events that it does not show are counted, and move nobody's id on. */
+const FORMED_ONLY: View = {
+  ...EVERYTHING,
+  ...{ key: 'formed', filtered: true, shows: (topic) => topic === 'identity.formed' },
+};
 
 let harness: Harness;
 beforeEach(async () => {
@@ -107,6 +113,45 @@ describe.each([1, 2, 3, 5])('two events are lost, and %i others come', (count) =
     TIMEOUT_MS,
   );
 });
+
+// A storm found it: who watches a pattern was told that history was gone, which it was not for him.
+test.each([0, 1, 2, 3])(
+  'what is lost was not shown to a client: it is not reset, and misses nothing (%i others come in its place)',
+  async (count) => {
+    const { paper, connection } = await harness.connect({ view: FORMED_ONLY });
+    await harness.publish('identity.formed');
+    await until('the first event', () => paper.frames.length === 2);
+    await harness.server.backup();
+    await harness.publish('identity.merged', 'identity.merged');
+    await until('what is only counted', () => connection.offset === 3);
+    await comeBackOlder();
+    await goOn(count);
+    await harness.publish('identity.formed');
+    await until('the newest event', () => paper.frames.at(-1)?.id?.split('.')[1] === String(2 + count));
+    expect(paper.frames.map(({ event }) => event)).toEqual(['ready', 'formed', 'formed']);
+    const [, shown, newest] = paper.frames;
+    expect(newest?.data).toMatchObject({ prev: shown?.id });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'what is lost was shown to a client: it is reset, whatever was counted since',
+  async () => {
+    await harness.publish('identity.formed');
+    const { paper, connection } = await harness.connect({ view: FORMED_ONLY });
+    await until('live', () => connection.state === 'live');
+    await harness.server.backup();
+    await harness.publish('identity.formed', 'identity.merged');
+    await until('both events', () => connection.offset === 3);
+    await comeBackOlder();
+    await goOn(3);
+    await until('a reset', () => paper.frames.length === 4);
+    expect(paper.frames.map(({ event }) => event)).toEqual(['ready', 'formed', 'reset', 'ready']);
+    expect(paper.frames[2]?.data).toEqual({ reason: 'ahead' });
+  },
+  TIMEOUT_MS,
+);
 
 test(
   'control: without proofs a live connection goes on over the hole',
