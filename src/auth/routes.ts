@@ -21,7 +21,7 @@ export interface AuthParts {
   readonly tokens: Tokens;
   readonly tickets: Tickets;
   readonly limits: RateLimits;
-  readonly log: Log;
+  readonly logger: Log;
   /** The address that rate limits count; by default the TCP peer's. */
   readonly peerAddress?: PeerAddress;
 }
@@ -55,7 +55,7 @@ function loginRoute({ users, tokens, limits, peerAddress = peerAddressBehind([])
 }
 
 /** What a user who has yet to change the password may do. */
-function sessionRoutes({ authenticator, users, limits, log, peerAddress = peerAddressBehind([]) }: AuthParts) {
+function sessionRoutes({ authenticator, users, limits, logger, peerAddress = peerAddressBehind([]) }: AuthParts) {
   return new Elysia()
     .use(guard(authenticator, 'viewer', { allowPasswordChange: true }))
     .post(
@@ -64,7 +64,7 @@ function sessionRoutes({ authenticator, users, limits, log, peerAddress = peerAd
         assertPasswordBytes(body.old_password, body.new_password);
         await limits.changePassword(peerAddress(request, server));
         await users.changePassword(principal, body.old_password, body.new_password);
-        log.info('password changed', { user_uuid: principal.userUuid });
+        logger.info('password changed', { user_uuid: principal.userUuid });
         return { message: 'Password updated successfully' };
       },
       {

@@ -55,8 +55,8 @@ export async function startAuth({ config, db, redis, logger, settings, onCommitt
     peerAddress: peer,
     sessions,
     routes: new Elysia({ name: 'auth' })
-      .use(authRoutes({ authenticator, users, tokens, tickets, limits, log: logger, peerAddress: peer }))
-      .use(userRoutes({ authenticator, users, settings, log: logger }))
+      .use(authRoutes({ authenticator, users, tokens, tickets, limits, logger, peerAddress: peer }))
+      .use(userRoutes({ authenticator, users, settings, logger }))
       .use(accountRoutes({ authenticator, accounts, logger })),
   } satisfies Domain & Record<string, unknown>;
 }

@@ -25,11 +25,11 @@ export interface Redemption {
  */
 export class Tickets {
   readonly #redis: Redis;
-  readonly #log: Log;
+  readonly #logger: Log;
 
-  constructor(redis: Redis, log: Log) {
+  constructor(redis: Redis, logger: Log) {
     this.#redis = redis;
-    this.#log = log;
+    this.#logger = logger;
   }
 
   /**
@@ -60,7 +60,7 @@ export class Tickets {
     try {
       return await command();
     } catch (error) {
-      this.#log.warn('stream tickets are unavailable', { action, error: describeError(error) });
+      this.#logger.warn('stream tickets are unavailable', { action, error: describeError(error) });
       throw new AppError('unavailable', 'Stream tickets are unavailable; try again shortly');
     }
   }

@@ -12,7 +12,7 @@ export interface UserRoutesParts {
   readonly users: Users;
   /** Shown beside the users. */
   readonly settings: Pick<Settings, 'read'>;
-  readonly log: Log;
+  readonly logger: Log;
 }
 
 const role = t.Union([t.Literal('viewer'), t.Literal('admin')]);
@@ -34,7 +34,7 @@ function configRoute({ authenticator, users, settings }: UserRoutesParts) {
   );
 }
 
-function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
+function managementRoutes({ authenticator, users, logger }: UserRoutesParts) {
   return new Elysia({ prefix: '/users' })
     .use(guard(authenticator, 'admin'))
     .post(
@@ -42,7 +42,7 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
       async ({ body, principal }) => {
         assertPasswordBytes(body.password);
         const user = await users.create(body.username, body.password, body.role);
-        log.info('user created', { user_uuid: user.uuid, role: user.role, by: principal.userUuid });
+        logger.info('user created', { user_uuid: user.uuid, role: user.role, by: principal.userUuid });
         return user;
       },
       { body: newUser, ...authOperations.createUser },
@@ -52,7 +52,7 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
       async ({ params, principal }) => {
         if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot delete your own user');
         await users.delete(params.uuid);
-        log.info('user deleted', { user_uuid: params.uuid, by: principal.userUuid });
+        logger.info('user deleted', { user_uuid: params.uuid, by: principal.userUuid });
         return { message: 'User deleted' };
       },
       authOperations.deleteUser,
@@ -62,7 +62,7 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
       async ({ params, body, principal }) => {
         if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot change your own role');
         await users.setRole(params.uuid, body.role);
-        log.info('user role changed', { user_uuid: params.uuid, role: body.role, by: principal.userUuid });
+        logger.info('user role changed', { user_uuid: params.uuid, role: body.role, by: principal.userUuid });
         return { message: 'User role updated' };
       },
       { body: t.Object({ role }), ...authOperations.setRole },
@@ -72,7 +72,7 @@ function managementRoutes({ authenticator, users, log }: UserRoutesParts) {
       async ({ params, body, principal }) => {
         assertPasswordBytes(body.new_password);
         await users.resetPassword(params.uuid, body.new_password);
-        log.info('user password reset', { user_uuid: params.uuid, by: principal.userUuid });
+        logger.info('user password reset', { user_uuid: params.uuid, by: principal.userUuid });
         return { message: 'Password reset' };
       },
       { body: t.Object({ new_password: newPassword }), ...authOperations.resetPassword },

@@ -91,7 +91,7 @@ export function assertPublishable(event: Event): void {
  * Checks what is to be stored and told later, in part or as a whole.
  * @throws {EventError} when it nests too deep or is larger than any event may be
  */
-export function assertTellable(payload: JsonObject): void {
+export function assertReportable(payload: JsonObject): void {
   if (assertDepth(payload) > MAX_EVENT_BYTES) assertSize(Buffer.byteLength(JSON.stringify(payload)), 'the JSON');
 }
 

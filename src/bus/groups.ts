@@ -167,13 +167,13 @@ export class Groups {
    * its connections find the others gone ({@link GroupGoneError}) and open them again.
    * @returns the dead nodes
    */
-  async reap(log: Log): Promise<string[]> {
+  async reap(logger: Log): Promise<string[]> {
     const expired = asList(await expiredScript.run(this.#commands, [keys.nodes], [])).map(String);
     const dead: string[] = [];
     for (const node of expired) {
       const { destroyed, revived } = await destroyGroupsOf(this.#commands, node, 'expired');
-      if (revived) log.warn('a node renewed its lease while its groups were destroyed', { node, groups: destroyed });
-      else log.warn('destroyed the consumer groups of a dead node', { node, groups: destroyed });
+      if (revived) logger.warn('a node renewed its lease while its groups were destroyed', { node, groups: destroyed });
+      else logger.warn('destroyed the consumer groups of a dead node', { node, groups: destroyed });
       if (!revived) dead.push(node);
     }
     return dead;

@@ -60,7 +60,7 @@ const ANSWER_MS = 5000;
  */
 export class Tail {
   readonly #connect: () => Redis;
-  readonly #log: Pick<EventLog, 'position'>;
+  readonly #eventLog: Pick<EventLog, 'position'>;
   readonly #listener: TailListener;
   readonly #logger: Log;
   readonly #checks: TailChecks;
@@ -76,13 +76,13 @@ export class Tail {
   /** @param connect a new connection to Redis, which does not reconnect by itself */
   constructor(
     connect: () => Redis,
-    log: Pick<EventLog, 'position'>,
+    eventLog: Pick<EventLog, 'position'>,
     listener: TailListener,
     logger: Log,
     checks: TailChecks = tailChecks,
   ) {
     this.#connect = connect;
-    this.#log = log;
+    this.#eventLog = eventLog;
     this.#listener = listener;
     this.#logger = logger;
     this.#checks = checks;
@@ -198,7 +198,7 @@ export class Tail {
    */
   async #verify(redis: Redis): Promise<boolean> {
     const now = await within(
-      this.#log.position(LOG_CHANNEL, this.#cursor.offset, redis),
+      this.#eventLog.position(LOG_CHANNEL, this.#cursor.offset, redis),
       ANSWER_MS,
       'the position of the log',
     );

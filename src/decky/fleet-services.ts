@@ -42,7 +42,7 @@ async function editUnder(claim: Hold, parts: LiveServiceParts, name: string, edi
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
     // Only now nobody else can change what runs.
     const { row, after } = planFor(await findDecky(parts, name), edit);
-    await bringAbout(parts, row, after, edit, claim);
+    await applyToSubstrate(parts, row, after, edit, claim);
     const done = await commit(parts, row, edit, claim).catch(async (error: unknown) => {
       if (!(error instanceof ClaimLost)) await bringBack(parts, row, claim);
       throw error;
@@ -52,7 +52,7 @@ async function editUnder(claim: Hold, parts: LiveServiceParts, name: string, edi
   throw beingChanged(name);
 }
 
-async function bringAbout(
+async function applyToSubstrate(
   parts: LiveServiceParts,
   row: FleetDeckyRow,
   after: Configured,
@@ -72,11 +72,11 @@ async function bringAbout(
 }
 
 /** The edit has failed already: what fails here is only logged. */
-async function bringBack({ substrate, log }: LiveServiceParts, row: FleetDeckyRow, claim: Hold): Promise<void> {
+async function bringBack({ substrate, logger }: LiveServiceParts, row: FleetDeckyRow, claim: Hold): Promise<void> {
   try {
     await substrate.ensureDecky(onSubstrate(row, textsOf(row.services)), claim);
   } catch (error) {
-    log.warn('a decky could not be brought back', { decky: row.name, error: describeError(error) });
+    logger.warn('a decky could not be brought back', { decky: row.name, error: describeError(error) });
   }
 }
 

@@ -15,7 +15,7 @@ import type { Configured, ServiceEdit } from './service-edit.ts';
 export interface LiveServiceParts {
   readonly db: Db;
   readonly substrate: Substrate;
-  readonly log: Log;
+  readonly logger: Log;
   /** Called after each commit that left an event in the outbox: wakes the relay. */
   onCommitted(): void;
 }
@@ -81,7 +81,7 @@ async function editUnder(
 ): Promise<DeckyState> {
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
     const plan = await planNow(db, key, edit);
-    if (concernsSubstrate(plan, edit)) await bringAbout(substrate, plan, edit, claim);
+    if (concernsSubstrate(plan, edit)) await applyToSubstrate(substrate, plan, edit, claim);
     const decky = await commitEdit(db, key, edit, plan, claim);
     if (decky === undefined) continue;
     onCommitted();
@@ -127,7 +127,7 @@ function configuredOf({ name, topology_id, services, decky_config }: DeckyState)
   return { name, topology_id, services, configs };
 }
 
-async function bringAbout(
+async function applyToSubstrate(
   substrate: Substrate,
   { decky, running }: Plan,
   edit: ServiceEdit,
@@ -174,7 +174,7 @@ function isOutdated(plan: Plan, fresh: Plan, edit: ServiceEdit, isClaimed: boole
  * Gives the substrate what the row says, under a claim of its own: the edit's may be lost. The edit has failed already: what
  * fails here is only logged.
  */
-async function bringBack({ db, substrate, log }: LiveServiceParts, key: DeckyKey): Promise<void> {
+async function bringBack({ db, substrate, logger }: LiveServiceParts, key: DeckyKey): Promise<void> {
   const fields = { topology: key.topologyId, decky: key.name };
   let claim: Hold | undefined;
   try {
@@ -183,7 +183,7 @@ async function bringBack({ db, substrate, log }: LiveServiceParts, key: DeckyKey
     const recorded = await readConsistently(db, (trx) => recordedDecky(trx, key));
     if (recorded !== undefined) await substrate.ensureDecky(recorded, claim);
   } catch (error) {
-    log.warn('a decky could not be brought back', { ...fields, error: describeError(error) });
+    logger.warn('a decky could not be brought back', { ...fields, error: describeError(error) });
   } finally {
     await claim?.release();
   }

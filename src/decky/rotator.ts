@@ -24,7 +24,7 @@ import { type HeardRequest, queueDue, recordRequests } from './rotation-queue.ts
 export interface RotatorOptions {
   readonly db: Db;
   readonly substrate: Substrate;
-  readonly log: Log;
+  readonly logger: Log;
   /** Called after each commit that left an event in the outbox: wakes the relay. */
   onCommitted(): void;
   /**
@@ -66,7 +66,7 @@ export class Rotator {
   readonly #fleetIntervalMs: () => Promise<number | null>;
   readonly #leaseMs: number;
   readonly #now: () => number;
-  readonly #nap = new WakeableSleep();
+  readonly #sleep = new WakeableSleep();
   readonly #underWay = new Set<Promise<void>>();
   /** Kept until the database has them. */
   #heard: HeardRequest[] = [];
@@ -92,7 +92,7 @@ export class Rotator {
 
   /** There may be something to do: look now. */
   wake(): void {
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Finishes the rotations under way. */
@@ -111,16 +111,16 @@ export class Rotator {
   }
 
   async #run(): Promise<void> {
-    const { pollMs = 10_000, log } = this.#options;
+    const { pollMs = 10_000, logger } = this.#options;
     while (!this.#stopped) {
       try {
         await this.#recordHeard();
         const dueInMs = await queueDue(this.#db, await this.#fleetIntervalMs(), this.#now());
         await this.#claim();
-        await this.#nap.sleep(Math.min(pollMs, Math.max(MIN_SLEEP_MS, dueInMs ?? pollMs)));
+        await this.#sleep.sleep(Math.min(pollMs, Math.max(MIN_SLEEP_MS, dueInMs ?? pollMs)));
       } catch (error) {
-        log.warn('looking for rotations failed; trying again', { error: describeError(error) });
-        await this.#nap.sleep(RETRY_MS);
+        logger.warn('looking for rotations failed; trying again', { error: describeError(error) });
+        await this.#sleep.sleep(RETRY_MS);
       }
     }
   }
@@ -131,7 +131,7 @@ export class Rotator {
       const unknown = await recordRequests(this.#db, batch, this.#now());
       this.#heard = this.#heard.slice(batch.length);
       if (unknown.length > 0) {
-        this.#options.log.warn('a mutate request names no decky of the fleet', { names: unknown.join(', ') });
+        this.#options.logger.warn('a mutate request names no decky of the fleet', { names: unknown.join(', ') });
       }
     }
   }
@@ -159,7 +159,7 @@ export class Rotator {
   }
 
   async #carryOut(rotation: Rotation): Promise<void> {
-    const { log, onCommitted } = this.#options;
+    const { logger, onCommitted } = this.#options;
     const renewal = this.#renew(rotation);
     const fields = { decky: rotation.decky.name, claim: rotation.claim };
     try {
@@ -167,11 +167,11 @@ export class Rotator {
       if (outcome === undefined) return;
       const fleetIntervalMs = await this.#fleetIntervalMs();
       if (await finishRotation(this.#db, rotation, outcome, this.#now(), fleetIntervalMs)) onCommitted();
-      else log.warn('a rotation took longer than its claim; another node has it', fields);
-      if (outcome.kind === 'failed') log.warn('a rotation failed', { ...fields, error: outcome.error });
+      else logger.warn('a rotation took longer than its claim; another node has it', fields);
+      if (outcome.kind === 'failed') logger.warn('a rotation failed', { ...fields, error: outcome.error });
     } catch (error) {
       // The claim runs out, and whoever comes next does it again.
-      log.warn('a rotation could not be recorded', { ...fields, error: describeError(error) });
+      logger.warn('a rotation could not be recorded', { ...fields, error: describeError(error) });
     } finally {
       await renewal.stop();
     }
@@ -180,13 +180,13 @@ export class Rotator {
   /** @returns `undefined` when the decky is somebody else's to change now: nothing more was done to it, and is to be told */
   async #applyUnderClaim(rotation: Rotation): Promise<Outcome | undefined> {
     const { claim, decky } = rotation;
-    const { log, substrate } = this.#options;
+    const { logger, substrate } = this.#options;
     const fields = { decky: decky.name, claim };
     const terms = { leaseMs: this.#leaseMs, now: this.#now, waitMs: WAIT_MS };
     const ground = await claimThing(substrate, this.#db, fleetThing(substrateId(decky)), terms);
     if (ground === undefined) {
       await renewClaim(this.#db, claim, this.#now(), 0);
-      log.warn('a rotation has to wait: others change the decky', fields);
+      logger.warn('a rotation has to wait: others change the decky', fields);
       return undefined;
     }
     const isStillMine = () => renewClaim(this.#db, claim, this.#now(), this.#leaseMs);
@@ -194,7 +194,7 @@ export class Rotator {
       return await this.#apply(rotation, fencedBy(ground, isStillMine));
     } catch (error) {
       if (!(error instanceof ClaimLost)) throw error;
-      log.warn('a rotation was taken over by another node', { ...fields, error: error.message });
+      logger.warn('a rotation was taken over by another node', { ...fields, error: error.message });
       return undefined;
     } finally {
       await ground.release();
@@ -231,7 +231,7 @@ export class Rotator {
       leaseMs: this.#leaseMs,
       renew: () => renewClaim(this.#db, claim, this.#now(), this.#leaseMs),
       onError: (error) =>
-        this.#options.log.warn('a claim could not be renewed', { claim, error: describeError(error) }),
+        this.#options.logger.warn('a claim could not be renewed', { claim, error: describeError(error) }),
     });
   }
 }

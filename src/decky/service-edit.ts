@@ -1,4 +1,4 @@
-import { assertTellable, createEvent, type Event, type JsonObject } from '../bus/event.ts';
+import { assertReportable, createEvent, type Event, type JsonObject } from '../bus/event.ts';
 import { topics } from '../bus/topic.ts';
 import { validConfig } from '../catalog/service-config.ts';
 import { type Service, serviceNamed } from '../catalog/services.ts';
@@ -37,7 +37,7 @@ export interface ServiceSetting {
  */
 export function serviceSetting(name: string, config: JsonObject): ServiceSetting {
   const valid = validConfig(runnable(name), config);
-  assertTellable(valid);
+  assertReportable(valid);
   return { service: name, config: valid };
 }
 

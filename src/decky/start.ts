@@ -28,11 +28,11 @@ export interface DeckyStartParts {
 export function startDecky(parts: DeckyStartParts) {
   const { config, db, settings, substrate, logger, authenticator, commits, wakeRelay } = parts;
   const fleetIntervalMs = async () => intervalMs((await settings.read()).global_mutation_interval) ?? null;
-  const rotator = new Rotator({ db, substrate, log: logger, onCommitted: wakeRelay, fleetIntervalMs });
+  const rotator = new Rotator({ db, substrate, logger, onCommitted: wakeRelay, fleetIntervalMs });
   const { onCommitted } = commits;
   return {
     routes: new Elysia({ name: 'deckies' })
-      .use(serviceRoutes({ db, authenticator, substrate, onCommitted, log: logger }))
+      .use(serviceRoutes({ db, authenticator, substrate, onCommitted, logger }))
       .use(
         fleetRoutes({
           db,

@@ -27,7 +27,7 @@ export function startDemo({ db, eventLog, onCommitted, logger }: DemoStartParts)
     db,
     publish: (event) => eventLog.publish([{ event }]),
     onCommitted,
-    log: logger,
+    logger,
     intervalMs: INTERVAL_MS,
   });
 }

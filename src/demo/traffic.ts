@@ -7,7 +7,7 @@ import { changeServices, mutateTopology } from './topology-acts.ts';
 import { type DemoAct, type DemoWorld, pick } from './world.ts';
 
 export interface DemoTrafficOptions extends Omit<DemoWorld, 'random'> {
-  readonly log: Log;
+  readonly logger: Log;
   /** Milliseconds from the end of one act to the next. */
   readonly intervalMs: number;
   /** Chooses what happens; `Math.random` by default. */
@@ -24,7 +24,12 @@ export interface DemoTraffic {
  * Makes something happen now and then, so that there is something to watch. Acts never overlap, one that fails is logged
  * and the next one comes, and what they leave in the database is bounded.
  */
-export function startDemoTraffic({ log, intervalMs, random = Math.random, ...parts }: DemoTrafficOptions): DemoTraffic {
+export function startDemoTraffic({
+  logger,
+  intervalMs,
+  random = Math.random,
+  ...parts
+}: DemoTrafficOptions): DemoTraffic {
   const world: DemoWorld = {
     db: parts.db,
     publish: (event) => parts.publish(event),
@@ -40,7 +45,7 @@ export function startDemoTraffic({ log, intervalMs, random = Math.random, ...par
     try {
       await pick(world, acts)?.(world);
     } catch (error) {
-      log.warn('a demonstration act failed', { error: describeError(error) });
+      logger.warn('a demonstration act failed', { error: describeError(error) });
     }
     if (!stopped) schedule();
   };

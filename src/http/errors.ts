@@ -45,7 +45,7 @@ export function errorResponse(error: AppError): Response {
  * @param options.methodsOf the methods that a path is served under; another method of such a path is a 405
  */
 export function errorHandling(
-  log: Log,
+  logger: Log,
   { developer, methodsOf }: { developer: boolean; methodsOf: (path: string) => readonly string[] },
 ) {
   // Elysia makes an array or a number an empty object before it validates, and tells only of that.
@@ -62,7 +62,7 @@ export function errorHandling(
       if (code === 'PARSE' && error.cause instanceof AppError) return errorResponse(error.cause);
       if (code === 'PARSE') return Response.json({ detail: INVALID }, { status: 422 });
       if (code === 'VALIDATION') return validationResponse(error, withoutObject.has(request));
-      return unexpected(error, request, log, developer);
+      return unexpected(error, request, logger, developer);
     });
 }
 
@@ -113,18 +113,18 @@ const STRUCTURAL_ISSUES = [
   /^Unexpected property/,
 ];
 
-function unexpected(error: unknown, request: Request, log: Log, developer: boolean): Response {
+function unexpected(error: unknown, request: Request, logger: Log, developer: boolean): Response {
   const message = describeError(error);
   const fields = { method: request.method, path: new URL(request.url).pathname, error: message };
   const refusal = backendRefusalOf(error);
   if (refusal !== undefined) {
     const isAway = refusal.code === 'unavailable';
-    log.warn(isAway ? 'a backing service is unreachable' : 'the database cannot hold a value of a request', fields);
+    logger.warn(isAway ? 'a backing service is unreachable' : 'the database cannot hold a value of a request', fields);
     return errorResponse(refusal);
   }
   const errorId = crypto.randomUUID().replaceAll('-', '');
   const stack = error instanceof Error ? error.stack : undefined;
-  log.error('unhandled error', { ...fields, error_id: errorId, stack });
+  logger.error('unhandled error', { ...fields, error_id: errorId, stack });
   const details = developer
     ? { exception_type: error instanceof Error ? error.name : typeof error, traceback: redact(stack ?? message) }
     : {};

@@ -58,13 +58,13 @@ export function publicationOrError(event: unknown): Publication | AppError {
  * @throws {AppError} as {@link publishAll}
  */
 export async function publishGood(
-  log: Pick<EventLog, 'publish'>,
+  eventLog: Pick<EventLog, 'publish'>,
   checked: readonly (Publication | AppError)[],
   publisher: Subject,
   logger: Log,
 ): Promise<Answer[]> {
   const good = checked.filter((each): each is Publication => !(each instanceof AppError));
-  const answers = await publishAll(log, good, publisher, logger);
+  const answers = await publishAll(eventLog, good, publisher, logger);
   let next = 0;
   return checked.map((each) => {
     if (each instanceof AppError) return each;
@@ -82,14 +82,14 @@ export async function publishGood(
  * @throws {AppError} `unavailable` when Redis does not answer: some of the first may have been published, none after them
  */
 export async function publishAll(
-  log: Pick<EventLog, 'publish'>,
+  eventLog: Pick<EventLog, 'publish'>,
   publications: readonly Publication[],
   publisher: Subject,
   logger: Log,
 ): Promise<Answer[]> {
   const isAllowed = mayUse(publisher, 'publish');
   const allowed = publications.filter(({ event }) => isAllowed(event.topic));
-  const published = await log.publish(allowed).catch((error: unknown) => {
+  const published = await eventLog.publish(allowed).catch((error: unknown) => {
     const [first] = allowed;
     const fields = { topic: first?.event.topic, count: allowed.length, error: describeError(error) };
     logger.warn('events were refused: redis does not answer', fields);

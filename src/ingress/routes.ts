@@ -10,7 +10,7 @@ import { ingressOperations } from './schemas.ts';
 
 export interface IngressRouteParts {
   readonly authenticator: HeaderAuthenticator;
-  readonly log: Pick<EventLog, 'publish'>;
+  readonly eventLog: Pick<EventLog, 'publish'>;
   readonly logger: Log;
 }
 
@@ -21,20 +21,20 @@ export interface IngressRouteParts {
  *
  * The body is checked by hand, once: Elysia makes an empty object of a list, and copies what it has checked.
  */
-export function ingressRoutes({ authenticator, log, logger }: IngressRouteParts) {
+export function ingressRoutes({ authenticator, eventLog, logger }: IngressRouteParts) {
   return new Elysia({ name: 'ingress-routes' }).use(guard(authenticator, 'publish')).post(
     '/events',
     async ({ body, principal, set }) => {
       if (!Array.isArray(body)) {
         assertComplete(body);
-        const [answer] = await publishAll(log, [publicationOf(body)], principal, logger);
+        const [answer] = await publishAll(eventLog, [publicationOf(body)], principal, logger);
         if (answer === undefined) throw new Error('nothing was published');
         if (answer instanceof AppError) throw answer;
         set.status = 202;
         return answer;
       }
       const checked = eventsOf(body).map(publicationOrError);
-      const answers = await publishGood(log, checked, principal, logger);
+      const answers = await publishGood(eventLog, checked, principal, logger);
       set.status = answers.some((answer) => answer instanceof AppError) ? 207 : 202;
       return {
         results: answers.map((answer) => (answer instanceof AppError ? { error: errorFields(answer) } : answer)),

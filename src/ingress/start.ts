@@ -12,5 +12,5 @@ export interface IngressStartParts {
 
 /** The way in for producers over HTTP. */
 export function startIngress({ auth, eventLog, logger }: IngressStartParts) {
-  return { routes: ingressRoutes({ authenticator: auth.sessions, log: eventLog, logger }) } satisfies Domain;
+  return { routes: ingressRoutes({ authenticator: auth.sessions, eventLog, logger }) } satisfies Domain;
 }

@@ -13,7 +13,7 @@ import { keyOf, runningDeckies, type Subject, unexplained } from './explained.ts
 export interface ReconcilerOptions {
   readonly db: Db;
   readonly substrate: Substrate;
-  readonly log: Log;
+  readonly logger: Log;
   /** Milliseconds between two passes; default 60,000. */
   readonly intervalMs?: number;
   /** What is younger is left alone, in milliseconds; default 120,000: four times as long as a claim lasts. */
@@ -49,7 +49,7 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #holder = crypto.randomUUID();
   readonly #now: () => number;
-  readonly #nap = new WakeableSleep();
+  readonly #sleep = new WakeableSleep();
   /** What was not there in the last pass → whether that has been told. */
   #missing = new Map<string, boolean>();
   #stopped = false;
@@ -76,7 +76,7 @@ export class Reconciler {
 
   /** Looks now. */
   wake(): void {
-    this.#nap.wake();
+    this.#sleep.wake();
   }
 
   /** Ends after the removal under way. */
@@ -87,14 +87,14 @@ export class Reconciler {
   }
 
   async #run(): Promise<void> {
-    const { db, log } = this.#options;
+    const { db, logger } = this.#options;
     while (!this.#stopped) {
       try {
         if (await this.#isMine()) await this.reconcile();
       } catch (error) {
-        log.warn('the substrate could not be reconciled; it is tried again', { error: describeError(error) });
+        logger.warn('the substrate could not be reconciled; it is tried again', { error: describeError(error) });
       }
-      await this.#nap.sleep(this.#intervalMs);
+      await this.#sleep.sleep(this.#intervalMs);
     }
     await releaseLease(db, LEASE, this.#holder).catch(() => {});
   }
@@ -140,7 +140,7 @@ export class Reconciler {
   }
 
   async #remove(found: readonly SubstrateObject[], claim: SubstrateClaim, reaped: Reaped): Promise<void> {
-    const { db, substrate, log } = this.#options;
+    const { db, substrate, logger } = this.#options;
     // Only now nobody else can change either side.
     const strangers = await unexplained(db, found);
     // A network goes when nothing is in it any more.
@@ -150,10 +150,10 @@ export class Reconciler {
       try {
         await substrate.removeOwned(object, claim);
         reaped.removed.push(object);
-        log.warn('removed what no row explains', fields);
+        logger.warn('removed what no row explains', fields);
       } catch (error) {
         reaped.errors.push(`${kind} ${name}: ${describeError(error)}`);
-        log.warn('what no row explains could not be removed', { ...fields, error: describeError(error) });
+        logger.warn('what no row explains could not be removed', { ...fields, error: describeError(error) });
         if (error instanceof ClaimLost) return;
       }
     }
@@ -161,23 +161,23 @@ export class Reconciler {
 
   /** Not there in two passes: what is being made anew is not there for a moment. */
   async #tellMissing(objects: readonly SubstrateObject[]): Promise<void> {
-    const { db, log } = this.#options;
+    const { db, logger } = this.#options;
     const running = new Set(objects.filter(({ isRunning }) => isRunning).map(keyOf));
     const missing = new Map<string, boolean>();
-    const told: Subject[] = [];
+    const reported: Subject[] = [];
     for await (const page of runningDeckies(db)) {
       for (const subject of page) {
         const key = keyOf(subject);
         if (running.has(key) || missing.size >= MAX_MISSING) continue;
-        const isTold = this.#missing.get(key);
-        missing.set(key, isTold !== undefined);
-        if (isTold === false) told.push(subject);
+        const isReported = this.#missing.get(key);
+        missing.set(key, isReported !== undefined);
+        if (isReported === false) reported.push(subject);
       }
     }
     this.#missing = missing;
-    if (told.length === 0) return;
-    const names = told.slice(0, MAX_NAMES).map(({ topologyId, name }) => `${name} (${topologyId})`);
-    log.warn('deckies that should run do not', { count: told.length, deckies: names.join(', ') });
+    if (reported.length === 0) return;
+    const names = reported.slice(0, MAX_NAMES).map(({ topologyId, name }) => `${name} (${topologyId})`);
+    logger.warn('deckies that should run do not', { count: reported.length, deckies: names.join(', ') });
   }
 
   get #intervalMs(): number {

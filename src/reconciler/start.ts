@@ -15,7 +15,7 @@ export interface ReconcilerStartParts {
 
 /** What compares the substrate with the database. */
 export function startReconciler({ db, substrate, logger, authenticator }: ReconcilerStartParts) {
-  const reconciler = new Reconciler({ db, substrate, log: logger });
+  const reconciler = new Reconciler({ db, substrate, logger });
   return {
     routes: reapRoutes({ db, authenticator, reconciler }),
     workers: [

@@ -49,7 +49,7 @@ export interface Subscription {
 
 /** What all connections of a process share. */
 export interface ConnectionParts {
-  readonly log: Pick<EventLog, 'position' | 'oldest'>;
+  readonly eventLog: Pick<EventLog, 'position' | 'oldest'>;
   readonly groups: Pick<Groups, 'open' | 'read' | 'moveTo' | 'close'>;
   readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch' | 'generation' | 'markOf'>;
   readonly recovery: Recovery;
@@ -158,10 +158,10 @@ export class Connection implements Member {
   }
 
   /** Asks where the channel stands, and what it says of the place that is to be resumed from. */
-  static ask({ view }: Subscription, { hub, log, logger }: ConnectionParts, request: Resumption): Asked {
+  static ask({ view }: Subscription, { hub, eventLog, logger }: ConnectionParts, request: Resumption): Asked {
     const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
     const [{ generation }, mark] = [hub, hub.markOf(view.channel)];
-    const standing = log.position(view.channel, readerOffset).catch((error: unknown) => {
+    const standing = eventLog.position(view.channel, readerOffset).catch((error: unknown) => {
       logger.debug('a stream opens without the bus', { error: describeError(error) });
       return undefined;
     });
@@ -497,7 +497,7 @@ export class Connection implements Member {
   /** Asks the log whether the client's place is still good; opens again when it is not. */
   async #isOver(): Promise<boolean> {
     const [epoch, at, request] = [this.#epoch, this.#at, this.#resumption()];
-    const standing = await this.#parts.log.position(this.view.channel, at.offset);
+    const standing = await this.#parts.eventLog.position(this.view.channel, at.offset);
     // Opened again meanwhile: the answer is about a place that the client has left.
     if (this.#state !== 'replaying' || this.#epoch !== epoch || this.#at !== at) return true;
     if (this.#parts.recovery.open(request, standing).kind === 'resume') return false;

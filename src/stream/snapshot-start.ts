@@ -16,7 +16,7 @@ const WAIT_MS = 150;
  * @throws {AppError} `unavailable` when the log does not go on from there, for as long as anybody waits
  */
 export async function snapshotWithStart(
-  { log, recovery }: Pick<ConnectionParts, 'log' | 'recovery'>,
+  { eventLog, recovery }: Pick<ConnectionParts, 'eventLog' | 'recovery'>,
   channel: string,
   read: () => Promise<EncodedSnapshot>,
   hasBus: boolean,
@@ -26,7 +26,7 @@ export async function snapshotWithStart(
     if (snapshot !== undefined) {
       const { contains } = snapshot;
       if (contains === undefined || !hasBus) return { snapshot, start: undefined };
-      const start = await startOf({ log, recovery }, channel, contains);
+      const start = await startOf({ eventLog, recovery }, channel, contains);
       if (start !== undefined) return { snapshot, start };
     }
     if (tries === TRIES) throw new AppError('unavailable', 'The state is not as far as its events; try again shortly');
@@ -45,18 +45,18 @@ async function readable(read: () => Promise<EncodedSnapshot>, tries: number): Pr
 }
 
 async function startOf(
-  { log, recovery }: Pick<ConnectionParts, 'log' | 'recovery'>,
+  { eventLog, recovery }: Pick<ConnectionParts, 'eventLog' | 'recovery'>,
   channel: string,
   contains: NonNullable<Snapshot['contains']>,
 ): Promise<Place | undefined> {
   const { epoch } = contains;
-  const place = contains.proof === '' ? await begin(log, channel) : contains;
+  const place = contains.proof === '' ? await begin(eventLog, channel) : contains;
   const cursor = { epoch, offset: place.offset, proof: place.proof, revision: 0 };
-  const opening = recovery.open({ kind: 'from', cursor }, await log.position(channel, cursor.offset));
+  const opening = recovery.open({ kind: 'from', cursor }, await eventLog.position(channel, cursor.offset));
   return opening.kind === 'resume' ? opening.place : undefined;
 }
 
 /** Of rows that contain nothing of a channel: all that it keeps comes after them. */
-async function begin(log: ConnectionParts['log'], channel: string): Promise<Pick<Place, 'offset' | 'proof'>> {
+async function begin(log: ConnectionParts['eventLog'], channel: string): Promise<Pick<Place, 'offset' | 'proof'>> {
   return (await log.oldest(channel)) ?? (await log.position(channel));
 }

@@ -41,7 +41,7 @@ export function startStreams(parts: StreamStartParts) {
   const hub = new Hub(windowBytes, logger);
   const streams = new Streams({
     connection: {
-      log: eventLog,
+      eventLog,
       groups,
       hub,
       recovery: parts.recovery ?? recovery,

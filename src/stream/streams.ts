@@ -16,7 +16,7 @@ import type { Slot, UserStreams } from './user-streams.ts';
 export interface StreamsParts extends SessionChecksParts {
   readonly connection: ConnectionParts & {
     readonly groups: CheckpointGroups;
-    readonly log: Pick<EventLog, 'placeSince'>;
+    readonly eventLog: Pick<EventLog, 'placeSince'>;
   };
   readonly hub: Pick<Hub, 'sweep'>;
   readonly slots: UserStreams;
@@ -153,7 +153,10 @@ export class Streams {
   async resumptionSince(seconds: number): Promise<Resumption> {
     try {
       // Nobody comes back: as one that was evicted it takes no other stream's slot.
-      return { kind: 'from', cursor: { ...(await this.#parts.connection.log.placeSince(seconds)), evicted: true } };
+      return {
+        kind: 'from',
+        cursor: { ...(await this.#parts.connection.eventLog.placeSince(seconds)), evicted: true },
+      };
     } catch (error) {
       this.#parts.logger.debug('the log was not asked where it stood', { error: describeError(error) });
       throw new AppError('unavailable', 'The event log cannot be reached; try again shortly');

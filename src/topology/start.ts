@@ -27,7 +27,7 @@ export interface TopologyStartParts {
 export function startTopology(parts: TopologyStartParts) {
   const { db, substrate, node, logger, authenticator, commits, wakeRelay, streams } = parts;
   const { onCommitted } = commits;
-  const mutator = new Mutator({ db, substrate, node, log: logger, onCommitted: wakeRelay });
+  const mutator = new Mutator({ db, substrate, node, logger, onCommitted: wakeRelay });
   const lifecycle = new LifecycleWorker({ db, substrate, logger, onCommitted: wakeRelay });
   commits.wakes(() => mutator.wake());
   return {

@@ -20,7 +20,7 @@ export function startReporting({ domains, roles, eventLog, logger }: ReportingSt
       if (name === undefined || first === undefined) return [];
       const parts = [first, ...others];
       const stop = () => Promise.all(parts.map((part) => part.stop()));
-      const worker = new Worker({ name, events: eventLog, log: logger, stop });
+      const worker = new Worker({ name, events: eventLog, logger, stop });
       const { listener } = worker;
       return { role: first.role, listener, start: () => worker.start(), stop: () => worker.stop() };
     }),

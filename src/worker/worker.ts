@@ -13,7 +13,7 @@ export interface WorkerOptions {
   /** One of the known workers (contract §8). */
   readonly name: string;
   readonly events: Pick<EventLog, 'publish'>;
-  readonly log: Log;
+  readonly logger: Log;
   /** Ends the worker's work: called when it is told to stop over the bus. */
   stop(): Promise<unknown>;
   /** Tells more in each heartbeat. */
@@ -34,9 +34,9 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    const { name, events, log, heartbeatMs = 30_000 } = options;
+    const { name, events, logger, heartbeatMs = 30_000 } = options;
     const event = () => this.#health();
-    this.#heartbeat = new Heartbeat({ name, events, logger: log, intervalMs: heartbeatMs, event });
+    this.#heartbeat = new Heartbeat({ name, events, logger, intervalMs: heartbeatMs, event });
     this.listener = subscription(
       [topics.systemControl(name)],
       (entry) => this.#onControl(entry),
@@ -63,10 +63,10 @@ export class Worker {
   }
 
   #onControl(entry: Entry): void {
-    const { name, log } = this.#options;
+    const { name, logger } = this.#options;
     if (payloadText(entry, 'action') !== 'stop' || this.#stopped) return;
-    log.info('a worker was told to stop', { worker: name });
+    logger.info('a worker was told to stop', { worker: name });
     const stopping = Promise.all([this.stop(), this.#options.stop()]);
-    stopping.catch((error) => log.error('a worker did not stop', { worker: name, error: describeError(error) }));
+    stopping.catch((error) => logger.error('a worker did not stop', { worker: name, error: describeError(error) }));
   }
 }

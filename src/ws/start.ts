@@ -32,7 +32,7 @@ export function startWs(parts: WsStartParts) {
       authenticateToken: (token) => authenticator.authenticateToken(token),
       stillValid: (principal, gate) => authenticator.stillValid(principal, gate),
     },
-    log: eventLog,
+    eventLog,
     logger,
     limits: { maxMessageBytes: MAX_BODY_BYTES, maxInFlightBytes: 2 * MAX_BODY_BYTES, authMs: config.ws.authMs },
     retryMs,

@@ -37,7 +37,7 @@ export interface WsParts {
     authenticateToken(token: string): Promise<Principal>;
     stillValid(principal: Principal, gate: RoleGate): Promise<boolean>;
   };
-  readonly log: Pick<EventLog, 'publish'>;
+  readonly eventLog: Pick<EventLog, 'publish'>;
   readonly logger: Log;
   readonly limits: WsLimits;
   /** Centre of what clients are told to wait before they come back, in milliseconds. */
@@ -304,7 +304,7 @@ export class WsSession {
     const checked = eventsOfMessage(message).map(publicationOrError);
     await this.#gate.pass();
     // Whoever it is by now: of what was taken away meanwhile nothing is left.
-    const answers = await publishGood(this.#parts.log, checked, this.#signed().principal, this.#parts.logger);
+    const answers = await publishGood(this.#parts.eventLog, checked, this.#signed().principal, this.#parts.logger);
     this.#writer.say({ op: 'published', ...refOf(message), results: answers.map(resultOf) });
   }
 
@@ -321,10 +321,10 @@ export class WsSession {
     if (refused === undefined) {
       this.#parts.logger.error('a message of a socket failed', { op: String(message.op), error: describeError(error) });
     }
-    const told = refused ?? ({ code: 'internal', message: 'Internal Server Error' } as const);
+    const reported = refused ?? ({ code: 'internal', message: 'Internal Server Error' } as const);
     const about = typeof message.sid === 'string' ? { sid: message.sid } : {};
     const re = typeof message.op === 'string' ? { re: message.op.slice(0, 32) } : {};
-    this.#writer.say({ op: 'error', ...re, ...about, ...refOf(message), ...errorFields(told) });
+    this.#writer.say({ op: 'error', ...re, ...about, ...refOf(message), ...errorFields(reported) });
   }
 
   #end(name: WsCodeName): undefined {

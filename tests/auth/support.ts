@@ -65,8 +65,8 @@ export async function createAuthApp(engine: Engine, options: AuthAppOptions = {}
     .use(requestRules([]))
     .group('/api/v1', (api) =>
       api
-        .use(authRoutes({ ...parts, limits, ...peers }))
-        .use(userRoutes({ ...parts, settings }))
+        .use(authRoutes({ ...parts, logger: log, limits, ...peers }))
+        .use(userRoutes({ ...parts, logger: log, settings }))
         .use(accountRoutes({ authenticator, accounts, logger: log }))
         .get('/open', () => 'no guard here'),
     );

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import {
   assertPublishable,
-  assertTellable,
+  assertReportable,
   createEvent,
   type Event,
   EventError,
@@ -40,7 +40,7 @@ describe('what is accepted can be published', () => {
 
   test.each([MAX_PAYLOAD_DEPTH + 1, 39_998, 500_000])('one of %p levels is refused without a deep stack', (levels) => {
     expect(publish(nested(levels))).toBe('too_deep');
-    expect(codeOf(() => assertTellable(nested(levels)))).toBe('too_deep');
+    expect(codeOf(() => assertReportable(nested(levels)))).toBe('too_deep');
   });
 
   test('a payload that refers to itself is refused, too', () => {
@@ -62,7 +62,7 @@ describe('what is accepted can be published', () => {
     const text = unit.repeat(Math.floor(room / bytes)) + 'a'.repeat(room % bytes);
     expect(publish({ text })).toBeUndefined();
     expect(publish({ text: `${text}a` })).toBe('too_large');
-    expect(codeOf(() => assertTellable({ text: `${text}${'a'.repeat(frame)}` }))).toBe('too_large');
+    expect(codeOf(() => assertReportable({ text: `${text}${'a'.repeat(frame)}` }))).toBe('too_large');
   });
 
   test('a number of four characters in the request may have twenty-one on the wire', () => {

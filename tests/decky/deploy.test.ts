@@ -146,7 +146,7 @@ for (const engine of ENGINES) {
       ask(send('POST', '/deckies/deploy', { ini_content, ...more }));
     const rotate = () => {
       const { db } = database;
-      const rotator = new Rotator({ db, substrate, log: quiet, onCommitted: () => {}, pollMs: 3_600_000 });
+      const rotator = new Rotator({ db, substrate, logger: quiet, onCommitted: () => {}, pollMs: 3_600_000 });
       rotators.push(rotator);
       rotator.start();
       return rotator;

@@ -20,7 +20,7 @@ for (const engine of ENGINES) {
       substrate = spySubstrate();
       commits = 0;
       const app = shell().use(
-        serviceRoutes({ db: database.db, substrate, log: quiet, authenticator, onCommitted: () => (commits += 1) }),
+        serviceRoutes({ db: database.db, substrate, logger: quiet, authenticator, onCommitted: () => (commits += 1) }),
       );
       handle = (request) => app.handle(request);
     });

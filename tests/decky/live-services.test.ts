@@ -22,7 +22,7 @@ for (const engine of ENGINES) {
       commits = 0;
       const { db } = database;
       const app = shell().use(
-        serviceRoutes({ db, substrate, log: quiet, authenticator, onCommitted: () => (commits += 1) }),
+        serviceRoutes({ db, substrate, logger: quiet, authenticator, onCommitted: () => (commits += 1) }),
       );
       handle = (request) => app.handle(request);
       await insertTopology(db, 't1');

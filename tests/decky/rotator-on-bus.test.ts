@@ -29,7 +29,7 @@ for (const engine of ENGINES) {
       const rotator = new Rotator({
         db: database.db,
         substrate: recordSubstrate,
-        log: quiet,
+        logger: quiet,
         onCommitted: () => relay.wake(),
         pollMs: 3_600_000,
       });

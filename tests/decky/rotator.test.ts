@@ -37,7 +37,7 @@ for (const engine of ENGINES) {
       const made = new Rotator({
         db: database.db,
         substrate,
-        log: quiet,
+        logger: quiet,
         onCommitted: () => (commits += 1),
         pollMs: 3_600_000,
         now: () => now,
@@ -305,7 +305,7 @@ for (const engine of ENGINES) {
         await insertFleetDecky(database.db, 'edge-1');
         await database.db.schema.alterTable('decky_lifecycle').renameTo('gone').execute();
         let failures = 0;
-        const made = rotator({ log: createLog('warn', () => (failures += 1)) });
+        const made = rotator({ logger: createLog('warn', () => (failures += 1)) });
         hear(made, 'decky.edge-1.mutate_request');
         await until('a failure', () => failures > 0);
         await database.db.schema.alterTable('gone').renameTo('decky_lifecycle').execute();

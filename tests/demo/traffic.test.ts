@@ -124,7 +124,7 @@ for (const engine of ENGINES) {
     const mutations = () => database.db.selectFrom('topology_mutations').selectAll().execute();
 
     test('shows every family, each event with the type and the keys of the contract', async () => {
-      const traffic = startDemoTraffic({ ...world, log: quiet, intervalMs: 0 });
+      const traffic = startDemoTraffic({ ...world, logger: quiet, intervalMs: 0 });
       const committed = async () => (await outbox()).map(({ topic, type, payload }) => ({ topic, type, payload }));
       await until('an event of every family', async () => {
         const seen = [...published, ...(await committed())].map(({ topic }) => family(topic));
@@ -151,7 +151,7 @@ for (const engine of ENGINES) {
       let release = () => {};
       const traffic = startDemoTraffic({
         ...world,
-        log: quiet,
+        logger: quiet,
         intervalMs: 0,
         random: () => 0.99, // the last act: an attacker's behaviour, which publishes
         publish: (event) => {
@@ -178,7 +178,7 @@ for (const engine of ENGINES) {
       const lines: string[] = [];
       const traffic = startDemoTraffic({
         ...world,
-        log: createLog('warn', (line) => lines.push(line)),
+        logger: createLog('warn', (line) => lines.push(line)),
         intervalMs: 0,
         random: () => 0.99,
         publish: async (event) => {

@@ -45,7 +45,7 @@ for (const database of ENGINES) {
     afterAll(() => world.dispose());
 
     const reap = async (substrate: Substrate = docker, headers?: Record<string, string>) => {
-      const reconciler = new Reconciler({ db: world.db, substrate, log: quiet });
+      const reconciler = new Reconciler({ db: world.db, substrate, logger: quiet });
       const app = shell().use(reapRoutes({ db: world.db, authenticator, reconciler }));
       const response = await app.handle(send('POST', '/topologies/reap-orphans', {}, headers));
       return { status: response.status, body: JSON.parse(await response.text()) };

@@ -45,7 +45,7 @@ for (const database of ENGINES) {
 
     const reconciler = (options: Partial<ReconcilerOptions> = {}) => {
       const log = createLog('info', (line) => lines.push(JSON.parse(line)));
-      const made = new Reconciler({ db: world.db, substrate: docker, log, now: () => now, ...options });
+      const made = new Reconciler({ db: world.db, substrate: docker, logger: log, now: () => now, ...options });
       reconcilers.push(made);
       return made;
     };

@@ -91,7 +91,7 @@ for (const engine of ENGINES) {
       const rotator = new Rotator({
         db,
         substrate: recordSubstrate,
-        log: quiet,
+        logger: quiet,
         onCommitted: () => {},
         now: () => now,
         pollMs: 3_600_000,

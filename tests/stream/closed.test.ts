@@ -4,7 +4,7 @@ import { keys } from '../../src/bus/keys.ts';
 import { Connection, type Snapshot } from '../../src/stream/connection.ts';
 import { until } from '../support/until.ts';
 import { createHarness, type Harness } from './harness.ts';
-import { Paper } from './paper.ts';
+import { RecordingTransport } from './recording-transport.ts';
 
 let harness: Harness;
 beforeEach(async () => {
@@ -14,7 +14,7 @@ beforeEach(async () => {
 afterEach(() => harness.stop());
 
 /** Counts what it is given, also after its end. */
-class CountingPaper extends Paper {
+class CountingPaper extends RecordingTransport {
   calls = 0;
 
   override write(chunks: readonly Uint8Array[]): void {
@@ -24,7 +24,7 @@ class CountingPaper extends Paper {
 }
 
 /** All that anybody may still call. */
-function callEverything(connection: Connection, paper: Paper): void {
+function callEverything(connection: Connection, paper: RecordingTransport): void {
   connection.onBatch();
   connection.onBreak();
   connection.onReconnect();

@@ -16,7 +16,7 @@ import type { View } from '../../src/stream/view.ts';
 import { quiet } from '../support/database.ts';
 import { startTestRedis, type TestRedis } from '../support/redis.ts';
 import { until } from '../support/until.ts';
-import { Paper } from './paper.ts';
+import { RecordingTransport } from './recording-transport.ts';
 
 const EVERYTHING: View = {
   key: 'all',
@@ -44,7 +44,7 @@ describe('a connection', () => {
     log = new EventLog(connections.commands, { maxEvents: 10_000, idempotencyMs: 60_000 });
     const hub = new Hub(64 * 1024);
     const groups = new Groups('node', connections.commands, connections.replay, { leaseMs: 60_000 });
-    parts = { log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 };
+    parts = { eventLog: log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 };
     tail = new Tail(connections.openTail, log, hub, quiet);
     tail.start();
     // Its beginning is a jump: a stream that is being opened then asks again where it stands.
@@ -62,7 +62,7 @@ describe('a connection', () => {
     await log.publish(topics.map((topic) => ({ event: createEvent(topic, '', { n: crypto.randomUUID() }) })));
   }
 
-  async function connect(view: View, options: Partial<Subscription> = {}, paper = new Paper()) {
+  async function connect(view: View, options: Partial<Subscription> = {}, paper = new RecordingTransport()) {
     const request: Resumption = options.request ?? { kind: 'fresh' };
     const subscription: Subscription = { view, once: false, ...options, request };
     const connection = new Connection(crypto.randomUUID(), subscription, parts, paper, () => {});
@@ -156,7 +156,7 @@ describe('a connection', () => {
     const prepared = await Connection.prepare(subscription, parts, subscription.request);
     await publish('identity.merged');
     await until('the tail', () => tail.cursor.offset === 2);
-    const paper = new Paper();
+    const paper = new RecordingTransport();
     const connection = new Connection('late', subscription, parts, paper, () => {});
     open.push(connection);
     connection.start(prepared);
@@ -191,7 +191,7 @@ describe('a connection', () => {
   });
 
   test('reads again when the tail jumped while it asked which epoch is right', async () => {
-    const { log, hub } = parts;
+    const { eventLog: log, hub } = parts;
     let joined: Parameters<typeof hub.join>[0] | undefined;
     let [asked, generation] = [0, 0];
     parts = {
@@ -215,7 +215,7 @@ describe('a connection', () => {
           });
         },
       },
-      log: {
+      eventLog: {
         oldest: (channel) => log.oldest(channel),
         async position(channel, offset) {
           const position = await log.position(channel, offset);
@@ -265,9 +265,9 @@ describe('a connection', () => {
     paper.writable = false;
     connection.close('end');
     expect(paper.ended).toBe('abort');
-    const filling = new Paper();
+    const filling = new RecordingTransport();
     filling.write = (chunks) => {
-      Paper.prototype.write.call(filling, chunks);
+      RecordingTransport.prototype.write.call(filling, chunks);
       filling.writable = false;
     };
     const once = await connect(EVERYTHING, { once: true }, filling);
@@ -280,7 +280,7 @@ describe('a connection', () => {
     await publish('identity.formed');
     const { epoch } = await log.position('identity');
     const request: Resumption = { kind: 'from', cursor: { epoch, offset: 0, proof: NO_PROOF, revision: 0 } };
-    const full = new Paper();
+    const full = new RecordingTransport();
     full.write = () => {
       full.writable = false;
     };
@@ -318,7 +318,7 @@ describe('a connection', () => {
   });
 
   test('that was reset while it asked whether its place is good is not reset again by the answer', async () => {
-    const { hub, log } = parts;
+    const { hub, eventLog: log } = parts;
     let joined: Parameters<typeof hub.join>[0] | undefined;
     const [asked, mayAnswer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     let count = 0;
@@ -341,7 +341,7 @@ describe('a connection', () => {
           });
         },
       },
-      log: {
+      eventLog: {
         oldest: (channel) => log.oldest(channel),
         async position(channel, offset) {
           count += 1;

@@ -12,7 +12,7 @@ import type { View } from '../../src/stream/view.ts';
 import { quiet } from '../support/database.ts';
 import { startTestRedis, type TestRedis, whenReady } from '../support/redis.ts';
 import { until } from '../support/until.ts';
-import { Paper } from './paper.ts';
+import { RecordingTransport } from './recording-transport.ts';
 
 /** Shows all of a channel. */
 export const EVERYTHING: View = {
@@ -38,8 +38,8 @@ export interface Harness {
   publish(...topics: string[]): Promise<void>;
   connect(
     options?: Partial<Subscription>,
-    paper?: Paper,
-  ): Promise<{ readonly paper: Paper; readonly connection: Connection }>;
+    paper?: RecordingTransport,
+  ): Promise<{ readonly paper: RecordingTransport; readonly connection: Connection }>;
   stop(): Promise<void>;
 }
 
@@ -77,11 +77,11 @@ export async function createHarness(): Promise<Harness> {
     tailBack() {
       isAway = false;
     },
-    parts: { log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 },
+    parts: { eventLog: log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 },
     async publish(...topics) {
       await log.publish(topics.map((topic) => ({ event: createEvent(topic, '', { n: crypto.randomUUID() }) })));
     },
-    async connect(options = {}, paper = new Paper()) {
+    async connect(options = {}, paper = new RecordingTransport()) {
       const request: Resumption = options.request ?? { kind: 'fresh' };
       const subscription: Subscription = { view: EVERYTHING, once: false, ...options, request };
       const connection = new Connection(crypto.randomUUID(), subscription, harness.parts, paper, () => {});

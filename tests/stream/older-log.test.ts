@@ -4,7 +4,7 @@ import { recovery } from '../../src/stream/recovery.ts';
 import type { View } from '../../src/stream/view.ts';
 import { until } from '../support/until.ts';
 import { createHarness, EVERYTHING, type Harness } from './harness.ts';
-import type { Paper } from './paper.ts';
+import type { RecordingTransport } from './recording-transport.ts';
 
 const TIMEOUT_MS = 30_000;
 /** Events that it does not show are counted, and move nobody's id on. */
@@ -33,7 +33,7 @@ async function goOn(count: number): Promise<void> {
 }
 
 /** From the last reset on: it names the loss, begins again, and misses nothing of what comes then. */
-async function expectReset(paper: Paper, newest: number): Promise<void> {
+async function expectReset(paper: RecordingTransport, newest: number): Promise<void> {
   const since = () => paper.frames.slice(paper.frames.findLastIndex(({ event }) => event === 'reset'));
   const offsets = () =>
     since()

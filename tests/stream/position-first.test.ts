@@ -15,10 +15,10 @@ import { topologyStream } from '../../src/topology/stream.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
 import { startTestRedis, type TestRedis } from '../support/redis.ts';
 import { until } from '../support/until.ts';
-import { Paper } from './paper.ts';
+import { RecordingTransport } from './recording-transport.ts';
 
 /** How often a mutation was told: in the snapshot or as an event. */
-function told(paper: Paper, mutationId: string): { inSnapshot: number; asEvent: number } {
+function told(paper: RecordingTransport, mutationId: string): { inSnapshot: number; asEvent: number } {
   const frames = paper.frames.filter(({ data }) => JSON.stringify(data).includes(mutationId));
   return {
     inSnapshot: frames.filter(({ event }) => event === 'snapshot').length,
@@ -34,7 +34,7 @@ const snapshotFirst: Prepare = async (subscription, parts, request) => {
   const { generation } = parts.hub;
   const snapshot = read && (await parts.snapshots.read(subscription.view.key, read));
   const mark = parts.hub.markOf(subscription.view.channel);
-  const standing = await parts.log.position(subscription.view.channel);
+  const standing = await parts.eventLog.position(subscription.view.channel);
   return { standing, opening: recovery.open(request, standing), snapshot, generation, mark } satisfies Prepared;
 };
 
@@ -55,7 +55,7 @@ for (const engine of ENGINES) {
       const log = new EventLog(connections.commands, { maxEvents: 1000, idempotencyMs: 60_000 });
       const hub = new Hub(1024 * 1024);
       const groups = new Groups('node', connections.commands, connections.replay, { leaseMs: 60_000 });
-      parts = { log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 };
+      parts = { eventLog: log, groups, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 };
       relay = new Relay(database.db, log, 'node', quiet);
       tail = new Tail(connections.openTail, log, hub, quiet);
       tail.start();
@@ -84,13 +84,13 @@ for (const engine of ENGINES) {
     });
 
     /** Opens a stream while a mutation is committed and relayed exactly between the two reads. */
-    async function race(prepare: Prepare): Promise<{ paper: Paper; mutationId: string; laterId: string }> {
+    async function race(prepare: Prepare): Promise<{ paper: RecordingTransport; mutationId: string; laterId: string }> {
       let mutationId = '';
       const betweenReads = async () => {
         if (mutationId !== '') return;
         mutationId = await enqueue();
         await until('the event in the log', async () => {
-          const position = await parts.log.position(topologyChannel(topologyId));
+          const position = await parts.eventLog.position(topologyChannel(topologyId));
           return position.offset === 1;
         });
       };
@@ -108,12 +108,12 @@ for (const engine of ENGINES) {
       const racedParts = {
         ...parts,
         log: {
-          position: (channel: string, offset?: number) => raced(() => parts.log.position(channel, offset)),
-          oldest: (channel: string) => parts.log.oldest(channel),
+          position: (channel: string, offset?: number) => raced(() => parts.eventLog.position(channel, offset)),
+          oldest: (channel: string) => parts.eventLog.oldest(channel),
         },
       };
       const prepared = await prepare(subscription, racedParts, request);
-      const paper = new Paper();
+      const paper = new RecordingTransport();
       const connection = new Connection('c1', subscription, parts, paper, () => {});
       close = () => connection.close('gone');
       connection.start(prepared);

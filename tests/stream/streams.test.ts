@@ -16,7 +16,7 @@ import { quiet } from '../support/database.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { startTestRedis, type TestRedis } from '../support/redis.ts';
 import { until } from '../support/until.ts';
-import { Paper } from './paper.ts';
+import { RecordingTransport } from './recording-transport.ts';
 import { batch, CHANNEL, view } from './support.ts';
 
 const USER: Principal = {
@@ -53,7 +53,7 @@ describe('the open streams', () => {
     checkpoints.length = 0;
     streams = new Streams({
       connection: {
-        ...{ log, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 },
+        ...{ eventLog: log, hub, recovery, snapshots: new SharedSnapshots(), logger: quiet, retryMs: 1000 },
         groups,
       },
       ...{ hub, logger: quiet, keepaliveMs: 200, stallMs: 30_000, leaseMs: 60_000 },
@@ -73,13 +73,13 @@ describe('the open streams', () => {
 
   test('end when their session was revoked between authentication and registration', async () => {
     const admissions = [await admit(), await admit()];
-    const papers = [new Paper(), new Paper()];
-    admissions[0]?.start(papers[0] ?? new Paper());
+    const papers = [new RecordingTransport(), new RecordingTransport()];
+    admissions[0]?.start(papers[0] ?? new RecordingTransport());
     isValid = false;
     // It finds the first one only.
     await streams.recheck(USER.userUuid);
     expect(papers.map(({ ended }) => ended)).toEqual(['end', undefined]);
-    admissions[1]?.start(papers[1] ?? new Paper());
+    admissions[1]?.start(papers[1] ?? new RecordingTransport());
     await until('the end of the other', () => papers[1]?.ended === 'end');
     expect(streams.size).toBe(0);
   });
@@ -108,7 +108,7 @@ describe('the open streams', () => {
   });
 
   test('that were finished but not taken by the client are dropped when their session ends', async () => {
-    const paper = new Paper();
+    const paper = new RecordingTransport();
     let finish = () => {};
     paper.end = (_, onFinished) => {
       finish = onFinished;
@@ -127,7 +127,7 @@ describe('the open streams', () => {
 
   test('checkpoint some hundreds in a tick, and each of them in time', async () => {
     const count = 1100;
-    for (let number = 0; number < count; number += 1) open.push((await admit()).start(new Paper()));
+    for (let number = 0; number < count; number += 1) open.push((await admit()).start(new RecordingTransport()));
     await until('all to be live', () => open.every(({ state }) => state === 'live'));
     hub.onBatch(batch(1, 1, open[0]?.epoch));
     await until('the event at everyone', () => open.every(({ offset }) => offset === 1));

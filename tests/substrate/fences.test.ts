@@ -172,7 +172,7 @@ for (const database of ENGINES) {
 
     const edit = (name: string, service: string, substrate: Substrate = docker) =>
       editServices(
-        { db: world.db, substrate, log: quiet, onCommitted: () => {} },
+        { db: world.db, substrate, logger: quiet, onCommitted: () => {} },
         { topologyId: 't1', name },
         addService(serviceSetting(service, {})),
       );
@@ -244,7 +244,7 @@ for (const database of ENGINES) {
           await docker.removeDecky(decky, fence);
         },
       };
-      const parts = { db: world.db, substrate: slow, log: quiet, onCommitted: () => {} };
+      const parts = { db: world.db, substrate: slow, logger: quiet, onCommitted: () => {} };
       const editing = editServices(
         parts,
         { topologyId: 't1', name: 'web' },
@@ -316,7 +316,7 @@ for (const database of ENGINES) {
         const made = new Rotator({
           db: world.db,
           substrate,
-          log: quiet,
+          logger: quiet,
           onCommitted: () => {},
           pollMs: 3_600_000,
           now: () => now,

@@ -34,7 +34,7 @@ describe('a worker', () => {
 
   const start = (options: Partial<WorkerOptions> = {}) => {
     const events = new EventLog(connections.commands, DEFAULTS);
-    const worker = new Worker({ name: 'mutator', events, log: quiet, stop: async () => {}, ...options });
+    const worker = new Worker({ name: 'mutator', events, logger: quiet, stop: async () => {}, ...options });
     workers.push(worker);
     worker.start();
     return worker;
@@ -79,7 +79,7 @@ describe('a worker', () => {
       attempts += 1;
       return { attempts };
     };
-    start({ heartbeatMs: 5, log, extra });
+    start({ heartbeatMs: 5, logger: log, extra });
     await untilBeats(1);
     await bus.server.down();
     const before = attempts;
@@ -161,7 +161,7 @@ describe('a worker', () => {
     test('to stop survives work that cannot be stopped, and says so', async () => {
       const lines: string[] = [];
       listen({
-        log: createLog('error', (line) => lines.push(line)),
+        logger: createLog('error', (line) => lines.push(line)),
         stop: async () => {
           throw new Error('stuck');
         },

@@ -68,8 +68,8 @@ export function createTopology(
     for (const lans of chunks(parts.lans)) await trx.insertInto('lans').values(lans).execute();
     for (const deckies of chunks(parts.deckies)) await trx.insertInto('topology_deckies').values(deckies).execute();
     for (const edges of chunks(parts.edges)) await trx.insertInto('topology_edges').values(edges).execute();
-    const told = { state: row.status, reason: null };
-    await appendToOutbox(trx, [createEvent(topics.topologyStatus(row.id), 'status', told, undefined, at)]);
+    const payload = { state: row.status, reason: null };
+    await appendToOutbox(trx, [createEvent(topics.topologyStatus(row.id), 'status', payload, undefined, at)]);
     return row;
   });
 }

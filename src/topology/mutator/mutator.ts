@@ -14,7 +14,7 @@ export interface MutatorOptions {
   readonly substrate: Substrate;
   /** Names this mutator among all that work on the database. */
   readonly node: string;
-  readonly log: Log;
+  readonly logger: Log;
   /** Called after each commit that wrote to the outbox: wakes the relay. */
   onCommitted(): void;
   /** Milliseconds after which another mutator takes over what this one applies, unless it renews; default 30,000. */
@@ -47,8 +47,8 @@ export class Mutator {
   #polling: Promise<void> | undefined;
 
   constructor(options: MutatorOptions) {
-    const { db, substrate, log, leaseMs = 30_000, now = Date.now } = options;
-    this.#parts = { db, substrate, logger: log, leaseMs, now, onCommitted: () => options.onCommitted() };
+    const { db, substrate, logger, leaseMs = 30_000, now = Date.now } = options;
+    this.#parts = { db, substrate, logger, leaseMs, now, onCommitted: () => options.onCommitted() };
     this.#holder = options.node;
     this.#pollMs = options.pollMs ?? 10_000;
     this.#parallel = options.parallel ?? 8;

@@ -56,7 +56,7 @@ export async function createWorld(engine: Engine) {
         db,
         substrate: recordSubstrate,
         node,
-        log: quiet,
+        logger: quiet,
         onCommitted,
         pollMs: 3_600_000,
         ...options,

@@ -8,7 +8,7 @@ export interface PaperFrame {
 }
 
 /** A transport that keeps what a connection writes. It takes everything unless it is told to be full. */
-export class Paper implements Transport {
+export class RecordingTransport implements Transport {
   readonly framing = sseFraming;
   text = '';
   writable = true;
