@@ -8,6 +8,8 @@ import { dump } from '../projection/support.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import type { Archive } from './archive.ts';
 
+/** The storm forms identities itself, row and event in one transaction: with more than an event tells. */
+const WRITTEN_WITH_EVENTS: ReadonlySet<string> = new Set(['attacker_identities']);
 const MOST_TOLD = 3;
 const AT_ONCE = 500;
 
@@ -87,8 +89,9 @@ export class Recount {
       problems.push(...missingOf(projected, present).slice(0, MOST_TOLD), ...(await this.#count(projected, sight)));
     }
     const again = await dump(this.#fresh.db);
-    for (const [table, rows] of Object.entries(sight.rows))
-      problems.push(...differenceOf(table, rows, again[table] ?? []));
+    for (const [table, rows] of Object.entries(sight.rows)) {
+      if (!WRITTEN_WITH_EVENTS.has(table)) problems.push(...differenceOf(table, rows, again[table] ?? []));
+    }
     this.#archive.logged.clear();
     return problems;
   }
