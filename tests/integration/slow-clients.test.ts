@@ -15,8 +15,11 @@ const EVENTS = 400;
 const EVENT_BYTES = 20_000;
 /** What a client that takes nothing may cost: the write that it did not take. */
 const CLIENT_BYTES = 64 * 1024;
-/** What the process may grow by whatever the clients do: the events on their way through, and garbage. */
-const SLACK_BYTES = 120 * 1024 * 1024;
+/**
+ * What the process may grow by whatever the clients do: the events on their way through, and garbage, which the collector lets pile up in
+ * proportion to what lives. A queue of what the clients have not taken would be 200 × 8 MB.
+ */
+const SLACK_BYTES = 200 * 1024 * 1024;
 
 const clients = new Clients();
 const raw: RawClient[] = [];

@@ -107,7 +107,7 @@ for (const engine of ENGINES) {
       const subscription: Subscription = { ...plain, request, snapshot: () => raced(snapshot) };
       const racedParts = {
         ...parts,
-        log: {
+        eventLog: {
           position: (channel: string, offset?: number) => raced(() => parts.eventLog.position(channel, offset)),
           oldest: (channel: string) => parts.eventLog.oldest(channel),
         },
