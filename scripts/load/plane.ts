@@ -108,6 +108,7 @@ async function startServer(folder: string, database: string, redisSocket: string
     detached: true,
     env: {
       PATH: process.env.PATH,
+      ...(process.env.ROLES === undefined ? {} : { ROLES: process.env.ROLES }),
       DATABASE_URL: database,
       REDIS_URL: redisSocket,
       DECNET_API_PORT: '0',

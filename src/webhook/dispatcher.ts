@@ -25,6 +25,8 @@ export interface DispatcherParts {
 }
 
 const POLL_MS = 1000;
+/** An event may wait so long for others: a transaction costs the same for one as for many. */
+const GATHER_MS = 20;
 const RETRY_MS = { first: 100, most: 5000 } as const;
 /** What one transaction may write: little enough that SQLite, which works in this thread, holds nobody up. */
 const MOST_TOGETHER = { events: 100, deliveries: 200, size: 256 * 1024 } as const;
@@ -84,7 +86,11 @@ export class Dispatcher {
         isFailing = false;
         delay = RETRY_MS.first;
         if (isMore) await nextTurn();
-        else await this.#sleep.sleep(POLL_MS);
+        else {
+          await this.#sleep.sleep(POLL_MS);
+          // What comes together is written together.
+          if (!this.#stopped) await Bun.sleep(GATHER_MS);
+        }
       } catch (error) {
         // What memory says may not be what the database holds.
         this.#forget();
