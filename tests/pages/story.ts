@@ -45,7 +45,7 @@ export const STORY: readonly Told[] = [
   line(12, BUSY.ip, 'mail-relay', 'smtp', 'connection'),
   line(13, BUSY.ip, 'web-front', 'ssh', 'file_captured', {
     stored_as: 'f1',
-    orig_path: '/tmp/x',
+    orig_path: '/srv/x',
     sha256: 'ab',
     size: '9',
   }),
