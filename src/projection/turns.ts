@@ -6,10 +6,13 @@ import type { Engine } from '../db/database.ts';
  */
 export class Turns {
   readonly #isBlocking: boolean;
+  readonly #rests: boolean;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(engine: Engine) {
+  /** @param isAlone nothing else is done in this process: nobody waits for a rest */
+  constructor(engine: Engine, isAlone = false) {
     this.#isBlocking = engine === 'sqlite';
+    this.#rests = this.#isBlocking && !isAlone;
   }
 
   /** Runs it when it is its turn. Rejects as it does. */
@@ -24,7 +27,8 @@ export class Turns {
       return await work();
     } finally {
       // Streams come first: what blocks them takes a third of the time at most, however much there is to do.
-      const restMs = this.#isBlocking ? (performance.now() - began) * REST : 0;
+      // A file that another process held blocks nobody: that wait is no work, and asks for no long rest.
+      const restMs = this.#rests ? Math.min((performance.now() - began) * REST, LONGEST_REST_MS) : 0;
       await (restMs > SHORTEST_REST_MS ? Bun.sleep(restMs) : nextTurn());
       resolve();
     }
@@ -33,6 +37,7 @@ export class Turns {
 
 /** So many times as long as it worked it rests. */
 const REST = 2;
+const LONGEST_REST_MS = 50;
 /** A timer is no finer. */
 const SHORTEST_REST_MS = 1;
 
