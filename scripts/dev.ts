@@ -1,4 +1,4 @@
-/** `bun run dev`: everything in one process with demonstration data, and somebody to sign in as. */
+/** `bun run dev`: everything with demonstration data, and somebody to sign in as. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -28,7 +28,7 @@ async function main(): Promise<void> {
   const config = loadConfig(developmentEnvironment(process.env));
   const log = createLog(config.logLevel, (line) => console.log(readableLine(line, process.stdout.isTTY)));
   const credentials = await prepareUsers(config, log, options['reset-passwords'] === true);
-  const starting = start(config, { demo: options.demo !== false, log });
+  const starting = start(config, { demo: options.demo !== false, background: true, log });
   stopOnSignals(async () => (await starting).stop(), fail);
   const { url } = await starting;
   greet(url, credentials, config);

@@ -2,6 +2,8 @@ import { Elysia } from 'elysia';
 import { asyncapiRoutes } from './asyncapi/routes.ts';
 import { startAttackers } from './attackers/start.ts';
 import { startAuth } from './auth/start.ts';
+import { divided } from './background/background.ts';
+import { startBackground } from './background/start.ts';
 import type { EventLog } from './bus/event-log.ts';
 import { startBus } from './bus/start.ts';
 import { listeners } from './bus/subscription.ts';
@@ -26,6 +28,7 @@ import { startOutbox } from './outbox/start.ts';
 import { startOutside } from './outside/start.ts';
 import { startProjection } from './projection/start.ts';
 import { startReconciler } from './reconciler/start.ts';
+import type { ProcessRoles } from './roles.ts';
 import { configuredSettings, startSettings } from './settings/start.ts';
 import { stopOnSignals } from './signals.ts';
 import { Stops } from './stops.ts';
@@ -45,6 +48,10 @@ import { startWs } from './ws/start.ts';
 export interface StartOptions {
   /** Seeds a demonstration fleet and keeps it busy; default false. */
   readonly demo?: boolean;
+  /** Leaves to a child process what can fill a core, where this one serves people; default false: all in this process. */
+  readonly background?: boolean;
+  /** False in a process that its parent answers for: it listens on nothing; default true. */
+  readonly serve?: boolean;
   readonly log?: Log;
   /** What runs the deckies; by default what the configuration names. */
   readonly substrate?: Substrate;
@@ -58,6 +65,7 @@ export interface StartOptions {
 }
 
 export interface App {
+  /** Empty for one that does not listen. */
   readonly url: string;
   readonly db: Db;
   /** What is served. */
@@ -79,9 +87,10 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const logger = options.log ?? createLog(config.logLevel);
   const stops = new Stops(logger);
   const stop = () => stops.stopAll();
+  const { own, background } = options.background ? divided(config.roles) : { own: config.roles, background: undefined };
   try {
-    const house = await open(config, options, logger, stops);
-    const served = await run(house, options, await furnish(house, options));
+    const house = await open({ ...config, roles: own }, options, logger, stops);
+    const served = await run(house, options, await furnish(house, options, background));
     return { ...served, db: house.db, stop };
   } catch (error) {
     await stop();
@@ -92,7 +101,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
 /** What all domains stand on. */
 async function open(config: Config, options: StartOptions, logger: Log, stops: Stops) {
   const node = crypto.randomUUID().slice(0, 8);
-  const db = openDatabase(config.db.url, logger);
+  const db = openDatabase(config.db.url, logger, { leavesGaps: !config.roles.has('api') });
   stops.add(() => db.destroy());
   await migrate(db, engineOf(config.db.url));
   const testified = options.protections?.testified;
@@ -112,8 +121,11 @@ async function open(config: Config, options: StartOptions, logger: Log, stops: S
   return { ...base, bus, auth, authenticator, streamAuthenticator, streaming, streams: streaming.open };
 }
 
-/** The domains. Another one is another line. */
-async function furnish(house: House, options: StartOptions) {
+/**
+ * The domains. Another one is another line.
+ * @param background roles of the background process
+ */
+async function furnish(house: House, options: StartOptions, background: ProcessRoles = new Set()) {
   const { roles } = house.config;
   const domains = [
     house.streaming,
@@ -135,6 +147,7 @@ async function furnish(house: House, options: StartOptions) {
     startReconciler(house),
     startWebhooks(house),
     await startDecnetBus(house),
+    startBackground(house, background),
   ] as const;
   const parts: readonly Domain[] = domains;
   const declarations = parts.flatMap(({ streams }) => streams ?? []);
@@ -175,19 +188,21 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     ...(isRead ? { tail: () => tailCheck(tail) } : {}),
     ...running.checks,
   };
-  const server = startHttpServer({ config, logger, running: { ...running, checks }, routes });
-  stops.add(() => server.stop());
+  const server =
+    options.serve === false ? undefined : startHttpServer({ config, logger, running: { ...running, checks }, routes });
+  stops.add(() => server?.stop());
   if (options.demo) {
     const demo = startDemo({ ...house, onCommitted: house.commits.onCommitted });
     stops.add(() => demo.stop());
   }
-  logger.info('listening', {
-    url: server.url,
+  const { url = '', routes: served = [] } = server ?? {};
+  logger.info(server === undefined ? 'at work' : 'listening', {
+    ...(server === undefined ? {} : { url }),
     node: house.node,
     database: engineOf(config.db.url),
     redis: config.bus.redisUrl ? 'external' : 'embedded',
   });
-  return { url: server.url, routes: server.routes };
+  return { url, routes: served };
 }
 
 /** `bun run start`: production, everything from the environment. */
@@ -198,7 +213,7 @@ function main(): void {
     process.exit(1);
   };
   try {
-    const starting = start(loadConfig(process.env));
+    const starting = start(loadConfig(process.env), { background: true });
     starting.catch(fail);
     // From the first moment: an embedded Redis that has just been started is stopped too.
     stopOnSignals(async () => (await starting).stop(), fail);

@@ -24,7 +24,8 @@ export interface BusStartParts {
 
 /** Redis and the log in it: the embedded server where none is configured, the relay, the housekeeper. */
 export async function startBus({ config, db, node, logger, stops, testified }: BusStartParts) {
-  const redis = connectRedis(config.redisUrl ?? (await embeddedRedis(config.dataDir, logger, stops)), logger);
+  const redisUrl = config.redisUrl ?? (await embeddedRedis(config.dataDir, logger, stops));
+  const redis = connectRedis(redisUrl, logger);
   stops.add(() => redis.close());
   const eventLog = new EventLog(redis.commands, config);
   const groups = new Groups(node, redis.commands, redis.replay, config);
@@ -35,6 +36,8 @@ export async function startBus({ config, db, node, logger, stops, testified }: B
   commits.wakes(wakeRelay);
   return {
     redis,
+    /** For other processes of this node: its secrets are not for logs. */
+    redisUrl,
     eventLog,
     groups,
     commits,

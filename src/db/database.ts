@@ -1,10 +1,19 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type Driver, Kysely, PostgresDialect, SqliteAdapter, SqliteDialect, type Transaction } from 'kysely';
+import {
+  type Driver,
+  Kysely,
+  PostgresDialect,
+  SqliteAdapter,
+  SqliteDialect,
+  type SqliteDialectConfig,
+  type Transaction,
+} from 'kysely';
 import { Pool, types } from 'pg';
 import type { Log } from '../telemetry/log.ts';
 import { openBunSqlite } from './bun-sqlite.ts';
 import { patient } from './busy.ts';
+import { leavingGaps } from './gaps.ts';
 import type { Database } from './schema.ts';
 import { storableText } from './storable-text.ts';
 
@@ -20,8 +29,16 @@ types.setTypeParser(types.builtins.INT8, Number);
  * transaction, where two processes that start together run the same migration, and a failed one stays half done.
  */
 class TransactionalSqliteDialect extends SqliteDialect {
+  readonly #leavesGaps: boolean;
+
+  constructor(config: SqliteDialectConfig, leavesGaps: boolean) {
+    super(config);
+    this.#leavesGaps = leavesGaps;
+  }
+
   override createDriver(): Driver {
-    return patient(storableText(super.createDriver()));
+    const driver = patient(storableText(super.createDriver()));
+    return this.#leavesGaps ? leavingGaps(driver) : driver;
   }
 
   override createAdapter(): SqliteAdapter {
@@ -49,12 +66,15 @@ export function engineOf(url: string): Engine {
 /**
  * Opens the database. Nothing is connected until the first query.
  * @param url `postgres://…` or `sqlite:<path>`; the folder of an SQLite file is created
+ * @param options.leavesGaps for a process whose writing nobody waits for: others that write to the same file come first
  */
-export function openDatabase(url: string, logger: Log): Db {
+export function openDatabase(url: string, logger: Log, { leavesGaps = false } = {}): Db {
   if (engineOf(url) === 'sqlite') {
     const path = url.slice('sqlite:'.length);
     if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
-    return new Kysely<Database>({ dialect: new TransactionalSqliteDialect({ database: openBunSqlite(path) }) });
+    return new Kysely<Database>({
+      dialect: new TransactionalSqliteDialect({ database: openBunSqlite(path) }, leavesGaps),
+    });
   }
   const pool = new Pool({
     connectionString: url,

@@ -53,7 +53,7 @@ export class Projections {
 
   constructor(parts: ProjectionsParts) {
     this.#parts = parts;
-    this.#turns = new Turns(parts.engine, parts.isAlone);
+    this.#turns = new Turns(parts.engine, parts.servesNobody);
     this.#history = new LogHistory(parts.redis, () => this.wake());
     this.#runners = parts.projections.map((projection) => ({
       runner: new Runner(projection, { ...parts, history: this.#history }),

@@ -32,8 +32,8 @@ export interface RunnerParts {
   readonly logger: Log;
   /** Ids of events that are remembered: more than the log keeps entries, so that what is read twice is known. */
   readonly memory: number;
-  /** Nobody waits for the event loop of this process: transactions may be long, which costs less; default false. */
-  readonly isAlone?: boolean;
+  /** Nobody waits for the event loop of this process: transactions may be longer, which costs less; default false. */
+  readonly servesNobody?: boolean;
   /** The protections of the count; a negative control hands in one that lacks something. */
   readonly protections?: Protections;
 }
@@ -47,7 +47,7 @@ export interface Protections {
 }
 
 /** Milliseconds that a transaction aims at: with SQLite the whole process waits for it, and other processes that write. */
-const AIM_MS = { shared: { sqlite: 6, postgres: 200 }, alone: { sqlite: 60, postgres: 200 } } as const;
+const AIM_MS = { serving: { sqlite: 6, postgres: 200 }, background: { sqlite: 25, postgres: 200 } } as const;
 /** Events of a transaction. It costs as much as a few of them to begin and to end one: fewer would be slower, not shorter. */
 const EVENTS = { least: 20, most: 500 } as const;
 /** An event that fails so often by itself is set aside. */
@@ -198,7 +198,7 @@ export class Runner {
     }
     this.#tries = 0;
     const took = performance.now() - began;
-    const aimMs = AIM_MS[this.#parts.isAlone ? 'alone' : 'shared'][this.#parts.engine];
+    const aimMs = AIM_MS[this.#parts.servesNobody ? 'background' : 'serving'][this.#parts.engine];
     const fitting = Math.floor((this.#count * aimMs) / Math.max(took, 0.1));
     // Only a full transaction says what one costs; and it grows no faster than twice.
     if (found.length >= this.#count || fitting < this.#count) {

@@ -58,17 +58,20 @@ export function startProjection({ config, db, eventLog, redis, node, authenticat
     projections,
     memory,
     keep: config.keep,
-    isAlone: [...config.roles].every((role) => role === 'projector'),
+    servesNobody: !config.roles.has('api'),
   });
+  const checks = { projections: () => lagCheck(db, eventLog, projections) };
   const board = new StatsBoard(db, logger);
   return {
     routes: logRoutes({ db, engine: engineOf(config.db.url), authenticator }),
     streams: [campaignStream(db), orchestratorStream(db), attackerStream(db), logStream({ db, eventLog, board })],
+    // Whoever is asked can tell: rows and log are the same for all.
+    checks,
     workers: [
       {
         role: 'projector',
         listener: projector.listener,
-        checks: { projections: () => lagCheck(db, eventLog, projections) },
+        checks,
         start: () => projector.start(),
         stop: () => projector.stop(),
       },

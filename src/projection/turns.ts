@@ -9,10 +9,10 @@ export class Turns {
   readonly #rests: boolean;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param isAlone nothing else is done in this process: nobody waits for a rest */
-  constructor(engine: Engine, isAlone = false) {
+  /** @param servesNobody nobody's request or stream waits for this process, so nobody waits for a rest */
+  constructor(engine: Engine, servesNobody = false) {
     this.#isBlocking = engine === 'sqlite';
-    this.#rests = this.#isBlocking && !isAlone;
+    this.#rests = this.#isBlocking && !servesNobody;
   }
 
   /** Runs it when it is its turn. Rejects as it does. */
