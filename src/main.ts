@@ -2,8 +2,7 @@ import { Elysia } from 'elysia';
 import { asyncapiRoutes } from './asyncapi/routes.ts';
 import { startAttackers } from './attackers/start.ts';
 import { startAuth } from './auth/start.ts';
-import { divided } from './background/background.ts';
-import { startBackground } from './background/start.ts';
+import { Background } from './background/background.ts';
 import type { EventLog } from './bus/event-log.ts';
 import { startBus } from './bus/start.ts';
 import { listeners } from './bus/subscription.ts';
@@ -28,7 +27,7 @@ import { startOutbox } from './outbox/start.ts';
 import { startOutside } from './outside/start.ts';
 import { startProjection } from './projection/start.ts';
 import { startReconciler } from './reconciler/start.ts';
-import type { ProcessRoles } from './roles.ts';
+import { divided, isBackground, type ProcessRoles } from './roles.ts';
 import { configuredSettings, startSettings } from './settings/start.ts';
 import { stopOnSignals } from './signals.ts';
 import { Stops } from './stops.ts';
@@ -48,7 +47,7 @@ import { startWs } from './ws/start.ts';
 export interface StartOptions {
   /** Seeds a demonstration fleet and keeps it busy; default false. */
   readonly demo?: boolean;
-  /** Leaves to a child process what can fill a core, where this one serves people; default false: all in this process. */
+  /** Leaves what can fill a core to a child process; default false: all in this process. */
   readonly background?: boolean;
   /** False in a process that its parent answers for: it listens on nothing; default true. */
   readonly serve?: boolean;
@@ -74,6 +73,9 @@ export interface App {
   stop(): Promise<void>;
 }
 
+/** Who takes his time is not woken for each event. */
+const TAIL_REST_MS = 10;
+
 /** What every domain may be given. */
 type House = Awaited<ReturnType<typeof open>>;
 
@@ -87,10 +89,10 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const logger = options.log ?? createLog(config.logLevel);
   const stops = new Stops(logger);
   const stop = () => stops.stopAll();
-  const { own, background } = options.background ? divided(config.roles) : { own: config.roles, background: undefined };
+  const { own, background } = options.background ? divided(config.roles) : { own: config.roles, background: noRoles };
   try {
     const house = await open({ ...config, roles: own }, options, logger, stops);
-    const served = await run(house, options, await furnish(house, options, background));
+    const served = await run(house, options, await furnish(house, options), background);
     return { ...served, db: house.db, stop };
   } catch (error) {
     await stop();
@@ -101,7 +103,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
 /** What all domains stand on. */
 async function open(config: Config, options: StartOptions, logger: Log, stops: Stops) {
   const node = crypto.randomUUID().slice(0, 8);
-  const db = openDatabase(config.db.url, logger, { leavesGaps: !config.roles.has('api') });
+  const db = openDatabase(config.db.url, logger, { leavesGaps: isBackground(config.roles) });
   stops.add(() => db.destroy());
   await migrate(db, engineOf(config.db.url));
   const testified = options.protections?.testified;
@@ -121,11 +123,8 @@ async function open(config: Config, options: StartOptions, logger: Log, stops: S
   return { ...base, bus, auth, authenticator, streamAuthenticator, streaming, streams: streaming.open };
 }
 
-/**
- * The domains. Another one is another line.
- * @param background roles of the background process
- */
-async function furnish(house: House, options: StartOptions, background: ProcessRoles = new Set()) {
+/** The domains. Another one is another line. */
+async function furnish(house: House, options: StartOptions) {
   const { roles } = house.config;
   const domains = [
     house.streaming,
@@ -147,7 +146,6 @@ async function furnish(house: House, options: StartOptions, background: ProcessR
     startReconciler(house),
     startWebhooks(house),
     await startDecnetBus(house),
-    startBackground(house, background),
   ] as const;
   const parts: readonly Domain[] = domains;
   const declarations = parts.flatMap(({ streams }) => streams ?? []);
@@ -163,15 +161,21 @@ async function furnish(house: House, options: StartOptions, background: ProcessR
   };
 }
 
-/** Starts what was made, the tail first and the server last. */
-async function run(house: House, options: StartOptions, { routes, running }: Furnished) {
-  const { config, logger, stops, db, redis, eventLog } = house;
+const noRoles: ProcessRoles = new Set();
+
+/**
+ * Starts what was made, the tail first and the server last.
+ * @param roles of the background process; with none there is none
+ */
+async function run(house: House, options: StartOptions, { routes, running }: Furnished, roles: ProcessRoles) {
+  const { config, logger, stops, db, redis, eventLog, bus } = house;
   const tail = new Tail(
     redis.openTail,
     eventLog,
     listeners(running.listeners, logger),
     logger,
     options.protections?.tailChecks ?? tailChecks,
+    isBackground(config.roles) ? TAIL_REST_MS : 0,
   );
   house.heard.isCurrent = () => tail.isCurrent;
   // Who hears nothing needs to read nothing.
@@ -182,11 +186,16 @@ async function run(house: House, options: StartOptions, { routes, running }: Fur
     stops.add(() => worker.stop());
     await worker.start();
   }
+  const own = { ...config, roles, bus: { ...config.bus, redisUrl: bus.redisUrl } };
+  const background = roles.size > 0 ? new Background(own, logger) : undefined;
+  stops.add(() => background?.stop());
+  background?.start();
   const checks = {
     database: () => databaseCheck(db),
     redis: () => redis.commands.ping().then(() => ({ ok: true })),
     ...(isRead ? { tail: () => tailCheck(tail) } : {}),
     ...running.checks,
+    ...(background ? { background: () => background.check() } : {}),
   };
   const server =
     options.serve === false ? undefined : startHttpServer({ config, logger, running: { ...running, checks }, routes });

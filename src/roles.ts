@@ -28,3 +28,17 @@ export const PROCESS_ROLES = [
 export type ProcessRole = (typeof PROCESS_ROLES)[number];
 
 export type ProcessRoles = ReadonlySet<ProcessRole>;
+
+/** Work that can fill a core and that no request waits for: beside anything else it would make that late. */
+const BACKGROUND_ROLES: readonly ProcessRole[] = ['projector', 'webhook'];
+
+/** Nobody waits for a process with these roles: it takes its time where that costs less, and others come first. */
+export function isBackground(roles: ProcessRoles): boolean {
+  return [...roles].every((role) => BACKGROUND_ROLES.includes(role));
+}
+
+/** Which roles a process does itself and which it leaves to its background process. */
+export function divided(roles: ProcessRoles): { readonly own: ProcessRoles; readonly background: ProcessRoles } {
+  const background = new Set(isBackground(roles) ? [] : BACKGROUND_ROLES.filter((role) => roles.has(role)));
+  return { own: roles.difference(background), background };
+}

@@ -4,12 +4,8 @@ import { within } from '../bus/within.ts';
 import type { Config } from '../config.ts';
 import { describeError } from '../errors.ts';
 import type { Check } from '../health/routes.ts';
-import type { ProcessRole, ProcessRoles } from '../roles.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { FromBackground, ToBackground } from './messages.ts';
-
-/** Work that can fill a core and that no request waits for: beside streams it would make them late. */
-const BACKGROUND_ROLES: readonly ProcessRole[] = ['projector', 'webhook'];
 
 const CHILD = fileURLToPath(new URL('child.ts', import.meta.url));
 /** From one look whether it lives to the next. */
@@ -26,14 +22,6 @@ const SOUND_MS = 30_000;
 export interface BackgroundLimits {
   readonly pingMs: number;
   readonly silentMs: number;
-}
-
-/**
- * Which roles a process does itself and which it leaves to its background process. One that serves nobody does all itself.
- */
-export function divided(roles: ProcessRoles): { readonly own: ProcessRoles; readonly background: ProcessRoles } {
-  const background = new Set(roles.has('api') ? BACKGROUND_ROLES.filter((role) => roles.has(role)) : []);
-  return { own: roles.difference(background), background };
 }
 
 /** A child process with roles of its own, started again whenever it ends unasked. It keeps nothing that another could not read. */

@@ -64,6 +64,7 @@ export class Tail {
   readonly #listener: TailListener;
   readonly #logger: Log;
   readonly #checks: TailChecks;
+  readonly #restMs: number;
   #redis: Redis | undefined;
   #cursor: Cursor = { epoch: '', offset: 0, proof: NO_PROOF, revision: 0 };
   #count: number = READ_EVENTS.first;
@@ -73,19 +74,25 @@ export class Tail {
   #running: Promise<void> | undefined;
   #caughtUpAt = 0;
 
-  /** @param connect a new connection to Redis, which does not reconnect by itself */
+  /**
+   * @param connect a new connection to Redis, which does not reconnect by itself
+   * @param restMs milliseconds between a read that brought something and the next, for a process in no hurry: what comes
+   * together is read together; default 0
+   */
   constructor(
     connect: () => Redis,
     eventLog: Pick<EventLog, 'position'>,
     listener: TailListener,
     logger: Log,
     checks: TailChecks = tailChecks,
+    restMs = 0,
   ) {
     this.#connect = connect;
     this.#eventLog = eventLog;
     this.#listener = listener;
     this.#logger = logger;
     this.#checks = checks;
+    this.#restMs = restMs;
   }
 
   /** The newest log entry that was handed on. */
@@ -181,7 +188,9 @@ export class Tail {
     }
     this.#adaptTo(entries);
     this.#handOn(entries);
-    if (entries.length < count) this.#caughtUpAt = performance.now();
+    if (entries.length === count) return;
+    this.#caughtUpAt = performance.now();
+    if (this.#restMs > 0) await Bun.sleep(this.#restMs);
   }
 
   #adaptTo(entries: readonly LogEntry[]): void {

@@ -16,6 +16,7 @@ import { logRoutes } from '../logs/routes.ts';
 import { StatsBoard } from '../logs/stats.ts';
 import { orchestratorProjection } from '../orchestrator/orchestrator-projection.ts';
 import { orchestratorStream } from '../orchestrator/orchestrator-stream.ts';
+import { isBackground } from '../roles.ts';
 import type { Log } from '../telemetry/log.ts';
 import { heartbeatProjection } from '../worker/heartbeat-projection.ts';
 import type { Projection } from './projection.ts';
@@ -58,7 +59,7 @@ export function startProjection({ config, db, eventLog, redis, node, authenticat
     projections,
     memory,
     keep: config.keep,
-    servesNobody: !config.roles.has('api'),
+    servesNobody: isBackground(config.roles),
   });
   const checks = { projections: () => lagCheck(db, eventLog, projections) };
   const board = new StatsBoard(db, logger);

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { getPriority } from 'node:os';
 import { Webhook } from 'standardwebhooks';
-import { Background, divided } from '../../src/background/background.ts';
+import { Background } from '../../src/background/background.ts';
 import { hasEnded } from '../../src/bus/redis-orphan.ts';
-import { PROCESS_ROLES } from '../../src/roles.ts';
+import { divided, PROCESS_ROLES } from '../../src/roles.ts';
 import { standardSecret } from '../../src/webhook/signature.ts';
 import { call } from '../support/app.ts';
 import { ENGINES, quiet } from '../support/database.ts';
@@ -26,12 +26,13 @@ const pidOf = (url: string) =>
     return background?.state === 'running' && background.pid;
   });
 
-test('who serves people leaves what fills a core to a background process, who serves nobody does it all', () => {
+test('who does anything else leaves what fills a core to a background process; who does nothing else does it', () => {
   const all = divided(new Set(PROCESS_ROLES));
   expect([...all.background]).toEqual(['projector', 'webhook']);
   expect([...all.own, ...all.background].sort()).toEqual([...PROCESS_ROLES].sort());
   expect([...divided(new Set(['api', 'relay'])).background]).toEqual([]);
-  expect([...divided(new Set(['projector', 'relay'])).background]).toEqual([]);
+  expect([...divided(new Set(['projector', 'relay'])).background]).toEqual(['projector']);
+  expect([...divided(new Set(['projector', 'webhook'])).background]).toEqual([]);
 });
 
 describe.each(ENGINES)('a background process on %s', (engine) => {

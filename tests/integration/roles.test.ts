@@ -49,12 +49,13 @@ for (const engine of ENGINES) {
         expect(Object.keys((await readiness(api.url)).checks).sort()).toEqual([
           'database',
           'draining',
+          'projections',
           'redis',
           'tail',
         ]);
         expect(Object.keys((await readiness(worker.url)).checks).sort()).toEqual([
+          'background',
           'database',
-          'projections',
           'redis',
           'relay',
           'tail',
