@@ -21,7 +21,7 @@ export interface World {
 }
 
 /** What a fault breaks. Two at once break different things. */
-export type Part = 'node' | 'redis' | 'link' | 'database';
+export type Part = 'node' | 'background' | 'redis' | 'link' | 'database';
 
 export interface Fault {
   readonly kind: string;
@@ -38,6 +38,8 @@ export const FAULTS: readonly Fault[] = [
   { kind: 'node restarted', parts: ['node'], weight: 2, strike: (world) => replace(world, 'end') },
   { kind: 'node frozen', parts: ['node'], weight: 4, strike: freezeNode },
   { kind: 'all nodes killed', parts: ['node'], weight: 1, strike: replaceAll },
+  { kind: 'background process killed', parts: ['background'], weight: 3, strike: killBackground },
+  { kind: 'background process frozen', parts: ['background'], weight: 2, strike: freezeBackground },
   { kind: 'redis killed', parts: ['redis'], weight: 3, strike: killRedis },
   { kind: 'redis frozen', parts: ['redis'], weight: 3, strike: freezeRedis },
   { kind: 'redis restored', parts: ['redis'], weight: 3, isPossible: hasBackup, strike: (world) => restore(world, []) },
@@ -98,6 +100,37 @@ async function freezeNode(world: World): Promise<void> {
   process.kill(child.pid, 'SIGSTOP');
   await hold(world, 500, 8000);
   if (node.child === child) process.kill(child.pid, 'SIGCONT');
+}
+
+/** Its node starts another one. */
+async function killBackground(world: World): Promise<void> {
+  const pid = await backgroundOf(anyNode(world));
+  if (pid !== undefined) signal(pid, 'SIGKILL');
+}
+
+async function freezeBackground(world: World): Promise<void> {
+  const pid = await backgroundOf(anyNode(world));
+  if (pid === undefined) return;
+  signal(pid, 'SIGSTOP');
+  await hold(world, 500, 8000);
+  signal(pid, 'SIGCONT');
+}
+
+/** Nothing when the node, or its background process, is just down. */
+async function backgroundOf({ child }: Node): Promise<number | undefined> {
+  if (child === undefined) return undefined;
+  const response = await fetch(`${child.url}/readyz`, { signal: AbortSignal.timeout(5000) }).catch(() => undefined);
+  const ready: { checks?: { background?: { pid: number | null } } } = JSON.parse((await response?.text()) ?? '{}');
+  return ready.checks?.background?.pid ?? undefined;
+}
+
+/** It may have ended meanwhile. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
 }
 
 // --- redis -----------------------------------------------------------------------------------------------------------

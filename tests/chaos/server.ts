@@ -89,7 +89,7 @@ if (import.meta.main) {
   const protections: Protections = without === undefined ? {} : SABOTAGES[without];
   if ('witness' in protections) believeTheLog();
   if ('backPressure' in protections) ignoreFullSockets();
-  const starting = start(loadConfig(process.env), { protections });
+  const starting = start(loadConfig(process.env), { protections, background: true });
   stopOnSignals(
     async () => (await starting).stop(),
     (error) => {
