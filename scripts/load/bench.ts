@@ -137,7 +137,7 @@ export class Bench {
   #cpu(work: RedisWork) {
     return {
       ...{ work, at: performance.now() },
-      ...{ server: cpuMs(this.plane.serverPid), redis: work.cpuMs, clients: cpuMs(this.#swarm.pid) },
+      ...{ server: cpuMs(...this.plane.serverPids), redis: work.cpuMs, clients: cpuMs(this.#swarm.pid) },
       ...{ bench: cpuMs(process.pid) + cpuMs(this.#publisher.pid), machine: machineCpuMs() },
     };
   }

@@ -75,10 +75,10 @@ async function measure(
 ) {
   const runs: { result: Result; cpu: number; redis: number }[] = [];
   for (let run = 0; run < RUNS; run += 1) {
-    const before = [cpuMs(plane.serverPid), cpuMs(plane.redisPid)] as const;
+    const before = [cpuMs(...plane.serverPids), cpuMs(plane.redisPid)] as const;
     const duration = Math.max(1, Math.round(options.seconds / RUNS));
     const result = await autocannon({ ...request, url: plane.url + path, connections, duration });
-    runs.push({ result, cpu: cpuMs(plane.serverPid) - before[0], redis: cpuMs(plane.redisPid) - before[1] });
+    runs.push({ result, cpu: cpuMs(...plane.serverPids) - before[0], redis: cpuMs(plane.redisPid) - before[1] });
   }
   const middle = (value: (run: (typeof runs)[number]) => number) => median(runs.map(value)) ?? 0;
   return {

@@ -2,19 +2,19 @@ import { cpus } from 'node:os';
 import type { Plane } from './plane.ts';
 
 /**
- * Runs a case with the server on a core of its own and everything else on the others, where the system can do that; says
+ * Runs a case with the server, all processes of it, on a core of its own and everything else on the others, where the system can do that; says
  * in the results what a core does, whatever else the machine is busy with.
  * @returns what the case returns
  */
-export async function pinned<T>(plane: Pick<Plane, 'serverPid' | 'redisPid'>, run: () => Promise<T>): Promise<T> {
+export async function pinned<T>(plane: Pick<Plane, 'serverPids' | 'redisPid'>, run: () => Promise<T>): Promise<T> {
   const last = cpus().length - 1;
   if (!isPinnable()) return run();
-  pin(plane.serverPid, '0');
+  for (const pid of plane.serverPids) pin(pid, '0');
   for (const pid of [plane.redisPid, process.pid]) pin(pid, `1-${last}`);
   try {
     return await run();
   } finally {
-    for (const pid of [plane.serverPid, plane.redisPid, process.pid]) pin(pid, `0-${last}`);
+    for (const pid of [...plane.serverPids, plane.redisPid, process.pid]) pin(pid, `0-${last}`);
   }
 }
 

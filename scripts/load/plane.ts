@@ -13,6 +13,8 @@ import { createLog } from '../../src/telemetry/log.ts';
 export interface Plane {
   readonly url: string;
   readonly serverPid: number;
+  /** The server, and its background process where it has one. */
+  readonly serverPids: readonly number[];
   /** Path of the socket of Redis. */
   readonly redisUrl: string;
   readonly redis: Redis;
@@ -73,13 +75,20 @@ export async function startPlane(stops: Stops, profile?: string): Promise<Plane>
 
   const { pid, url } = await startServer(folder, database, server.socket, stops, profile);
   return {
-    ...{ url, serverPid: pid, redisUrl: server.socket, redis, topologyId, maxEvents: MAX_EVENTS },
+    ...{
+      url,
+      serverPid: pid,
+      serverPids: await processesOf(pid, url),
+      redisUrl: server.socket,
+      redis,
+      topologyId,
+      maxEvents: MAX_EVENTS,
+    },
     ...{ username, password },
     redisPid: Number(/^process_id:(\d+)/m.exec(await redis.info('server'))?.[1]),
     token: await login(url, username, password),
     async streams() {
-      const health: { streams: number } = JSON.parse(await (await fetch(`${url}/readyz`)).text());
-      return health.streams;
+      return (await ready(url)).streams;
     },
   };
 }
@@ -134,6 +143,25 @@ async function startServer(folder: string, database: string, redisSocket: string
   void followLog(child.stdout, listening).then(() => reject(new Error('the server ended')));
   const url = await promise.finally(() => clearTimeout(timer));
   return { pid: child.pid, url };
+}
+
+interface Ready {
+  readonly streams: number;
+  readonly checks: { readonly background?: { readonly state: string; readonly pid: number | null } };
+}
+
+async function ready(url: string): Promise<Ready> {
+  return JSON.parse(await (await fetch(`${url}/readyz`)).text());
+}
+
+/** Waits for the background process, where there is one. */
+async function processesOf(server: number, url: string): Promise<number[]> {
+  for (;;) {
+    const { background } = (await ready(url)).checks;
+    if (background === undefined) return [server];
+    if (background.state === 'running' && background.pid !== null) return [server, background.pid];
+    await Bun.sleep(50);
+  }
 }
 
 /** Reads the server's log to its end: takes the address from it and passes on warnings. */

@@ -36,17 +36,17 @@ async function measure(
   publisher: Child<SocketCommand, SocketReport>,
   { events, window }: (typeof CASES)[number],
 ): Promise<Row> {
-  const { url, token, serverPid, redisPid } = plane;
+  const { url, token, serverPids, redisPid } = plane;
   const event = JSON.stringify(sampleEvent(topic));
   const seconds = options.seconds / RUNS;
   const runs: { report: SocketReport; server: number; redis: number }[] = [];
   for (let run = 0; run < RUNS; run += 1) {
-    const before = { server: cpuMs(serverPid), redis: cpuMs(redisPid), at: performance.now() };
+    const before = { server: cpuMs(...serverPids), redis: cpuMs(redisPid), at: performance.now() };
     const report = await publisher.ask({ url, token, event, events, window, seconds });
     // Warming up and ending cost, too: the share of the time that was measured.
     const share = report.spanMs / (performance.now() - before.at);
     const spent = (now: number, then: number) => ((now - then) * share * 1000) / report.published;
-    const server = spent(cpuMs(serverPid), before.server);
+    const server = spent(cpuMs(...serverPids), before.server);
     runs.push({ report, server, redis: spent(cpuMs(redisPid), before.redis) });
   }
   const middle = (value: (run: (typeof runs)[number]) => number) => median(runs.map(value)) ?? 0;

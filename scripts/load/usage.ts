@@ -6,8 +6,12 @@ import type { Redis } from 'ioredis';
 const TICKS_PER_SECOND = 100;
 const isLinux = process.platform === 'linux';
 
-/** CPU time that a process has used so far, in milliseconds. */
-export function cpuMs(pid: number): number {
+/** CPU time that processes have used so far, in milliseconds. */
+export function cpuMs(...pids: number[]): number {
+  return pids.reduce((sum, pid) => sum + cpuMsOf(pid), 0);
+}
+
+function cpuMsOf(pid: number): number {
   if (!isLinux) return parseTime(ps(pid, 'time'));
   // The second field is the name in brackets and may hold anything; utime and stime are the 14th and 15th.
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

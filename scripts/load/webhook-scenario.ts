@@ -46,9 +46,9 @@ async function measure(bench: Bench, receiver: Child<ReceiverCommand, ReceiverRe
   await untilSo(async () => (await newestSeq(bench, uuid)) >= BACKLOG);
   // What else the events cause is over, too.
   await untilSo(async () => {
-    const before = cpuMs(bench.plane.serverPid);
+    const before = cpuMs(...bench.plane.serverPids);
     await Bun.sleep(1000);
-    return cpuMs(bench.plane.serverPid) - before < IDLE_CPU_MS;
+    return cpuMs(...bench.plane.serverPids) - before < IDLE_CPU_MS;
   });
 
   await receiver.ask({ refuse: false });
@@ -81,10 +81,10 @@ async function streams(bench: Bench, state: string, seconds: number): Promise<Ro
 }
 
 async function alone(bench: Bench, receiver: Child<ReceiverCommand, ReceiverReport>, seconds: number): Promise<Row> {
-  const { serverPid } = bench.plane;
-  const before = { ...(await receiver.ask({ refuse: false })), cpu: cpuMs(serverPid), at: performance.now() };
+  const { serverPids } = bench.plane;
+  const before = { ...(await receiver.ask({ refuse: false })), cpu: cpuMs(...serverPids), at: performance.now() };
   await Bun.sleep(seconds * 1000);
-  const after = { ...(await receiver.ask({ refuse: false })), cpu: cpuMs(serverPid), at: performance.now() };
+  const after = { ...(await receiver.ask({ refuse: false })), cpu: cpuMs(...serverPids), at: performance.now() };
   const count = after.requests - before.requests;
   const spanMs = after.at - before.at;
   return {
