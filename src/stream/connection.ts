@@ -312,9 +312,7 @@ export class Connection implements Member {
     const from = { ...(start ?? position), revision: snapshot?.revision ?? 0 };
     this.#at = opening?.kind === 'resume' ? opening.place : from;
     this.#sent = this.#at;
-    // Within a channel revisions rise with offsets: once the log has reached that of the snapshot, no later event has
-    // one that the snapshot contains.
-    this.#containedUntil = standing.revision >= this.#at.revision ? offset : Number.POSITIVE_INFINITY;
+    this.#containedUntil = containedUntil(this.#at, standing);
     this.#onceUntil = offset;
     this.#state = 'replaying';
     if (opening?.kind === 'resume') {
@@ -349,7 +347,8 @@ export class Connection implements Member {
       if (prepared !== undefined && !this.#isOfNow(prepared)) continue;
       if (prepared?.standing !== undefined) {
         // An open stream whose place is still good goes on: the client has not noticed anything, and need not.
-        if (this.#epoch !== '' && prepared.opening?.kind === 'resume') this.#goOnFrom(prepared.opening.place);
+        if (this.#epoch !== '' && prepared.opening?.kind === 'resume')
+          this.#goOnFrom(prepared.opening.place, prepared.standing);
         else this.#write(this.#openWith(prepared));
         return this.#opened(prepared.standing, false);
       }
@@ -357,9 +356,12 @@ export class Connection implements Member {
     }
   }
 
-  #goOnFrom(place: Place): void {
+  #goOnFrom(place: Place, standing: Standing): void {
     // What was counted since the newest frame is lost, and nobody was shown any of it.
     if (place.offset < this.#at.offset) this.#at = this.#sent;
+    this.#containedUntil = containedUntil(this.#at, standing);
+    // What is lost does not come: other events may never have its numbers.
+    this.#onceUntil = Math.min(this.#onceUntil, standing.offset);
     this.#state = 'replaying';
   }
 
@@ -609,6 +611,14 @@ export class Connection implements Member {
   #isClosed(): boolean {
     return this.#state === 'closed';
   }
+}
+
+/**
+ * The offset from which on no event is contained in a client's snapshot. Within a channel revisions rise with offsets: once the
+ * log has reached that of the snapshot, no later event has one that it contains. A log that came back older has to reach it again.
+ */
+function containedUntil({ revision }: Place, standing: Standing): number {
+  return standing.revision >= revision ? standing.offset : Number.POSITIVE_INFINITY;
 }
 
 /** What needs no position: the state, and that a cursor is none. `undefined`: nobody knows whether it is honoured. */

@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { createEvent } from '../../src/bus/event.ts';
 import type { Snapshot } from '../../src/stream/connection.ts';
 import { recovery } from '../../src/stream/recovery.ts';
 import type { View } from '../../src/stream/view.ts';
 import { until } from '../support/until.ts';
 import { createHarness, EVERYTHING, type Harness } from './harness.ts';
-import type { RecordingTransport } from './recording-transport.ts';
+import { RecordingTransport } from './recording-transport.ts';
 
 const TIMEOUT_MS = 30_000;
 /** Events that it does not show are counted, and move nobody's id on. */
@@ -149,6 +150,44 @@ test(
     await until('a reset', () => paper.frames.length === 4);
     expect(paper.frames.map(({ event }) => event)).toEqual(['ready', 'formed', 'reset', 'ready']);
     expect(paper.frames[2]?.data).toEqual({ reason: 'ahead' });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'what is lost is contained in the client’s snapshot: it is not told when it is published again, behind another event',
+  async () => {
+    const contained = { event: createEvent('identity.formed', '', {}), revisions: { identity: 7 } };
+    await harness.publish('identity.formed');
+    const cursor = { ...(await cursorAt(1)), revision: 7 };
+    await harness.server.backup();
+    await harness.log.publish([contained]);
+    const { paper, connection } = await harness.connect({ request: { kind: 'from', cursor } });
+    await until('the contained event to be counted', () => connection.offset === 2);
+    await comeBackOlder();
+    await goOn(1);
+    await harness.log.publish([contained]);
+    await goOn(1);
+    await until('the newest event', () => connection.offset === 4);
+    expect(paper.frames.map(({ event }) => event)).toEqual(['resumed', 'merged', 'merged']);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'who asked for the missed events once gets those that are left, and the end',
+  async () => {
+    await harness.publish('identity.formed', 'identity.formed');
+    await harness.server.backup();
+    await harness.publish('identity.formed');
+    const paper = new RecordingTransport();
+    paper.writable = false;
+    await harness.connect({ request: { kind: 'from', cursor: await cursorAt(1) }, once: true }, paper);
+    await comeBackOlder();
+    await until('the tail to notice', () => harness.tail.cursor.offset === 2);
+    paper.drain();
+    await until('the end', () => paper.ended === 'end');
+    expect(paper.frames.map(({ id }) => id?.split('.')[1])).toEqual(['1', '2']);
   },
   TIMEOUT_MS,
 );
