@@ -120,6 +120,11 @@ export interface Config {
     /** `DECNET_WEBHOOK_DEAD_DAYS`, default 30: how long a dead letter waits for a decision. */
     readonly deadMs: number;
     /**
+     * `DECNET_WEBHOOK_MOST_EVENTS`, default 100,000, and `DECNET_WEBHOOK_MOST_MB`, default 256: what each webhook may have waiting, as many dead
+     * letters, and as many that were delivered.
+     */
+    readonly bounds: { readonly events: number; readonly bytes: number };
+    /**
      * `DECNET_WEBHOOK_KEYS`: comma list of `<id>:<base64 of 32 bytes>`, which seal the secrets at rest; the first seals, all open. Unset:
      * a key derived from `DECNET_JWT_SECRET`, which opens what it sealed afterwards too.
      */
@@ -230,6 +235,10 @@ export function loadConfig(env: Env): Config {
       disableAfterMs: integer(env, 'DECNET_WEBHOOK_DISABLE_DAYS', 5, 1, 365) * 86_400_000,
       deliveredMs: integer(env, 'DECNET_WEBHOOK_DELIVERED_HOURS', 24, 1, 8760) * 3_600_000,
       deadMs: integer(env, 'DECNET_WEBHOOK_DEAD_DAYS', 30, 1, 3650) * 86_400_000,
+      bounds: {
+        events: integer(env, 'DECNET_WEBHOOK_MOST_EVENTS', 100_000, 1, 100_000_000),
+        bytes: integer(env, 'DECNET_WEBHOOK_MOST_MB', 256, 1, 1_000_000) * 1024 * 1024,
+      },
       keys: sealKeys(env),
     },
     busSocket: {

@@ -63,6 +63,7 @@ describe('defaults', () => {
       disableAfterMs: 5 * 86_400_000,
       deliveredMs: 86_400_000,
       deadMs: 30 * 86_400_000,
+      bounds: { events: 100_000, bytes: 256 * 1024 * 1024 },
       keys: [{ id: 'derived', key: expect.any(Uint8Array) }],
     },
     busSocket: { path: undefined, group: 'decnet', publish: ['>'], subscribe: ['>'] },

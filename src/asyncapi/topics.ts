@@ -30,6 +30,9 @@ const FAMILIES: Readonly<Record<Builder, string>> = {
   webhookSubscriptionsChanged: 'Subscriptions of webhooks have changed',
   webhookBreaker: 'The breaker of a webhook has opened, probes, or has closed',
   webhookDisabled: 'A webhook was disabled, because its receiver is gone or has failed for days',
+  webhookBacklog:
+    'The backlog of a webhook is full, what comes waits in the log (full); or it stands where all do again (caught_up)',
+  webhookDropped: 'There were too many dead letters of a webhook: the oldest were dropped',
 };
 
 /** Names of the variable tokens, in the order of the builders' parameters. */
@@ -49,6 +52,8 @@ const PARAMETERS: Partial<Readonly<Record<Builder, readonly string[]>>> = {
   ttpRuleState: ['rule'],
   webhookBreaker: ['webhook'],
   webhookDisabled: ['webhook'],
+  webhookBacklog: ['webhook'],
+  webhookDropped: ['webhook'],
 };
 
 /** What the leaf of a family is called that has no other variable token. */

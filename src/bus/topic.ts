@@ -65,6 +65,8 @@ export const topics = {
   webhookSubscriptionsChanged: 'system.webhook.subscriptions_changed',
   webhookBreaker: (uuid: string) => `system.webhook.${segment(uuid)}.breaker`,
   webhookDisabled: (uuid: string) => `system.webhook.${segment(uuid)}.disabled`,
+  webhookBacklog: (uuid: string) => `system.webhook.${segment(uuid)}.backlog`,
+  webhookDropped: (uuid: string) => `system.webhook.${segment(uuid)}.dropped`,
 } as const;
 
 /** What nearly every topic looks like, found with one look; others are gone through token by token. */

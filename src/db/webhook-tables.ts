@@ -8,6 +8,7 @@ export interface WebhookTables {
   webhook_deliveries: WebhookDeliveriesTable;
   webhook_attempts: WebhookAttemptsTable;
   webhook_dispatch: WebhookDispatchTable;
+  webhook_stock: WebhookStockTable;
 }
 
 export interface WebhookSubscriptionsTable {
@@ -43,6 +44,10 @@ export interface WebhookSubscriptionsTable {
   dead: Generated<number>;
   /** JSON: stretches of the log that were gone before they were dispatched, the newest last. */
   missed: Generated<string>;
+  /** JSON, see webhook/behind.ts: where it stands in the log when that is not where all others do. */
+  behind: Generated<string | null>;
+  /** Dead letters that had to go because there were too many, since it was created. */
+  dropped: Generated<number>;
   created_at: string;
   updated_at: string;
 }
@@ -74,6 +79,16 @@ export interface WebhookDeliveriesTable {
   status: number | null;
   latency_ms: number | null;
   error: string | null;
+  /** Of its event and of what is kept of its attempts; what it counts for in `webhook_stock`. */
+  bytes: Generated<number>;
+}
+
+/** What a subscription keeps of each state, always as many as there are rows: changed in the transactions that change those. */
+export interface WebhookStockTable {
+  subscription: string;
+  state: DeliveryState;
+  events: number;
+  bytes: number;
 }
 
 /** What went wrong, each time. */

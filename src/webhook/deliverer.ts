@@ -9,6 +9,7 @@ import { WEBHOOK_LEASE } from './lease.ts';
 import { Recorder } from './recorder.ts';
 import type { Sender } from './sender.ts';
 import { SharedBytes } from './shared-bytes.ts';
+import type { Bounds } from './stock.ts';
 import { type Subscription, toSubscription } from './subscription.ts';
 
 export interface DelivererParts {
@@ -18,6 +19,8 @@ export interface DelivererParts {
   readonly leaseMs: number;
   readonly sender: Pick<Sender, 'attempt'>;
   readonly rules: LaneRules;
+  /** Of what is kept for a subscription. */
+  readonly bounds: Bounds;
   readonly logger: Log;
   /** Called after each commit that wrote to the outbox. */
   readonly onCommitted: () => void;
@@ -53,7 +56,7 @@ export class Deliverer {
 
   constructor(parts: DelivererParts) {
     this.#parts = parts;
-    this.#recorder = new Recorder(parts.db, parts.logger, parts.onCommitted);
+    this.#recorder = new Recorder(parts.db, parts.logger, parts.onCommitted, parts.bounds);
   }
 
   start(): void {

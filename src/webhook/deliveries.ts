@@ -2,7 +2,10 @@ import { sql } from 'kysely';
 import type { Db } from '../db/database.ts';
 import type { DeliveryState, WebhookDeliveryRow } from '../db/webhook-tables.ts';
 import { AppError } from '../errors.ts';
-import { nextTurn } from '../stream/slices.ts';
+import { removeDeliveries } from './retention.ts';
+import { lockStanding } from './standing.ts';
+import { eachStep, STEP } from './steps.ts';
+import { StockChanges, stockOf } from './stock.ts';
 
 /** A page of deliveries, the newest first. */
 export interface DeliveryPage {
@@ -19,11 +22,6 @@ export type DeadLetters =
   | { readonly seqs: readonly number[] }
   | { readonly from: number; readonly to: number }
   | { readonly all: true };
-
-/** Counted no further: a long backlog is long. */
-const COUNTED = 10_000;
-/** Rows of one statement, so that SQLite holds nobody up. */
-const STEP = 200;
 
 export async function listDeliveries(db: Db, subscription: string, page: DeliveryPage): Promise<DeliveryWithTopic[]> {
   const { state, before, limit } = page;
@@ -63,22 +61,47 @@ function withTopic(db: Db) {
  * @returns how many
  */
 export async function redeliver(db: Db, subscription: string, which: DeadLetters, now = Date.now()): Promise<number> {
-  return inSteps(db, subscription, which, (seqs) =>
+  return inSteps(db, subscription, which, (rows) =>
     db.transaction().execute(async (trx) => {
-      await trx.deleteFrom('webhook_attempts').where('delivery', 'in', seqs).execute();
+      await lockStanding(trx);
+      const seqs = rows.map(({ seq }) => seq);
+      // Somebody may have dropped some, or sent them again, meanwhile.
+      const dead = await trx
+        .selectFrom('webhook_deliveries as delivery')
+        .innerJoin('webhook_events as event', 'event.event_id', 'delivery.event_id')
+        .select(['delivery.seq', 'delivery.bytes', 'event.bytes as event_bytes'])
+        .where('delivery.seq', 'in', seqs)
+        .where('delivery.state', '=', 'dead')
+        .execute();
+      if (dead.length === 0) return;
+      const changes = new StockChanges();
+      for (const { bytes, event_bytes } of dead) {
+        changes.add(subscription, 'dead', bytes, -1);
+        changes.add(subscription, 'pending', event_bytes);
+      }
+      const again = dead.map(({ seq }) => seq);
+      await trx.deleteFrom('webhook_attempts').where('delivery', 'in', again).execute();
       await trx
         .updateTable('webhook_deliveries')
         .set({ state: 'pending', batch: null, attempts: 0, due_at: now, finished_at: null })
-        .where('seq', 'in', seqs)
-        .where('state', '=', 'dead')
+        .set((eb) => ({
+          bytes: eb
+            .selectFrom('webhook_events')
+            .select('webhook_events.bytes')
+            .whereRef('webhook_events.event_id', '=', 'webhook_deliveries.event_id')
+            .$asScalar()
+            .$notNull(),
+        }))
+        .where('seq', 'in', again)
         .execute();
+      await changes.write(trx);
     }),
   );
 }
 
 /** Gives dead letters up. @returns how many */
 export async function dropDead(db: Db, subscription: string, which: DeadLetters): Promise<number> {
-  return inSteps(db, subscription, which, (seqs) => deleteDeliveries(db, seqs));
+  return inSteps(db, subscription, which, (rows) => removeDeliveries(db, rows, 'dead'));
 }
 
 /** Ends what waits for a subscription to which nothing more is sent: it waits among the dead letters for a decision. */
@@ -86,36 +109,36 @@ export async function endPending(db: Db, subscription: string, error: string, no
   const dead = { state: 'dead', finished_at: now, error } as const;
   return eachStep(
     () => seqsOf(db, subscription, 'pending').limit(STEP).execute(),
-    (seqs) =>
+    (rows) =>
       db.transaction().execute(async (trx) => {
         const ended = await trx
           .updateTable('webhook_deliveries')
           .set(dead)
-          .where('seq', 'in', seqs)
+          .where(
+            'seq',
+            'in',
+            rows.map(({ seq }) => seq),
+          )
           .where('state', '=', 'pending')
-          .returning('seq')
+          .returning('bytes')
           .execute();
         await trx
           .updateTable('webhook_subscriptions')
           .set((eb) => ({ dead: eb('dead', '+', ended.length) }))
           .where('uuid', '=', subscription)
           .execute();
+        const changes = new StockChanges();
+        for (const { bytes } of ended) {
+          changes.add(subscription, 'pending', bytes, -1);
+          changes.add(subscription, 'dead', bytes);
+        }
+        await changes.write(trx);
       }),
   );
 }
 
-/** What waits: how many (10,000 at most are counted), and since when the oldest does, in milliseconds since the epoch. */
-export async function backlogOf(
-  db: Db,
-  subscription: string,
-): Promise<{ pending: number; dead: number; oldest: number | null }> {
-  const count = async (state: DeliveryState) => {
-    const { count } = await db
-      .selectFrom(seqsOf(db, subscription, state).limit(COUNTED).as('counted'))
-      .select((eb) => eb.fn.countAll<number>().as('count'))
-      .executeTakeFirstOrThrow();
-    return count;
-  };
+/** What it keeps, and since when the oldest that waits does, in milliseconds since the epoch. */
+export async function backlogOf(db: Db, subscription: string) {
   const oldest = await db
     .selectFrom('webhook_deliveries')
     .select('created_at')
@@ -124,91 +147,7 @@ export async function backlogOf(
     .orderBy('seq')
     .limit(1)
     .executeTakeFirst();
-  return { pending: await count('pending'), dead: await count('dead'), oldest: oldest?.created_at ?? null };
-}
-
-export interface Retention {
-  /** Milliseconds that a delivered one, and a dead letter, is kept. */
-  readonly deliveredMs: number;
-  readonly deadMs: number;
-}
-
-/**
- * Removes what is over: deliveries past their time, those of subscriptions that are no more, and events that nobody needs.
- * @returns how many rows went; a little work each time, so that it can be called often
- */
-export async function removeOld(db: Db, { deliveredMs, deadMs }: Retention, now = Date.now()): Promise<number> {
-  let removed = 0;
-  for (const [state, keptMs] of [
-    ['delivered', deliveredMs],
-    ['dead', deadMs],
-  ] as const) {
-    removed += await eachStep(
-      () =>
-        db
-          .selectFrom('webhook_deliveries')
-          .select('seq')
-          .where('state', '=', state)
-          .where('finished_at', '<', now - keptMs)
-          .limit(STEP)
-          .execute(),
-      (seqs) => deleteDeliveries(db, seqs),
-    );
-  }
-  for (const uuid of await orphans(db)) removed += await removeAll(db, uuid);
-  return removed;
-}
-
-/** Removes all deliveries of a subscription that is no more. @returns how many */
-export function removeAll(db: Db, subscription: string): Promise<number> {
-  const next = () =>
-    db.selectFrom('webhook_deliveries').select('seq').where('subscription', '=', subscription).limit(STEP).execute();
-  return eachStep(next, (seqs) => deleteDeliveries(db, seqs));
-}
-
-/** Whose deliveries are left without a subscription. One look-up for each subscription that has deliveries. */
-async function orphans(db: Db): Promise<string[]> {
-  const found: string[] = [];
-  for (let last = ''; ; ) {
-    const next = await db
-      .selectFrom('webhook_deliveries')
-      .select('subscription')
-      .where('subscription', '>', last)
-      .orderBy('subscription')
-      .limit(1)
-      .executeTakeFirst();
-    if (next === undefined) return found;
-    last = next.subscription;
-    const row = await db.selectFrom('webhook_subscriptions').select('uuid').where('uuid', '=', last).executeTakeFirst();
-    if (row === undefined) found.push(last);
-  }
-}
-
-/** With what only they needed. */
-async function deleteDeliveries(db: Db, seqs: readonly number[]): Promise<void> {
-  await db.transaction().execute(async (trx) => {
-    await trx.deleteFrom('webhook_attempts').where('delivery', 'in', seqs).execute();
-    const gone = await trx.deleteFrom('webhook_deliveries').where('seq', 'in', seqs).returning('event_id').execute();
-    if (gone.length === 0) return;
-    await trx
-      .deleteFrom('webhook_events')
-      .where(
-        'event_id',
-        'in',
-        gone.map(({ event_id }) => event_id),
-      )
-      .where((eb) =>
-        eb.not(
-          eb.exists(
-            eb
-              .selectFrom('webhook_deliveries as other')
-              .select('other.seq')
-              .whereRef('other.event_id', '=', 'webhook_events.event_id'),
-          ),
-        ),
-      )
-      .execute();
-  });
+  return { ...(await stockOf(db, subscription)), oldest: oldest?.created_at ?? null };
 }
 
 function seqsOf(db: Db, subscription: string, state: DeliveryState) {
@@ -224,7 +163,7 @@ function inSteps(
   db: Db,
   subscription: string,
   which: DeadLetters,
-  work: (seqs: number[]) => Promise<void>,
+  work: (rows: { seq: number }[]) => Promise<void>,
 ): Promise<number> {
   let from = 'from' in which ? which.from : 0;
   const last = 'to' in which ? which.to : Number.MAX_SAFE_INTEGER;
@@ -235,19 +174,4 @@ function inSteps(
     from = (rows.at(-1)?.seq ?? from) + 1;
     return rows;
   }, work);
-}
-
-/** Works through what there is, some rows at a time. @returns how many there were */
-async function eachStep(
-  next: () => Promise<{ seq: number }[]>,
-  work: (seqs: number[]) => Promise<void>,
-): Promise<number> {
-  let count = 0;
-  for (;;) {
-    const rows = await next();
-    if (rows.length === 0) return count;
-    await work(rows.map(({ seq }) => seq));
-    count += rows.length;
-    await nextTurn();
-  }
 }

@@ -129,9 +129,8 @@ export async function bindBatch(db: Db | Trx, { batch, deliveries }: DeliveryReq
 function waiting(db: Db, uuid: string) {
   return db
     .selectFrom('webhook_deliveries as delivery')
-    .innerJoin('webhook_events as event', 'event.event_id', 'delivery.event_id')
     .select(['delivery.seq', 'delivery.event_id', 'delivery.batch', 'delivery.attempts', 'delivery.due_at'])
-    .select(['delivery.created_at', 'event.bytes'])
+    .select(['delivery.created_at', 'delivery.bytes'])
     .where('delivery.subscription', '=', uuid)
     .where('delivery.state', '=', sql.lit('pending'));
 }

@@ -1,9 +1,13 @@
-import { createEvent } from '../bus/event.ts';
+import { sql } from 'kysely';
+import { createEvent, type Event } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { matcher, topics } from '../bus/topic.ts';
 import type { Trx } from '../db/database.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { describeError } from '../errors.ts';
+import { fallBehind } from './behind.ts';
+import type { Standing } from './standing.ts';
+import { type Bounds, isFull, StockChanges } from './stock.ts';
 import { type Missed, missedOf, patternsOf } from './subscription.ts';
 
 /** An event of the log. */
@@ -22,9 +26,13 @@ export interface Dispatched {
   readonly receivers: ReadonlySet<string>;
   /** Those whose patterns cannot be read, which were disabled and told. */
   readonly unreadable: readonly string[];
+  /** Those that stay behind from here on: their backlog is full. */
+  readonly full: readonly string[];
+  /** Some have a standing of their own. */
+  readonly isAnyBehind: boolean;
 }
 
-type Matches = (topic: string) => boolean;
+export type Matches = (topic: string) => boolean;
 
 /** Values of one statement; PostgreSQL takes 65,535 parameters, SQLite 32,766. */
 const ROWS_OF_A_STATEMENT = 500;
@@ -63,58 +71,96 @@ export class Matchers {
 /**
  * Writes down what is to be delivered to whom: a delivery for each subscription whose patterns match, however many of them do. It belongs in the
  * transaction that moves the dispatcher's position on, so that each event is dispatched once, by the patterns of that moment: an edit
- * is before or after an event, never in between.
+ * is before or after an event, never in between. A subscription whose backlog is full gets none of these: it stays behind, where the dispatcher stood
+ * before them.
+ * @param at where the dispatcher stood before these events
  * @param now milliseconds since the epoch
  */
 export async function dispatch(
   trx: Trx,
+  at: Standing,
   events: readonly Dispatchable[],
   matchers: Matchers,
+  bounds: Bounds,
   now: number,
 ): Promise<Dispatched> {
   const rows = await trx
-    .selectFrom('webhook_subscriptions')
-    .select(['uuid', 'name', 'topic_patterns'])
-    .where('enabled', '=', 1)
+    .selectFrom('webhook_subscriptions as subscription')
+    .leftJoin('webhook_stock as stock', (join) =>
+      join.onRef('stock.subscription', '=', 'subscription.uuid').on('stock.state', '=', sql.lit('pending')),
+    )
+    .select(['subscription.uuid', 'subscription.name', 'subscription.topic_patterns', 'subscription.behind'])
+    .select(['stock.events', 'stock.bytes'])
+    .where('subscription.enabled', '=', 1)
+    // Locked in one order.
+    .orderBy('subscription.uuid')
     .execute();
   const unreadable: { row: { uuid: string; name: string }; error: unknown }[] = [];
   const subscriptions = matchers.of(rows, (row, error) => unreadable.push({ row, error }));
   for (const { row, error } of unreadable) await disableUnreadable(trx, row, error, now);
-  const wanted = events.flatMap((event) => {
-    const receivers = subscriptions.filter(({ matches }) => matches(event.topic));
-    return receivers.length === 0 ? [] : [{ event, receivers }];
+  const following = subscriptions.filter(({ behind }) => behind === null);
+  const full: string[] = [];
+  const told: Event[] = [];
+  for (const { uuid, name, matches, ...stock } of following) {
+    const pending = { events: stock.events ?? 0, bytes: stock.bytes ?? 0 };
+    if (!isFull(pending, bounds) || !events.some(({ topic }) => matches(topic))) continue;
+    full.push(uuid);
+    told.push(await fallBehind(trx, { uuid, name }, at, pending, now));
+  }
+  const open = following.filter(({ uuid }) => !full.includes(uuid));
+  const receivers = await writeDeliveries(trx, events, open, now);
+  if (told.length > 0) await appendToOutbox(trx, told);
+  return {
+    subscriptions: subscriptions.length,
+    receivers,
+    unreadable: unreadable.map(({ row }) => row.uuid),
+    full,
+    isAnyBehind: full.length > 0 || following.length < subscriptions.length,
+  };
+}
+
+/**
+ * Writes down deliveries of these events to these subscriptions, where their patterns match.
+ * @returns the subscriptions that get some
+ */
+export async function writeDeliveries(
+  trx: Trx,
+  events: readonly Dispatchable[],
+  subscriptions: readonly { readonly uuid: string; readonly matches: Matches }[],
+  now: number,
+): Promise<ReadonlySet<string>> {
+  const wanted = events.flatMap(({ id, topic, data }) => {
+    const receivers = subscriptions.filter(({ matches }) => matches(topic));
+    if (receivers.length === 0) return [];
+    const bytes = Buffer.byteLength(data);
+    return [{ event: { event_id: id, topic, data, created_at: now, bytes }, receivers }];
   });
-  const stored = wanted.map(({ event: { id, topic, data } }) => ({
-    ...{ event_id: id, topic, data },
-    created_at: now,
-    bytes: Buffer.byteLength(data),
-  }));
   const deliveries = wanted.flatMap(({ event, receivers }) =>
     receivers.map(({ uuid }) => ({
-      ...{ subscription: uuid, event_id: event.id, state: 'pending' as const },
-      ...{ attempts: 0, due_at: now, created_at: now },
+      ...{ subscription: uuid, event_id: event.event_id, state: 'pending' as const },
+      ...{ attempts: 0, due_at: now, created_at: now, bytes: event.bytes },
     })),
   );
-  for (const part of inParts(stored)) {
+  for (const part of inParts(wanted)) {
     await trx
       .insertInto('webhook_events')
-      .values(part)
+      .values(part.map(({ event }) => event))
       .onConflict((conflict) => conflict.doNothing())
       .execute();
   }
+  const changes = new StockChanges();
   for (const part of inParts(deliveries)) {
     // An event that was published again after the log had lost it was dispatched before.
-    await trx
+    const written = await trx
       .insertInto('webhook_deliveries')
       .values(part)
       .onConflict((conflict) => conflict.doNothing())
+      .returning(['subscription', 'bytes'])
       .execute();
+    for (const { subscription, bytes } of written) changes.add(subscription, 'pending', bytes);
   }
-  return {
-    subscriptions: subscriptions.length,
-    receivers: new Set(deliveries.map(({ subscription }) => subscription)),
-    unreadable: unreadable.map(({ row }) => row.uuid),
-  };
+  await changes.write(trx);
+  return new Set(deliveries.map(({ subscription }) => subscription));
 }
 
 /** Nobody can say what it would have got: it stops where an operator sees it, instead of holding up all others. */
@@ -141,21 +187,27 @@ async function disableUnreadable(
   ]);
 }
 
-/** Notes on every subscription that events may have been missed: nothing is lost silently. */
+/** Notes on every subscription that events may have been missed: nothing is lost silently. Those that are behind note their own. */
 export async function noteMissed(trx: Trx, missed: Missed): Promise<void> {
   const rows = await trx
     .selectFrom('webhook_subscriptions')
     .select(['uuid', 'missed'])
     .where('enabled', '=', 1)
+    .where('behind', 'is', null)
+    .orderBy('uuid')
     .execute();
   for (const row of rows) {
-    const all = [...missedOf(row), missed].slice(-MOST_MISSED);
     await trx
       .updateTable('webhook_subscriptions')
-      .set({ missed: JSON.stringify(all) })
+      .set({ missed: withMissed(row, missed) })
       .where('uuid', '=', row.uuid)
       .execute();
   }
+}
+
+/** What a subscription has missed, with one stretch more. */
+export function withMissed(row: Pick<WebhookSubscriptionRow, 'missed'>, missed: Missed): string {
+  return JSON.stringify([...missedOf(row), missed].slice(-MOST_MISSED));
 }
 
 function* inParts<T>(rows: readonly T[]): Iterable<readonly T[]> {

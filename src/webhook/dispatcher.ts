@@ -6,9 +6,11 @@ import { takeLease } from '../db/leases.ts';
 import { describeError } from '../errors.ts';
 import { nextTurn } from '../stream/slices.ts';
 import type { Log } from '../telemetry/log.ts';
+import { CatchUp, Overtaken, together } from './catch-up.ts';
 import { dispatch, Matchers, noteMissed } from './dispatch.ts';
 import { WEBHOOK_LEASE } from './lease.ts';
-import { findStanding, moveStanding, type Standing } from './standing.ts';
+import { after, findStanding, moveStanding, notReached, type Standing } from './standing.ts';
+import type { Bounds } from './stock.ts';
 import type { Missed } from './subscription.ts';
 
 export interface DispatcherParts {
@@ -20,6 +22,8 @@ export interface DispatcherParts {
   readonly logger: Log;
   /** Deliveries to these subscriptions were written. */
   readonly onDispatched: (subscriptions: ReadonlySet<string>) => void;
+  /** What a subscription may have waiting. */
+  readonly bounds: Bounds;
   /** Called after each commit that wrote to the outbox. */
   readonly onCommitted: () => void;
 }
@@ -28,11 +32,6 @@ const POLL_MS = 1000;
 /** An event may wait so long for others: a transaction costs the same for one as for many. */
 const GATHER_MS = 20;
 const RETRY_MS = { first: 100, most: 5000 } as const;
-/** What one transaction may write: little enough that SQLite, which works in this thread, holds nobody up. */
-const MOST_TOGETHER = { events: 100, deliveries: 200, size: 256 * 1024 } as const;
-
-/** Another node has moved the position meanwhile. */
-class Overtaken extends Error {}
 
 /**
  * The durable consumer of the log for webhooks: moves along it and writes down what is to be delivered, position and deliveries in one
@@ -49,12 +48,16 @@ export class Dispatcher {
   readonly #matchers = new Matchers();
   /** As many as there were when it last looked; each may get each event. */
   #subscriptions = 1;
+  /** Some have a standing of their own; asked now and then, too. */
+  #isAnyBehind = true;
+  readonly #catchUp: CatchUp;
   #renewAt = 0;
   #stopped = false;
   #running: Promise<void> | undefined;
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
+    this.#catchUp = new CatchUp(parts);
   }
 
   start(): void {
@@ -81,7 +84,7 @@ export class Dispatcher {
       try {
         const leads = await this.#lead();
         if (!leads) this.#forget();
-        const isMore = leads && (await this.#step());
+        const isMore = leads && (await this.#stepAll());
         if (isFailing) logger.info('events are dispatched to webhooks again');
         isFailing = false;
         delay = RETRY_MS.first;
@@ -118,6 +121,15 @@ export class Dispatcher {
     this.#ahead = [];
   }
 
+  /** All that follow the log together, then one of those that are behind. @returns whether there may be more */
+  async #stepAll(): Promise<boolean> {
+    const isMore = await this.#step();
+    if (isMore && !this.#isAnyBehind) return true;
+    const { left, isAnyBehind } = await this.#catchUp.step(await this.#place());
+    this.#isAnyBehind = isAnyBehind;
+    return isMore || left;
+  }
+
   /** Dispatches what comes next. @returns whether there may be more */
   async #step(): Promise<boolean> {
     const at = await this.#place();
@@ -129,15 +141,14 @@ export class Dispatcher {
       if (part.epoch !== at.epoch) return this.#rename(at, part.epoch);
       this.#ahead = part.entries;
     }
-    const entries = this.#together();
-    const last = entries.at(-1);
-    if (last === undefined) return false;
-    // What was dispatched under an older number, in a log that has since been replaced, is not dispatched again.
-    const fresh = entries.filter(({ epoch, offset }) => offset > (at.reached.get(epoch) ?? 0));
-    const to = { ...at, offset: last.offset, proof: last.proof, reached: reachedBy(at.reached, entries) };
-    const { subscriptions, receivers, unreadable } = await this.#commit(at, to, (trx) =>
-      dispatch(trx, fresh, this.#matchers, Date.now()),
+    const entries = together(this.#ahead, this.#subscriptions);
+    if (entries.length === 0) return false;
+    const { subscriptions, receivers, unreadable, full, isAnyBehind } = await this.#commit(
+      at,
+      after(at, entries),
+      (trx) => dispatch(trx, at, notReached(at, entries), this.#matchers, this.#parts.bounds, Date.now()),
     );
+    this.#isAnyBehind = isAnyBehind;
     this.#subscriptions = Math.max(1, subscriptions);
     this.#ahead = this.#ahead.slice(entries.length);
     if (receivers.size > 0) this.#parts.onDispatched(receivers);
@@ -145,20 +156,14 @@ export class Dispatcher {
       this.#parts.logger.error('webhooks were disabled: their patterns cannot be read', {
         webhooks: unreadable.join(' '),
       });
-      this.#parts.onCommitted();
     }
+    if (full.length > 0) {
+      this.#parts.logger.warn('backlogs of webhooks are full: what comes waits in the log', {
+        webhooks: full.join(' '),
+      });
+    }
+    if (unreadable.length + full.length > 0) this.#parts.onCommitted();
     return true;
-  }
-
-  /** What one transaction dispatches: at least one entry, where there is one. */
-  #together(): readonly LogEntry[] {
-    const most = Math.min(MOST_TOGETHER.events, Math.ceil(MOST_TOGETHER.deliveries / this.#subscriptions));
-    let size = 0;
-    const end = this.#ahead.slice(0, most).findIndex(({ data }) => {
-      size += data.length;
-      return size > MOST_TOGETHER.size;
-    });
-    return this.#ahead.slice(0, end === -1 ? most : Math.max(1, end));
   }
 
   async #place(): Promise<Standing> {
@@ -198,15 +203,4 @@ export class Dispatcher {
     this.#stored = to;
     return result;
   }
-}
-
-function reachedBy(reached: ReadonlyMap<string, number>, entries: readonly LogEntry[]): Map<string, number> {
-  const all = new Map(reached);
-  for (const { epoch, offset } of entries) {
-    const last = all.get(epoch) ?? 0;
-    // The newest epochs last: those are kept.
-    all.delete(epoch);
-    all.set(epoch, Math.max(last, offset));
-  }
-  return all;
 }

@@ -12,6 +12,8 @@ import { nextTurn } from '../stream/slices.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Breaker } from './breaker.ts';
 import type { DeliveryRequest } from './delivery-queue.ts';
+import { removeSurplus } from './retention.ts';
+import { type Bounds, exceeds, StockChanges } from './stock.ts';
 import type { Subscription } from './subscription.ts';
 
 /** How one attempt ended. */
@@ -40,9 +42,14 @@ const MOST_TOGETHER = 32;
 const ALONE_AFTER = 2;
 const BARE_AFTER = 4;
 const RETRY_MS = 500;
+/** Surplus is removed when there is so much of it: a statement costs the same for one as for many. */
+const SLACK = 0.01;
 /** DECNET keeps so many characters. */
 const MAX_ERROR = 512;
 const MAX_EXCERPT = 4096;
+
+/** The deliveries of a transaction that were waiting still: their seq and their bytes now. */
+type Written = ReadonlyMap<number, number>;
 
 interface Queued {
   readonly result: AttemptResult;
@@ -54,15 +61,18 @@ export class Recorder {
   readonly #db: Db;
   readonly #logger: Log;
   readonly #onCommitted: () => void;
+  readonly #bounds: Bounds;
   #queue: Queued[] = [];
   #flushing: Promise<void> | undefined;
   readonly #pause = new WakeableSleep();
   #stopped = false;
 
-  constructor(db: Db, logger: Log, onCommitted: () => void) {
+  /** @param bounds of what is delivered and of dead letters, each: what is over goes before the next is written down */
+  constructor(db: Db, logger: Log, onCommitted: () => void, bounds: Bounds) {
     this.#db = db;
     this.#logger = logger;
     this.#onCommitted = onCommitted;
+    this.#bounds = bounds;
   }
 
   /** Resolves once it is committed; rejects only when this is stopped before. */
@@ -113,11 +123,12 @@ export class Recorder {
       const results = together.map(({ result }) => (failures >= BARE_AFTER ? bare(result) : result));
       const begun = performance.now();
       try {
-        const events = await this.#db.transaction().execute((trx) => write(trx, results));
+        const { events, grown } = await this.#db.transaction().execute((trx) => write(trx, results));
         this.#queue = this.#queue.slice(together.length);
         for (const { recorded } of together) recorded.resolve();
         if (events > 0) this.#onCommitted();
         failures = 0;
+        await this.#makeRoom(grown);
         // Under load half of the time is everybody else's: fan-out works in slices, and each waits for us.
         if (this.#queue.length > 0) await this.#pause.sleep(performance.now() - begun);
         else await nextTurn();
@@ -126,6 +137,28 @@ export class Recorder {
         this.#logger.warn('results of webhooks cannot be recorded; trying again', { error: describeError(error) });
         if (this.#stopped) return this.#abandon(error);
         await this.#pause.sleep(RETRY_MS);
+      }
+    }
+  }
+
+  /** Never rejects: what is not removed now is with the next, or by the housekeeping. */
+  async #makeRoom(grown: Awaited<ReturnType<StockChanges['write']>>): Promise<void> {
+    for (const { subscription, state, stock } of grown) {
+      if (state === 'pending' || !exceeds(stock, this.#bounds, SLACK)) continue;
+      try {
+        const removed = await removeSurplus(this.#db, subscription, state, this.#bounds);
+        if (state === 'dead' && removed > 0) {
+          this.#logger.warn('there are too many dead letters: the oldest were dropped', {
+            webhook: subscription,
+            removed,
+          });
+          this.#onCommitted();
+        }
+      } catch (error) {
+        this.#logger.warn('surplus of a webhook cannot be removed', {
+          webhook: subscription,
+          error: describeError(error),
+        });
       }
     }
   }
@@ -150,23 +183,51 @@ function bare(result: AttemptResult): AttemptResult {
   return { ...result, excerpt: null, error: result.error === null ? null : 'failed; why cannot be stored' };
 }
 
-/** @returns how many events were committed with it */
-async function write(trx: Trx, results: readonly AttemptResult[]): Promise<number> {
+/** @returns how many events were committed with it, and what subscriptions have more of now */
+async function write(trx: Trx, results: readonly AttemptResult[]) {
   const written = await writeDeliveries(trx, results);
   await writeAttempts(trx, results, written);
   const events: Event[] = [];
-  for (const all of Map.groupBy(results, ({ subscription }) => subscription.uuid).values()) {
+  const bySubscription = Map.groupBy(results, ({ subscription }) => subscription.uuid);
+  // Locked in one order.
+  for (const [, all] of [...bySubscription].sort(([a], [b]) => (a < b ? -1 : 1))) {
     events.push(...(await writeSubscription(trx, all, written)));
   }
+  const grown = await changesOf(results, written).write(trx);
   if (events.length > 0) await appendToOutbox(trx, events);
-  return events.length;
+  return { events: events.length, grown };
+}
+
+/** What the deliveries that were waiting still count for now. */
+function changesOf(results: readonly AttemptResult[], written: Written): StockChanges {
+  const changes = new StockChanges();
+  for (const result of results) {
+    const { uuid } = result.subscription;
+    const more = attemptBytes(result);
+    for (const { seq } of result.request.deliveries) {
+      const bytes = written.get(seq);
+      if (bytes === undefined) continue;
+      if (result.outcome === 'retry') changes.resize(uuid, 'pending', more);
+      else {
+        changes.add(uuid, 'pending', bytes - more, -1);
+        changes.add(uuid, result.outcome === 'delivered' ? 'delivered' : 'dead', bytes);
+      }
+    }
+  }
+  return changes;
+}
+
+/** What is kept of an attempt of each delivery. */
+function attemptBytes(result: AttemptResult): number {
+  const error = errorOf(result);
+  return error === null ? 0 : Buffer.byteLength(error) + Buffer.byteLength(excerptOf(result) ?? '');
 }
 
 /**
  * One statement for all: it is what each delivery costs.
- * @returns the deliveries that were waiting still: others were dropped, or ended by another node, meanwhile
+ * @returns the deliveries that were waiting still, and their bytes now: others were dropped, or ended by another node, meanwhile
  */
-async function writeDeliveries(trx: Trx, results: readonly AttemptResult[]): Promise<ReadonlySet<number>> {
+async function writeDeliveries(trx: Trx, results: readonly AttemptResult[]): Promise<Written> {
   const rows = results.flatMap((result) => {
     const { request, outcome, at, dueAt, status, latencyMs } = result;
     const isOver = outcome !== 'retry';
@@ -178,7 +239,7 @@ async function writeDeliveries(trx: Trx, results: readonly AttemptResult[]): Pro
       ({ seq }) => sql`(
         cast(${seq} as bigint), ${state}, cast(${request.batch} as bigint), cast(${request.attempts + 1} as integer),
         cast(${dueAt} as bigint), cast(${finishedAt} as bigint), cast(${status} as integer), cast(${latencyMs} as integer),
-        cast(${error} as text)
+        cast(${error} as text), cast(${attemptBytes(result)} as bigint)
       )`,
     );
   });
@@ -196,21 +257,28 @@ async function writeDeliveries(trx: Trx, results: readonly AttemptResult[]): Pro
       status: column<number | null>(7),
       latency_ms: column<number>(8),
       error: column<string | null>(9),
+      bytes: sql<number>`webhook_deliveries.bytes + ${column<number>(10)}`,
     })
     .where('webhook_deliveries.seq', '=', column<number>(1))
     .where('webhook_deliveries.state', '=', 'pending')
-    .returning('webhook_deliveries.seq')
+    .returning(['webhook_deliveries.seq', 'webhook_deliveries.bytes'])
     .execute();
-  return new Set(written.map(({ seq }) => seq));
+  return new Map(written.map(({ seq, bytes }) => [seq, bytes]));
 }
 
-async function writeAttempts(trx: Trx, results: readonly AttemptResult[], written: ReadonlySet<number>) {
+async function writeAttempts(trx: Trx, results: readonly AttemptResult[], written: Written) {
   const rows = results.flatMap((result) => {
     const error = errorOf(result);
     if (error === null) return [];
     const { request, at, status, latencyMs } = result;
-    const excerpt = result.excerpt === null ? null : storable(result.excerpt, MAX_EXCERPT);
-    const attempt = { number: request.attempts + 1, at, status, latency_ms: latencyMs, error, excerpt };
+    const attempt = {
+      number: request.attempts + 1,
+      at,
+      status,
+      latency_ms: latencyMs,
+      error,
+      excerpt: excerptOf(result),
+    };
     return request.deliveries.filter(({ seq }) => written.has(seq)).map(({ seq }) => ({ delivery: seq, ...attempt }));
   });
   if (rows.length === 0) return;
@@ -230,11 +298,7 @@ async function writeAttempts(trx: Trx, results: readonly AttemptResult[], writte
 }
 
 /** @returns what is told of it */
-async function writeSubscription(
-  trx: Trx,
-  results: readonly AttemptResult[],
-  written: ReadonlySet<number>,
-): Promise<Event[]> {
+async function writeSubscription(trx: Trx, results: readonly AttemptResult[], written: Written): Promise<Event[]> {
   const last = results.at(-1);
   if (last === undefined) return [];
   const { uuid, revision } = last.subscription;
@@ -291,6 +355,10 @@ function breakerEvent(uuid: string, name: string, { state, failures }: Breaker, 
 /** What receivers say may hold what a database does not take. */
 function errorOf({ error }: AttemptResult): string | null {
   return error === null ? null : storable(error, MAX_ERROR);
+}
+
+function excerptOf({ excerpt }: AttemptResult): string | null {
+  return excerpt === null ? null : storable(excerpt, MAX_EXCERPT);
 }
 
 function plus(

@@ -34,10 +34,19 @@ const webhook = {
     delivered: integer,
     attempts: integer,
     dead_total: integer,
-    pending: count('Waiting now; counted up to 10,000'),
-    dead: count('Dead letters now; counted up to 10,000'),
+    pending: count('Waiting now'),
+    pending_bytes: count('What their events and attempts take'),
+    dead: count('Dead letters now'),
+    dead_bytes: integer,
+    dead_dropped: count('Dead letters that had to go, the oldest first, because there were too many'),
     lag_seconds: t.Number({ description: 'How long the oldest one has been waiting' }),
   }),
+  behind: orNull(
+    t.Object(
+      { since: time, log_offset: count('What comes after it has not been written down for this webhook') },
+      { description: 'Its backlog is full: what comes waits in the log' },
+    ),
+  ),
   missed: t.Array(t.Object({ reason: oneOf(['trimmed', 'epoch']), from: integer, to: orNull(integer), at: time }), {
     description: 'Stretches of the log that were gone before they were dispatched',
   }),

@@ -19,8 +19,7 @@ export async function findStanding(db: Db, history: Pick<LogHistory, 'range'>): 
   for (;;) {
     const row = await db.selectFrom('webhook_dispatch').selectAll().where('id', '=', ID).executeTakeFirst();
     if (row !== undefined) {
-      const reached = new Map<string, number>(Object.entries(JSON.parse(row.reached)));
-      return { epoch: row.epoch, offset: row.log_offset, proof: row.proof, reached };
+      return { epoch: row.epoch, offset: row.log_offset, proof: row.proof, reached: readReached(row.reached) };
     }
     const { end } = await history.range();
     await db
@@ -29,6 +28,13 @@ export async function findStanding(db: Db, history: Pick<LogHistory, 'range'>): 
       .onConflict((conflict) => conflict.doNothing())
       .execute();
   }
+}
+
+/**
+ * Keeps the dispatcher, on whatever node, from writing deliveries until the transaction is over. To be called first.
+ */
+export async function lockStanding(trx: Trx): Promise<void> {
+  await trx.updateTable('webhook_dispatch').set({ id: ID }).where('id', '=', ID).execute();
 }
 
 /**
@@ -42,7 +48,7 @@ export async function moveStanding(trx: Trx, at: Standing, to: Standing): Promis
       epoch: to.epoch,
       log_offset: to.offset,
       proof: to.proof,
-      reached: JSON.stringify(Object.fromEntries([...to.reached].slice(-MOST_EPOCHS))),
+      reached: reachedText(to),
     })
     .where('id', '=', ID)
     .where('epoch', '=', at.epoch)
@@ -51,4 +57,36 @@ export async function moveStanding(trx: Trx, at: Standing, to: Standing): Promis
     .returning('id')
     .executeTakeFirst();
   return moved !== undefined;
+}
+
+/** As it is stored: the newest epochs. */
+export function reachedText({ reached }: Pick<Standing, 'reached'>): string {
+  return JSON.stringify(Object.fromEntries([...reached].slice(-MOST_EPOCHS)));
+}
+
+export function readReached(text: string): Map<string, number> {
+  return new Map<string, number>(Object.entries(JSON.parse(text)));
+}
+
+/** Where one stands after some entries; the epochs met last come last, since those are kept. */
+export function after<Entry extends LogPlace>(at: Standing, entries: readonly Entry[]): Standing {
+  const last = entries.at(-1);
+  if (last === undefined) return at;
+  const reached = new Map(at.reached);
+  for (const { epoch, offset } of entries) {
+    const before = reached.get(epoch) ?? 0;
+    reached.delete(epoch);
+    reached.set(epoch, Math.max(before, offset));
+  }
+  return { ...at, offset: last.offset, proof: last.proof, reached };
+}
+
+/** Those that were not dispatched under an older number, in a log that has since been replaced. */
+export function notReached<Entry extends LogPlace>({ reached }: Standing, entries: readonly Entry[]): Entry[] {
+  return entries.filter(({ epoch, offset }) => offset > (reached.get(epoch) ?? 0));
+}
+
+/** Whether two stand at the same place of the log. */
+export function isAt(one: LogPlace, other: LogPlace): boolean {
+  return one.epoch === other.epoch && one.offset === other.offset && one.proof === other.proof;
 }

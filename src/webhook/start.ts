@@ -43,6 +43,7 @@ const LEASE_MS = 5000;
 export function startWebhooks(parts: WebhookStartParts) {
   const { db, redis, node, logger, commits, auth } = parts;
   const { webhook, bus } = parts.config;
+  const { bounds } = webhook;
   const leaseMs = Math.min(LEASE_MS, bus.leaseMs);
   const { onCommitted } = commits;
   const box = new SecretBox(webhook.keys);
@@ -55,10 +56,10 @@ export function startWebhooks(parts: WebhookStartParts) {
     disableAfterMs: webhook.disableAfterMs,
     ...BREAKER,
   };
-  const deliverer = new Deliverer({ db, node, leaseMs, sender, rules, logger, onCommitted });
+  const deliverer = new Deliverer({ db, node, leaseMs, sender, rules, bounds, logger, onCommitted });
   const history = new LogHistory(redis.replay[0] ?? redis.commands, () => dispatcher.wake());
   const onDispatched = (receivers: ReadonlySet<string>) => deliverer.wakeLanes(receivers);
-  const dispatcher = new Dispatcher({ db, history, node, leaseMs, logger, onCommitted, onDispatched });
+  const dispatcher = new Dispatcher({ db, history, node, leaseMs, bounds, logger, onCommitted, onDispatched });
   // Changes that another node made are heard from the log; this one's own wake it at once.
   const changes = subscription(
     [topics.webhookSubscriptionsChanged],
@@ -82,7 +83,7 @@ export function startWebhooks(parts: WebhookStartParts) {
           deliverer.start();
           const retention = { deliveredMs: webhook.deliveredMs, deadMs: webhook.deadMs };
           tidying = setInterval(() => {
-            if (deliverer.leads) void tidyWebhooks(db, retention, logger);
+            if (deliverer.leads) void tidyWebhooks(db, retention, bounds, logger);
           }, TIDY_MS);
         },
         async stop() {

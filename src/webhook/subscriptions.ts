@@ -9,6 +9,7 @@ import { AppError } from '../errors.ts';
 import { CLOSED } from './breaker.ts';
 import { type SecretBox, SecretBoxError } from './secret-box.ts';
 import { findStanding } from './standing.ts';
+import { createStock } from './stock.ts';
 import { readTemplate, type TemplateSource } from './subscription.ts';
 import { resolveTarget, TargetError, type TargetRules } from './target.ts';
 import { TemplateError } from './template.ts';
@@ -121,6 +122,7 @@ export class Subscriptions {
         .returning('uuid')
         .executeTakeFirst();
       if (made === undefined) throw nameTaken();
+      await createStock(trx, uuid);
     });
     return { row: await find(db, uuid), secret };
   }
@@ -202,6 +204,7 @@ export class Subscriptions {
     await this.#commit(async (trx) => {
       await find(trx, uuid);
       await trx.deleteFrom('webhook_subscriptions').where('uuid', '=', uuid).execute();
+      await trx.deleteFrom('webhook_stock').where('subscription', '=', uuid).execute();
     });
   }
 

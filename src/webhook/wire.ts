@@ -1,6 +1,7 @@
 import type { Db } from '../db/database.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { nextTurn } from '../stream/slices.ts';
+import { behindOf } from './behind.ts';
 import { backlogOf, type DeliveryWithTopic, inspectDelivery } from './deliveries.ts';
 import { breakerOf, missedOf, patternsOf, templateSourceOf } from './subscription.ts';
 
@@ -9,6 +10,7 @@ export async function subscriptionOnWire(db: Db, row: WebhookSubscriptionRow, no
   const { uuid, name, url, consecutive_failures, last_success_at, last_failure_at, last_error } = row;
   const backlog = await backlogOf(db, uuid);
   const breaker = breakerOf(row);
+  const behind = behindOf(row);
   return {
     ...{ uuid, name, url, topic_patterns: patternsOf(row), enabled: row.enabled === 1 },
     ...{ consecutive_failures, last_success_at, last_failure_at, last_error },
@@ -24,9 +26,11 @@ export async function subscriptionOnWire(db: Db, row: WebhookSubscriptionRow, no
     },
     stats: {
       ...{ delivered: row.delivered, attempts: row.attempts, dead_total: row.dead },
-      ...{ pending: backlog.pending, dead: backlog.dead },
+      ...{ pending: backlog.pending.events, pending_bytes: backlog.pending.bytes },
+      ...{ dead: backlog.dead.events, dead_bytes: backlog.dead.bytes, dead_dropped: row.dropped },
       lag_seconds: backlog.oldest === null ? 0 : Math.max(0, Math.round((now - backlog.oldest) / 100) / 10),
     },
+    behind: behind === undefined ? null : { since: behind.since, log_offset: behind.offset },
     missed: missedOf(row),
   };
 }

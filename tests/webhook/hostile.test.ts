@@ -12,7 +12,7 @@ import { toSubscription } from '../../src/webhook/subscription.ts';
 import { ENGINES, quiet } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { type Receiver, startReceiver } from './plane.ts';
-import { BOX, createWorker, keyOf, type WebhookWorker } from './worker.ts';
+import { BOUNDS, BOX, createWorker, keyOf, STANDING, type WebhookWorker } from './worker.ts';
 
 describe.each(ENGINES)('webhooks on %s', (engine) => {
   let worker: WebhookWorker;
@@ -74,7 +74,7 @@ describe.each(ENGINES)('webhooks on %s', (engine) => {
     const uuid = await worker.subscribe();
     const [bad = '', good = ''] = await worker.enqueue(2);
     const [first, second] = await worker.rows();
-    const recorder = new Recorder(worker.db, quiet, () => {});
+    const recorder = new Recorder(worker.db, quiet, () => {}, BOUNDS);
     const subscription = toSubscription(await worker.row(uuid));
     const result = (seq: number, eventId: string, excerpt: string) => ({
       subscription,
@@ -183,7 +183,7 @@ describe.each(ENGINES)('webhooks on %s', (engine) => {
     await worker.enqueue(3);
     worker.deliverer();
     await until('the end', async () => (await worker.row(uuid)).enabled === 0);
-    await tidyWebhooks(worker.db, { deliveredMs: 1e9, deadMs: 1e9 }, quiet);
+    await tidyWebhooks(worker.db, { deliveredMs: 1e9, deadMs: 1e9 }, BOUNDS, quiet);
     expect((await dead(3)).map(({ error }) => error)).toEqual([
       'non-retryable 410',
       'the webhook was disabled: non-retryable 410',
@@ -212,7 +212,7 @@ describe.each(ENGINES)('webhooks on %s', (engine) => {
     const isAsked = Promise.withResolvers<void>();
     const node = (name: string, hold: Promise<void>) => {
       const dispatcher = new Dispatcher({
-        ...{ db: worker.db, node: name, leaseMs: 60_000, logger: quiet },
+        ...{ db: worker.db, node: name, leaseMs: 60_000, bounds: BOUNDS, logger: quiet },
         ...{ onDispatched: () => {}, onCommitted: () => {} },
         history: {
           range: () => Promise.reject(new Error('the place is known')),
@@ -242,7 +242,7 @@ describe.each(ENGINES)('webhooks on %s', (engine) => {
     await worker.subscribe({ url: receiver.url });
     const [id = ''] = await worker.enqueue(1);
     const again = [{ id, topic: 'attacker.scored', data: '{}' }];
-    await worker.db.transaction().execute((trx) => dispatch(trx, again, new Matchers(), 1));
+    await worker.db.transaction().execute((trx) => dispatch(trx, STANDING, again, new Matchers(), BOUNDS, 1));
     expect(await worker.rows()).toHaveLength(1);
   });
 });

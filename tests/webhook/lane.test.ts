@@ -7,7 +7,7 @@ import { SharedBytes } from '../../src/webhook/shared-bytes.ts';
 import { toSubscription } from '../../src/webhook/subscription.ts';
 import { ENGINES, quiet } from '../support/database.ts';
 import { until } from '../support/until.ts';
-import { createWorker, RULES, type WebhookWorker } from './worker.ts';
+import { BOUNDS, createWorker, RULES, type WebhookWorker } from './worker.ts';
 
 const DELIVERED: Outcome = { kind: 'delivered' };
 const refused = (retryAfterMs?: number): Outcome => ({ kind: 'retry', error: 'http 503', retryAfterMs });
@@ -34,7 +34,7 @@ describe.each(ENGINES)('the lane of a webhook on %s', (engine) => {
     judge: (ids: string[]) => Outcome | Promise<Outcome>,
     more?: Partial<LaneParts>,
   ) => {
-    const recorder = new Recorder(worker.db, quiet, () => {});
+    const recorder = new Recorder(worker.db, quiet, () => {}, BOUNDS);
     const made = new Lane(
       {
         ...{ db: worker.db, recorder, logger: quiet, rules: RULES },

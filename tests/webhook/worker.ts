@@ -6,6 +6,7 @@ import type { LaneRules } from '../../src/webhook/lane.ts';
 import { Poster } from '../../src/webhook/post.ts';
 import { SecretBox } from '../../src/webhook/secret-box.ts';
 import { Sender } from '../../src/webhook/sender.ts';
+import type { Bounds } from '../../src/webhook/stock.ts';
 import { type NewSubscription, Subscriptions } from '../../src/webhook/subscriptions.ts';
 import type { TargetRules } from '../../src/webhook/target.ts';
 import { createTestDatabase, quiet } from '../support/database.ts';
@@ -20,7 +21,10 @@ export const RULES: LaneRules = {
 
 export const keyOf = (id: string) => ({ id, key: new Uint8Array(32).fill(id.charCodeAt(0)) });
 
+export const BOUNDS: Bounds = { events: 100_000, bytes: 64 * 1024 * 1024 };
+
 const BEGINNING = { epoch: 'e', offset: 0, proof: '0' };
+export const STANDING = { ...BEGINNING, reached: new Map<string, number>() };
 
 /** The worker of webhooks without the rest of a node: a database, and deliveries that a test writes down itself. */
 export interface WebhookWorker {
@@ -68,14 +72,14 @@ export async function createWorker(engine: Engine): Promise<WebhookWorker> {
         const topic = 'attacker.scored';
         return { id, topic, data: JSON.stringify({ topic, type: 'scored', ts: 1, payload: { number, ...payload } }) };
       });
-      await db.transaction().execute((trx) => dispatch(trx, events, matchers, Date.now()));
+      await db.transaction().execute((trx) => dispatch(trx, STANDING, events, matchers, BOUNDS, Date.now()));
       return ids;
     },
     deliverer({ target = { allowPrivate: true }, box = BOX, ...parts } = {}) {
       const poster = new Poster({ totalMs: 2000, connectMs: 1000 });
       const sender = new Sender({ db, poster, box, target });
       const deliverer = new Deliverer({
-        ...{ db, sender, leaseMs: 2000, rules: RULES, logger: quiet, onCommitted: () => {} },
+        ...{ db, sender, leaseMs: 2000, rules: RULES, bounds: BOUNDS, logger: quiet, onCommitted: () => {} },
         node: crypto.randomUUID(),
         ...parts,
       });

@@ -39,7 +39,10 @@ function list() {
       const stats = objectOf(webhook.stats);
       const health = webhook.enabled === true ? text(objectOf(webhook.breaker).state) : 'disabled';
       return [
-        ...[text(webhook.name), health, text(stats.delivered), text(stats.pending), text(stats.dead)],
+        ...[text(webhook.name), health, text(stats.delivered)],
+        // More waits in the log than is counted; what was dropped is no dead letter any more.
+        `${text(stats.pending)}${isJsonObject(webhook.behind) ? '+' : ''}`,
+        `${text(stats.dead)}${Number(stats.dead_dropped ?? 0) > 0 ? ` (-${text(stats.dead_dropped)})` : ''}`,
         ...[`${text(stats.lag_seconds)} s`, text(webhook.last_error), text(webhook.url)],
       ];
     });
