@@ -33,9 +33,9 @@ export function errorFields({ code, message }: AppError): { status: number; deta
 /** The JSON answer for a failure. */
 export function errorResponse(error: AppError): Response {
   const { status, headers = {} } = STATUS[error.code];
-  // slowapi's shape, which DECNET's clients know (contract §4.5).
-  const body = error.code === 'rate_limited' ? { error: error.message } : { detail: error.message };
-  return Response.json(body, { status, headers });
+  // slowapi's field, which DECNET's clients know (contract §4.5); its pages show `detail`, and without it that the password is wrong.
+  const slowapi = error.code === 'rate_limited' ? { error: error.message } : {};
+  return Response.json({ ...slowapi, detail: error.message }, { status, headers });
 }
 
 /**

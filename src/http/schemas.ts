@@ -41,7 +41,7 @@ export const expectedVersion = t.Unsafe<number | null>({
 
 export const httpModels = {
   Error: t.Object({ detail: t.String({ description: 'What is wrong, and what to do about it' }) }),
-  RateLimited: t.Object({ error: t.String() }),
+  RateLimited: t.Object({ error: t.String(), detail: t.String() }),
   ServerError: t.Object({
     detail: t.String(),
     error_id: t.String({ description: 'Finds the failure in the log' }),

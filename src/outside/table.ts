@@ -59,8 +59,18 @@ export const OUTSIDE_READS: readonly OutsideRead[] = [
     shape: { is: 'missing', detail: 'Canary token not found' },
     numbers: { limit: [1, 500] },
   },
+  {
+    path: '/canary/tokens/:uuid/preview',
+    role: 'admin',
+    shape: { is: 'missing', detail: 'Canary token not found' },
+  },
   fixed('/realism/personas', { path: '', personas: [] }),
   page('/realism/synthetic-files', 500),
+  {
+    path: '/realism/synthetic-files/:uuid',
+    role: 'viewer',
+    shape: { is: 'missing', detail: 'Synthetic file not found' },
+  },
   fixed('/realism/config', {
     user_class_weights: [],
     system_class_weights: [],
@@ -74,6 +84,7 @@ export const OUTSIDE_READS: readonly OutsideRead[] = [
   fixed('/ttp/rules', []),
   fixed('/ttp/by-identity/:uuid', []),
   fixed('/ttp/by-attacker/:uuid', []),
+  fixed('/ttp/by-session/:uuid', []),
   {
     ...fixed('/ttp/tags/by-identity/:uuid/:technique', []),
     numbers: { limit: [1, 1000] },

@@ -16,7 +16,8 @@ describe('routes', () => {
     return { status: response.status, body: await bodyOf(response) };
   };
   const login = (username: string, password: string, peer: string) => post('login', { username, password }, peer);
-  const refusal = { status: 429, body: { error: 'Rate limit exceeded: 10 per 5 minute' } };
+  const limit = 'Rate limit exceeded: 10 per 5 minute';
+  const refusal = { status: 429, body: { error: limit, detail: limit } };
 
   test('a peer has ten logins, whoever it tries to be and whether it succeeds', async () => {
     const { username, password } = await app.member('viewer');
@@ -60,7 +61,8 @@ describe('routes', () => {
       expect((await post('change-password', wrong, '192.0.2.2', token)).status).toBe(401);
     }
     const right = { old_password: password, new_password: 'a-new-password' };
-    const body = { error: 'Rate limit exceeded: 5 per 1 minute' };
+    const limit = 'Rate limit exceeded: 5 per 1 minute';
+    const body = { error: limit, detail: limit };
     expect(await post('change-password', right, '192.0.2.2', token)).toEqual({ status: 429, body });
     expect((await post('change-password', right, '192.0.2.3', token)).status).toBe(200);
   });
