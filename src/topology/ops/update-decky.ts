@@ -28,8 +28,12 @@ export const updateDecky: Op = (state, payload) => {
 function patchIn(payload: JsonObject): JsonObject {
   const patch = optionalObject(payload, 'patch') ?? {};
   const { decky_config: _whole, ...named } = patch;
-  const { name: _name, ips_by_lan: _addresses, service_config: _services, ...read } =
-    optionalObject(patch, 'decky_config') ?? {};
+  const {
+    name: _name,
+    ips_by_lan: _addresses,
+    service_config: _services,
+    ...read
+  } = optionalObject(patch, 'decky_config') ?? {};
   return { ...read, ...named };
 }
 
