@@ -8,4 +8,6 @@ export interface TopologyRouteParts {
   onCommitted(): void;
   /** Called when a topology is to be deployed or torn down: wakes this process's worker, Redis or not. */
   onLifecycle?(): void;
+  /** Milliseconds that the answer to a deployment waits for its end; default 0. */
+  readonly deployWaitMs?: number;
 }

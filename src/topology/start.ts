@@ -11,6 +11,9 @@ import { Mutator } from './mutator/mutator.ts';
 import { topologyRoutes } from './routes.ts';
 import { topologyStream } from './stream.ts';
 
+/** Well below what a proxy, or the server itself, waits for an answer. */
+const DEPLOY_WAIT_MS = 3000;
+
 export interface TopologyStartParts {
   readonly db: Db;
   readonly substrate: Substrate;
@@ -31,7 +34,13 @@ export function startTopology(parts: TopologyStartParts) {
   const lifecycle = new LifecycleWorker({ db, substrate, logger, onCommitted: wakeRelay });
   commits.wakes(() => mutator.wake());
   return {
-    routes: topologyRoutes({ db, authenticator, onCommitted, onLifecycle: () => lifecycle.wake() }),
+    routes: topologyRoutes({
+      db,
+      authenticator,
+      onCommitted,
+      onLifecycle: () => lifecycle.wake(),
+      deployWaitMs: DEPLOY_WAIT_MS,
+    }),
     streams: [topologyStream(db)],
     listeners: [deletionWatch((channel) => streams.endChannel(channel))],
     workers: [

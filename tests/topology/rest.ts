@@ -9,8 +9,8 @@ export interface Answer {
 }
 
 /** The topology routes behind one call: method, path, body as JSON. */
-export function restOf(db: Db) {
-  const app = topologyApp(db);
+export function restOf(db: Db, options: Parameters<typeof topologyApp>[1] = {}) {
+  const app = topologyApp(db, options);
   return {
     committed: app.committed,
     async call(method: string, path: string, body?: unknown, headers: Record<string, string> = asAdmin) {

@@ -41,9 +41,9 @@ export function shell() {
 }
 
 /** The topology routes on their own; `committed()` counts how often the relay has been woken. */
-export function topologyApp(db: Db) {
+export function topologyApp(db: Db, options: { readonly deployWaitMs?: number } = {}) {
   let commits = 0;
-  const app = shell().use(topologyRoutes({ db, authenticator, onCommitted: () => (commits += 1) }));
+  const app = shell().use(topologyRoutes({ db, authenticator, onCommitted: () => (commits += 1), ...options }));
   return { handle: (request: Request) => app.handle(request), committed: () => commits };
 }
 

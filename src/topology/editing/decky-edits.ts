@@ -1,10 +1,19 @@
+import type { JsonObject } from '../../bus/event.ts';
 import { TopicError, topics } from '../../bus/topic.ts';
 import type { DeckyRow, LanRow } from '../../db/schema.ts';
 import { AppError } from '../../errors.ts';
 import { BodyFields } from '../../http/body-fields.ts';
 import { contains, parseAddress, parseCidr } from '../addresses.ts';
 import { assertKnownServices } from '../creation/create-request.ts';
-import { type Addresses, addressesIn, configOf, placedAt, takenAddresses, withConfigsOf } from '../decky-config.ts';
+import {
+  type Addresses,
+  addressesIn,
+  configOf,
+  placedAt,
+  servicesOf,
+  takenAddresses,
+  withConfigsOf,
+} from '../decky-config.ts';
 import { assertNameIsFree, type Edit, found } from './edit.ts';
 
 export type DeckyRequest = ReturnType<typeof parseDeckyRequest>;
@@ -65,7 +74,7 @@ export function addDecky(request: DeckyRequest): Edit<DeckyRow> {
   };
 }
 
-/** Changes a decky. A configuration replaces the one before it, but for the addresses where it names none. */
+/** Changes a decky. A configuration replaces the one before it, but for the addresses and services where it names none. */
 export function patchDecky(uuid: string, patch: DeckyPatch): Edit<DeckyRow> {
   return async (trx, { lans, deckies, edges }) => {
     const decky = found(
@@ -75,7 +84,7 @@ export function patchDecky(uuid: string, patch: DeckyPatch): Edit<DeckyRow> {
     const name = patch.name ?? decky.name;
     assertNameIsFree('decky', deckies, name, decky);
     const before = configOf(decky);
-    const config = patch.config ?? before;
+    const config = patch.config === undefined ? before : { ...servicesIn(before), ...patch.config };
     const addresses = addressesIn(config.ips_by_lan === undefined ? before : config);
     if (patch.config !== undefined) {
       const others = deckies.filter((row) => row !== decky);
@@ -86,8 +95,8 @@ export function patchDecky(uuid: string, patch: DeckyPatch): Edit<DeckyRow> {
         others,
       );
     }
-    // What it no longer runs is no longer configured: the first mutation of the live topology would fail (contract P2.2).
-    const kept = patch.services === undefined ? config : withConfigsOf(config, patch.services);
+    // What it does not run is not configured, whatever a page had read before: the topology could not be deployed.
+    const kept = withConfigsOf(config, patch.services ?? servicesOf(decky));
     const columns = {
       name,
       services: patch.services === undefined ? decky.services : JSON.stringify(patch.services),
@@ -99,6 +108,11 @@ export function patchDecky(uuid: string, patch: DeckyPatch): Edit<DeckyRow> {
     await trx.updateTable('topology_deckies').set(columns).where('uuid', '=', uuid).execute();
     return { ...decky, ...columns };
   };
+}
+
+/** The part of a configuration that has routes of its own. A page that sends the rest may not know it yet. */
+function servicesIn({ service_config }: JsonObject): JsonObject {
+  return service_config === undefined ? {} : { service_config };
 }
 
 /** Removes a decky and its memberships. */

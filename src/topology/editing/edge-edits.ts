@@ -1,3 +1,4 @@
+import type { Trx } from '../../db/database.ts';
 import type { EdgeRow } from '../../db/schema.ts';
 import { AppError } from '../../errors.ts';
 import { BodyFields } from '../../http/body-fields.ts';
@@ -23,16 +24,26 @@ export function parseEdgeRequest(body: unknown) {
   return request;
 }
 
-/** Puts a decky into a LAN. Its first LAN is its home; every other one it bridges to, unless the request says otherwise. */
+/**
+ * Puts a decky into a LAN. Its first LAN is its home; every other one it bridges to, unless the request says otherwise. Where
+ * it is already, it stays: an editor that draws the same link twice means one.
+ */
 export function addEdge({ deckyUuid, lanId, isBridge, forwardsL3 }: EdgeRequest): Edit<EdgeRow> {
   return async (trx, parts) => {
     const decky = parts.deckies.find(({ uuid }) => uuid === deckyUuid);
     if (decky === undefined) throw new AppError('bad_request', `No decky ${deckyUuid} in this topology`);
     const lan = parts.lans.find(({ id }) => id === lanId);
     if (lan === undefined) throw new AppError('bad_request', `No LAN ${lanId} in this topology`);
+    const existing = parts.edges.find((edge) => edge.decky_uuid === deckyUuid && edge.lan_id === lanId);
+    if (existing !== undefined) return forwardsL3 ? forwarding(trx, existing) : existing;
     const hasHome = parts.edges.some((edge) => edge.decky_uuid === deckyUuid);
     return joinLan(trx, parts, decky, lan, { isBridge: isBridge ?? hasHome, forwardsL3 });
   };
+}
+
+async function forwarding(trx: Trx, edge: EdgeRow): Promise<EdgeRow> {
+  await trx.updateTable('topology_edges').set({ forwards_l3: 1 }).where('id', '=', edge.id).execute();
+  return { ...edge, forwards_l3: 1 };
 }
 
 /** Takes a decky out of a LAN; its address there is free again. */

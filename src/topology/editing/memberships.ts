@@ -7,19 +7,16 @@ import { type Addresses, addressesIn, configOf, placedAt, takenAddresses } from 
 import type { TopologyParts } from '../repository.ts';
 
 /**
- * Puts a decky into a LAN, at the next free address there.
- * @throws {AppError} `conflict` when it is there already or no address is left
+ * Puts a decky into a LAN that it is not in, at the next free address there.
+ * @throws {AppError} `conflict` when no address is left
  */
 export async function joinLan(
   trx: Trx,
-  { topology, deckies, edges }: TopologyParts,
+  { topology, deckies }: TopologyParts,
   decky: DeckyRow,
   lan: LanRow,
   kind: { readonly isBridge: boolean; readonly forwardsL3: boolean },
 ) {
-  if (edges.some((edge) => edge.decky_uuid === decky.uuid && edge.lan_id === lan.id)) {
-    throw new AppError('conflict', `Decky '${decky.name}' is in LAN '${lan.name}' already`);
-  }
   const ip = nextAddress(lan.subnet, takenAddresses(deckies, lan));
   if (ip === undefined) throw new AppError('conflict', `No free address is left in LAN '${lan.name}'`);
   const edge = edgeRow(topology.id, decky.uuid, lan.id, kind);

@@ -74,7 +74,7 @@ export const editOperations = {
   addEdge: operation('addEdge', {
     tag: 'design',
     summary: 'Put a decky into a LAN',
-    description: `Its first LAN is its home. ${PENDING}`,
+    description: `Its first LAN is its home. Where it is already, the edge that it has is answered. ${PENDING}`,
     access: 'admin',
     body: t.Object({
       decky_uuid: t.String(),

@@ -4,11 +4,10 @@ import { AppError, describeError } from '../../errors.ts';
 import type { SubstrateClaim } from '../../substrate/claim.ts';
 import { recordSubstrate } from '../../substrate/record.ts';
 import { ClaimLost, type Fence, type Substrate } from '../../substrate/substrate.ts';
-import { checkInvariants } from '../invariants.ts';
 import { networkOf, runningDecky } from '../ops/substrate-actions.ts';
-import { checkShape } from '../shape.ts';
 import { type DeckyState, loadState, type TopologyState } from '../state.ts';
 import { type TopologyStatus, transition } from '../status.ts';
+import { obstaclesOf } from './deployable.ts';
 
 /** The statuses in which there is something to do. */
 export const WORK_STATUSES = ['deploying', 'tearing_down'] as const satisfies TopologyStatus[];
@@ -63,7 +62,8 @@ interface Ground {
 }
 
 async function deploy(state: TopologyState, ground: Ground): Promise<Outcome> {
-  const codes = [...checkShape(state), ...checkInvariants(state)].sort();
+  // The route refuses such a topology; what a row has come to since is told here.
+  const codes = obstaclesOf(state);
   if (codes.length > 0) return failed(`validation failed: ${codes.join(', ')}`);
   const { substrate, fence, step } = ground;
   const networkIds = new Map<string, string | null>();

@@ -3,11 +3,11 @@ import { guard } from '../../auth/guard.ts';
 import type { TopologyRow } from '../../db/schema.ts';
 import { summaryOf } from '../model.ts';
 import type { TopologyRouteParts } from '../route-parts.ts';
-import { deleteTopology, requestDeploy, requestTeardown } from './lifecycle.ts';
+import { deleteTopology, requestDeploy, requestTeardown, waitWhileDeploying } from './lifecycle.ts';
 import { lifecycleOperations } from './schemas.ts';
 
 /** From a plan to something that runs, and back (contract §5.9): the work itself is done in the background. */
-export function lifecycleRoutes({ db, authenticator, onCommitted, onLifecycle }: TopologyRouteParts) {
+export function lifecycleRoutes({ db, authenticator, onCommitted, onLifecycle, deployWaitMs = 0 }: TopologyRouteParts) {
   const accepted = (before: TopologyRow) => {
     onCommitted();
     onLifecycle?.();
@@ -17,7 +17,11 @@ export function lifecycleRoutes({ db, authenticator, onCommitted, onLifecycle }:
     .use(guard(authenticator, 'admin'))
     .post(
       '/topologies/:id/deploy',
-      async ({ params }) => accepted(await requestDeploy(db, params.id)),
+      async ({ params }) => {
+        const answer = accepted(await requestDeploy(db, params.id));
+        await waitWhileDeploying(db, params.id, deployWaitMs);
+        return answer;
+      },
       lifecycleOperations.deploy,
     )
     .post(

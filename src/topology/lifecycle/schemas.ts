@@ -5,6 +5,8 @@ export const lifecycleOperations = {
   deploy: operation('deployTopology', {
     tag: 'design',
     summary: 'Have a topology built, in the background',
+    description:
+      'The answer waits some seconds for the end of the deployment, and shows the topology as it was before. One that cannot be deployed is refused with the reasons (409) and stays pending.',
     access: 'admin',
     answers: { 202: ref('Topology') },
     refuses: [404, 409],

@@ -8,7 +8,7 @@ import { optionalFlag, optionalNumber, optionalObject, optionalServices, require
 /** `{decky, patch?, services?, x?, y?, force?}`: the patch is merged into its configuration, key by key. */
 export const updateDecky: Op = (state, payload) => {
   const decky = findDecky(state, requiredText(payload, 'decky'));
-  const patch = optionalObject(payload, 'patch') ?? {};
+  const patch = patchIn(payload);
   checkForwarding(state, decky, patch, optionalFlag(payload, 'force') ?? false);
   const services = optionalServices(payload) ?? decky.services;
   const updated: DeckyState = {
@@ -20,6 +20,22 @@ export const updateDecky: Op = (state, payload) => {
   };
   return { ...state, deckies: replaced(state.deckies, decky, { ...updated, ip: homeAddress(decky, updated, patch) }) };
 };
+
+/**
+ * DECNET's editor sends `{decky_config: …}`, as in a PATCH: the whole configuration as the page had read it, with one key
+ * changed. What has been given addresses or services since must not go back to what the page knew.
+ */
+function patchIn(payload: JsonObject): JsonObject {
+  const patch = optionalObject(payload, 'patch') ?? {};
+  const { decky_config: _whole, ...named } = patch;
+  const {
+    name: _name,
+    ips_by_lan: _addresses,
+    service_config: _services,
+    ...read
+  } = optionalObject(patch, 'decky_config') ?? {};
+  return { ...read, ...named };
+}
 
 /** Its configuration without that of services which it no longer has. */
 function withoutDropped({ decky_config, services: before }: DeckyState, after: readonly string[]): JsonObject {

@@ -123,7 +123,8 @@ export const TOPOLOGIES: Readonly<Record<string, Calls>> = {
     const body = { decky_uuid: decky.uuid, lan_id: lan.id };
     return [
       { params: { id }, body, expect: 201 },
-      { params: { id }, body, expect: 409 },
+      { params: { id }, body, expect: 201 },
+      { params: { id }, body: { ...body, expected_version: 999 }, expect: 409 },
       { params: { id }, body: { ...body, lan_id: NOWHERE }, expect: 400 },
       { params: { id }, body: { ...body, is_bridge: 'perhaps' }, expect: 422 },
       { body, expect: 404 },

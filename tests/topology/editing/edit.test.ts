@@ -128,7 +128,22 @@ for (const engine of ENGINES) {
         ip: '172.16.0.3',
         decky_config: { ips_by_lan: { office: '172.16.0.3', dmz: '10.0.0.3' } },
       });
-      expect((await send('POST', 'edges', { decky_uuid: decky, lan_id: dmz?.id })).status).toBe(409);
+    });
+
+    // The gateway is put into every new LAN; whoever then draws the link to it draws it a second time.
+    test('takes a link that is drawn twice for one', async () => {
+      const office = await add('lans', { name: 'office' });
+      const decky = await add('deckies', { name: 'desk' });
+      const edge = await add('edges', { decky_uuid: decky, lan_id: office });
+      const before = await look();
+      const again = await send('POST', 'edges', { decky_uuid: decky, lan_id: office, is_bridge: true });
+      expect(again).toEqual({ status: 201, body: { ...before.edges.find(({ id }) => id === edge) } });
+      expect(await look()).toEqual(before);
+      // That it forwards is more than was asked for at first.
+      const more = await send('POST', 'edges', { decky_uuid: decky, lan_id: office, forwards_l3: true });
+      expect(more).toMatchObject({ status: 201, body: { id: edge, is_bridge: false, forwards_l3: true } });
+      expect((await look()).edges.find(({ id }) => id === edge)).toMatchObject({ forwards_l3: true });
+      expect((await look()).edges).toHaveLength(before.edges.length);
     });
 
     test('changes a decky: what is named, nothing else', async () => {
@@ -172,6 +187,19 @@ for (const engine of ENGINES) {
       expect(body.decky_config).toMatchObject({ service_config: { ssh: { user: 'a' } } });
       const after = (await deckyNamed('d'))?.decky_config.service_config;
       expect(after).toEqual({ ssh: { user: 'a' } });
+    });
+
+    // An editor sends the configuration that it read when it was opened.
+    test('keeps what services were given since, and takes none for services that are gone', async () => {
+      const read = { archetype: 'server', service_config: { ftp: { banner: 'x' } } };
+      const decky = await add('deckies', { name: 'd', services: ['ssh', 'ftp'], decky_config: read });
+      const patch = (body: unknown) => send('PATCH', `deckies/${decky}`, body);
+      expect((await patch({ services: ['ssh'] })).status).toBe(200);
+      const stale = await patch({ decky_config: { ...read, forwards_l3: true } });
+      expect(stale.body.decky_config).toMatchObject({ archetype: 'server', forwards_l3: true, service_config: {} });
+      await patch({ decky_config: { service_config: { ssh: { user: 'a' } } } });
+      const unaware = await patch({ decky_config: { archetype: 'server' } });
+      expect(unaware.body.decky_config).toMatchObject({ archetype: 'server', service_config: { ssh: { user: 'a' } } });
     });
 
     test('takes a decky out of a LAN, and its address is free again', async () => {

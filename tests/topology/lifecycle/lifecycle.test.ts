@@ -59,6 +59,12 @@ for (const engine of ENGINES) {
         | 'topology_mutations'
         | 'topology_status_events',
     ) => database.db.selectFrom(table).selectAll().execute();
+    /** What a topology needs at least to be deployed. */
+    const insertDmz = (id: string) =>
+      database.db
+        .insertInto('lans')
+        .values({ id: `dmz-${id}`, topology_id: id, name: 'dmz', subnet: '10.0.0.0/24', is_dmz: 1 })
+        .execute();
     const claims = () => database.db.selectFrom('substrate_claims').select('thing').execute();
     /** A second LAN and a decky in it. */
     const furnish = async (id: string) => {
@@ -90,6 +96,7 @@ for (const engine of ENGINES) {
         for (const what of ['deploy', 'teardown', 'delete']) {
           const id = `${what}-${status}`;
           await insertTopology(database.db, id, { status });
+          await insertDmz(id);
           const method = what === 'delete' ? 'DELETE' : 'POST';
           const path = what === 'delete' ? `/topologies/${id}` : `/topologies/${id}/${what}`;
           const answer = await rest.call(method, path);
@@ -174,16 +181,55 @@ for (const engine of ENGINES) {
       ['DMZ_ORPHAN', (id) => orphanLan(id)],
       ['DECKY_ORPHAN', (id) => rest.call('POST', `/topologies/${id}/deckies`, { name: 'lost' })],
       ['SUBNET_MALFORMED', () => database.db.updateTable('lans').set({ subnet: 'x' }).execute()],
-    ])('says %s instead of deploying', async (code, spoil) => {
-      const recorded = recordingSubstrate();
+    ])('says %s instead of deploying, and leaves what was drawn to be mended', async (code, spoil) => {
       const id = await blank(rest);
       await spoil(id);
-      work(recorded);
+      const commits = rest.committed();
+      const refused = await post(id, 'deploy');
+      expect(refused).toEqual({ status: 409, body: { detail: expect.stringContaining(`${code} (`) } });
+      expect(await statusOf(id)).toBe('pending');
+      expect(await told(id)).toEqual([{ state: 'pending', reason: null }]);
+      expect(await rows('topology_status_events')).toEqual([]);
+      expect(rest.committed()).toBe(commits);
+    });
+
+    test('fails a deployment whose topology has become impossible since it was asked for', async () => {
+      const recorded = recordingSubstrate();
+      const id = await blank(rest);
       await post(id, 'deploy');
+      await database.db.updateTable('lans').set({ is_dmz: 0 }).execute();
+      work(recorded);
       await become(id, 'failed');
-      expect((await told(id)).at(-1)).toEqual({ state: 'failed', reason: `validation failed: ${code}` });
+      expect((await told(id)).at(-1)).toEqual({ state: 'failed', reason: 'validation failed: DMZ_MISSING' });
       expect(recorded.calls).toEqual([]);
     });
+
+    // DECNET's editor reads the topology once after the answer: it would show DEPLOYING until somebody reloads the page.
+    test('answers a deployment when it is over', async () => {
+      const patient = restOf(database.db, { deployWaitMs: 60_000 });
+      const gate = Promise.withResolvers<void>();
+      const recorded = recordingSubstrate(() => gate.promise);
+      const id = await blank(rest);
+      work(recorded);
+      const order: string[] = [];
+      const answered = patient.call('POST', `/topologies/${id}/deploy`).then(async (answer) => {
+        order.push(await statusOf(id));
+        return answer;
+      });
+      await until('the substrate to be asked', () => recorded.calls.length > 0);
+      order.push(await statusOf(id));
+      gate.resolve();
+      expect(await answered).toMatchObject({ status: 202, body: { id, status: 'pending' } });
+      expect(order).toEqual(['deploying', 'active']);
+    });
+
+    test('answers a deployment that takes long all the same', async () => {
+      const patient = restOf(database.db, { deployWaitMs: 30 });
+      const id = await blank(rest);
+      expect((await patient.call('POST', `/topologies/${id}/deploy`)).status).toBe(202);
+      expect(await statusOf(id)).toBe('deploying');
+    });
+
     /** A LAN that the gateway has left. */
     const orphanLan = async (id: string) => {
       const lan = await rest.call('POST', `/topologies/${id}/lans`, { name: 'office' });

@@ -181,6 +181,22 @@ describe('update_decky', () => {
     expect(run('update_decky', { decky: 'web' })).toEqual(OFFICE);
   });
 
+  test('takes the whole configuration that an editor had read, but for what was changed elsewhere since', () => {
+    const decky_config = { name: 'web', ips_by_lan: { dmz: '10.0.0.3', office: '10.0.1.9' }, archetype: 'server' };
+    const now = run('update_decky', { decky: 'web', patch: { service_config: { ssh: { user: 'a' } } } });
+    const stale = { ...decky_config, name: 'old', service_config: { ftp: {} }, forwards_l3: true };
+    const after = run('update_decky', { decky: 'web', patch: { decky_config: stale }, force: true }, now);
+    expect(findDecky(after, 'web')?.decky_config).toEqual({
+      name: 'web',
+      ips_by_lan: { dmz: '10.0.0.3' },
+      service_config: { ssh: { user: 'a' } },
+      archetype: 'server',
+      forwards_l3: true,
+    });
+    const unforced = { decky: 'web', patch: { decky_config: { forwards_l3: false } } };
+    expect(() => run('update_decky', unforced, after)).toThrow('only with force');
+  });
+
   test('lets a decky homed in a DMZ forward when forced, and stop forwarding', () => {
     const on = run('update_decky', { decky: 'web', patch: { forwards_l3: true }, force: true });
     expect(findDecky(on, 'web')?.decky_config.forwards_l3).toBe(true);
