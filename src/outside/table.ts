@@ -61,6 +61,11 @@ export const OUTSIDE_READS: readonly OutsideRead[] = [
   },
   fixed('/realism/personas', { path: '', personas: [] }),
   page('/realism/synthetic-files', 500),
+  {
+    path: '/realism/synthetic-files/:uuid',
+    role: 'viewer',
+    shape: { is: 'missing', detail: 'Synthetic file not found' },
+  },
   fixed('/realism/config', {
     user_class_weights: [],
     system_class_weights: [],
