@@ -14,6 +14,7 @@ import { type Db, engineOf, openDatabase } from './db/database.ts';
 import { migrate } from './db/migrate.ts';
 import { startDecky } from './decky/start.ts';
 import { seedDemonstration, startDemo } from './demo/start.ts';
+import { startDemoWorkers } from './demo/workers.ts';
 import { type Domain, routesOf, runningOf } from './domain.ts';
 import { describeError } from './errors.ts';
 import { databaseCheck, tailCheck } from './health/checks.ts';
@@ -150,7 +151,8 @@ async function furnish(house: House, options: StartOptions) {
   const parts: readonly Domain[] = domains;
   const declarations = parts.flatMap(({ streams }) => streams ?? []);
   const doors = [startSse({ ...house, declarations }), startWs({ ...house, declarations })] as const;
-  const reporting = startReporting({ ...house, domains, roles });
+  const played = options.demo ? [startDemoWorkers()] : [];
+  const reporting = startReporting({ ...house, domains: [...domains, ...played], roles });
   for (const domain of parts) house.stops.add(() => domain.stop?.());
   if (options.demo) await seedDemonstration(house.db);
   const api = new Elysia({ prefix: '/api/v1' }).use(routesOf([...domains, ...doors]));

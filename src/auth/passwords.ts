@@ -5,12 +5,14 @@ import { AppError } from '../errors.ts';
 const HASHING = { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 } as const;
 
 const MAX_LENGTH = 72;
+/** How many characters a password has that is being set; {@link assertPasswordBytes} bounds the bytes. */
+export const NEW_PASSWORD = { min: 12, max: MAX_LENGTH };
 const MAX_BYTES = 72;
 
 /** Schema of a password that is only compared (contract §4.3). */
 export const currentPassword = t.String({ maxLength: MAX_LENGTH });
 /** Schema of a password that is being set; {@link assertPasswordBytes} checks the rest. */
-export const newPassword = t.String({ minLength: 12, maxLength: MAX_LENGTH });
+export const newPassword = t.String({ minLength: NEW_PASSWORD.min, maxLength: NEW_PASSWORD.max });
 
 /** @param password must have passed {@link assertPasswordBytes} */
 export function hashPassword(password: string): Promise<string> {

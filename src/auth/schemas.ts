@@ -1,6 +1,11 @@
 import { t } from 'elysia';
 import { BODY_REFUSALS, operation } from '../http/operation.ts';
 import { integer, message, oneOf, orNull, ref } from '../http/schemas.ts';
+import { newPassword } from './passwords.ts';
+import { ROLES } from './principal.ts';
+
+/** How many characters the name of a user has. */
+export const USERNAME = { min: 1, max: 64 };
 
 const patterns = (what: string) => t.Array(t.String(), { description: `Patterns of topics that one may ${what}` });
 const rights = {
@@ -27,7 +32,7 @@ export const authModels = {
   User: t.Object({
     uuid: t.String(),
     username: t.String(),
-    role: oneOf(['viewer', 'admin']),
+    role: oneOf(ROLES),
     must_change_password: t.Boolean(),
   }),
 };
@@ -86,10 +91,11 @@ export const authOperations = {
     access: 'viewer',
     answers: {
       200: t.Object({
-        role: oneOf(['viewer', 'admin'], 'Of whoever asks'),
+        role: oneOf(ROLES, 'Of whoever asks'),
         deployment_limit: integer,
         global_mutation_interval: t.String({ description: 'Such as 30m' }),
         users: t.Optional(t.Array(ref('User'), { description: 'For admins only' })),
+        developer_mode: t.Optional(t.Boolean({ description: 'For admins only, where it is on' })),
       }),
     },
   }),
@@ -97,8 +103,13 @@ export const authOperations = {
     tag: 'users',
     summary: 'Add a user, who has to change the password first',
     access: 'admin',
+    body: t.Object({
+      username: t.String({ minLength: USERNAME.min, maxLength: USERNAME.max }),
+      password: newPassword,
+      role: oneOf(ROLES),
+    }),
     answers: { 200: ref('User') },
-    refuses: [409, ...BODY_REFUSALS],
+    refuses: [409],
   }),
   deleteUser: operation('deleteUser', {
     tag: 'users',
@@ -111,15 +122,17 @@ export const authOperations = {
     tag: 'users',
     summary: 'Change the role of a user and end the sessions',
     access: 'admin',
+    body: t.Object({ role: oneOf(ROLES) }),
     answers: { 200: message },
-    refuses: [404, ...BODY_REFUSALS],
+    refuses: [404],
   }),
   resetPassword: operation('resetUserPassword', {
     tag: 'users',
     summary: 'Give a user a password that has to be changed, and end the sessions',
     access: 'admin',
+    body: t.Object({ new_password: newPassword }),
     answers: { 200: message },
-    refuses: [404, ...BODY_REFUSALS],
+    refuses: [404],
   }),
 };
 

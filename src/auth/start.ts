@@ -19,7 +19,7 @@ import { userRoutes } from './user-routes.ts';
 import { Users } from './users.ts';
 
 export interface AuthStartParts {
-  readonly config: Pick<Config, 'auth' | 'http' | 'roles'>;
+  readonly config: Pick<Config, 'auth' | 'http' | 'roles' | 'developer'>;
   readonly db: Db;
   readonly redis: RedisConnections;
   readonly logger: Log;
@@ -56,7 +56,7 @@ export async function startAuth({ config, db, redis, logger, settings, onCommitt
     sessions,
     routes: new Elysia({ name: 'auth' })
       .use(authRoutes({ authenticator, users, tokens, tickets, limits, logger, peerAddress: peer }))
-      .use(userRoutes({ authenticator, users, settings, logger }))
+      .use(userRoutes({ authenticator, users, settings, logger, developer: config.developer }))
       .use(accountRoutes({ authenticator, accounts, logger })),
   } satisfies Domain & Record<string, unknown>;
 }

@@ -1,10 +1,12 @@
-import { Elysia, t } from 'elysia';
+import { Elysia } from 'elysia';
 import { AppError } from '../errors.ts';
+import { BodyFields } from '../http/body-fields.ts';
 import type { Settings } from '../settings/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
-import { assertPasswordBytes, newPassword } from './passwords.ts';
-import { authOperations } from './schemas.ts';
+import { assertPasswordBytes, NEW_PASSWORD } from './passwords.ts';
+import { ROLES, type Role } from './principal.ts';
+import { authOperations, USERNAME } from './schemas.ts';
 import type { Users } from './users.ts';
 
 export interface UserRoutesParts {
@@ -12,23 +14,24 @@ export interface UserRoutesParts {
   readonly users: Users;
   /** Shown beside the users. */
   readonly settings: Pick<Settings, 'read'>;
+  /** Whether this process runs in developer mode: the page of settings then offers what is for developers. */
+  readonly developer: boolean;
   readonly logger: Log;
 }
-
-const role = t.Union([t.Literal('viewer'), t.Literal('admin')]);
-const newUser = t.Object({ username: t.String({ minLength: 1, maxLength: 64 }), password: newPassword, role });
 
 /** Contract §4.3, `/config` and `/config/users…`. The caller mounts it under `/api/v1`. */
 export function userRoutes(parts: UserRoutesParts) {
   return new Elysia({ name: 'user-routes', prefix: '/config' }).use(configRoute(parts)).use(managementRoutes(parts));
 }
 
-function configRoute({ authenticator, users, settings }: UserRoutesParts) {
+function configRoute({ authenticator, users, settings, developer }: UserRoutesParts) {
   return new Elysia().use(guard(authenticator, 'viewer')).get(
     '/',
     async ({ principal }) => {
       const config = { role: principal.role, ...(await settings.read()) };
-      return principal.role === 'admin' ? { ...config, users: await users.list() } : config;
+      if (principal.role !== 'admin') return config;
+      // The page looks whether the key is there (contract P4.2).
+      return { ...config, users: await users.list(), ...(developer ? { developer_mode: true } : {}) };
     },
     authOperations.config,
   );
@@ -40,12 +43,12 @@ function managementRoutes({ authenticator, users, logger }: UserRoutesParts) {
     .post(
       '/',
       async ({ body, principal }) => {
-        assertPasswordBytes(body.password);
-        const user = await users.create(body.username, body.password, body.role);
+        const { username, password, role } = newUserIn(body);
+        const user = await users.create(username, password, role);
         logger.info('user created', { user_uuid: user.uuid, role: user.role, by: principal.userUuid });
         return user;
       },
-      { body: newUser, ...authOperations.createUser },
+      authOperations.createUser,
     )
     .delete(
       '/:uuid',
@@ -60,21 +63,48 @@ function managementRoutes({ authenticator, users, logger }: UserRoutesParts) {
     .put(
       '/:uuid/role',
       async ({ params, body, principal }) => {
+        const fields = new BodyFields(body);
+        const role = roleIn(fields);
+        fields.check();
         if (params.uuid === principal.userUuid) throw new AppError('forbidden', 'You cannot change your own role');
-        await users.setRole(params.uuid, body.role);
-        logger.info('user role changed', { user_uuid: params.uuid, role: body.role, by: principal.userUuid });
+        await users.setRole(params.uuid, role);
+        logger.info('user role changed', { user_uuid: params.uuid, role, by: principal.userUuid });
         return { message: 'User role updated' };
       },
-      { body: t.Object({ role }), ...authOperations.setRole },
+      authOperations.setRole,
     )
     .put(
       '/:uuid/reset-password',
       async ({ params, body, principal }) => {
-        assertPasswordBytes(body.new_password);
-        await users.resetPassword(params.uuid, body.new_password);
+        const fields = new BodyFields(body);
+        const password = passwordIn(fields, 'new_password');
+        await users.resetPassword(params.uuid, password);
         logger.info('user password reset', { user_uuid: params.uuid, by: principal.userUuid });
         return { message: 'Password reset' };
       },
-      { body: t.Object({ new_password: newPassword }), ...authOperations.resetPassword },
+      authOperations.resetPassword,
     );
+}
+
+/** The page of users shows what is wrong with them as it is told here. */
+function newUserIn(body: unknown) {
+  const fields = new BodyFields(body);
+  const username = fields.text('username', USERNAME);
+  const role = roleIn(fields);
+  return { username, password: passwordIn(fields, 'password'), role };
+}
+
+function roleIn(fields: BodyFields): Role {
+  const role = fields.text('role', { min: 0, max: Number.POSITIVE_INFINITY });
+  const known = ROLES.find((name) => name === role);
+  if (known === undefined) fields.refuse(`role must be one of ${ROLES.join(', ')}`);
+  return known ?? 'viewer';
+}
+
+/** The last field to be read: checks all of them. */
+function passwordIn(fields: BodyFields, name: string): string {
+  const password = fields.text(name, NEW_PASSWORD);
+  fields.check();
+  assertPasswordBytes(password);
+  return password;
 }

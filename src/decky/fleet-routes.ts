@@ -9,7 +9,7 @@ import type { Substrate } from '../substrate/substrate.ts';
 import { deckyNameIn as nameIn } from './decky-name.ts';
 import { type Deployment, deployFleet } from './deploy/deploy.ts';
 import { wantedFleet } from './deploy/wanted.ts';
-import { fleetDeckyOf, lifecycleOf, listFleet, listLifecycle, requestRotation, setMutateInterval } from './fleet.ts';
+import { fleetDeckyOf, listAwaited, listFleet, requestRotation, setMutateInterval } from './fleet.ts';
 import { checkedInterval } from './interval-field.ts';
 import { removeFleetDecky } from './remove.ts';
 import { fleetOperations } from './schemas.ts';
@@ -49,7 +49,7 @@ function reads({ db, authenticator }: FleetRouteParts) {
         '/deckies/lifecycle',
         async ({ request }) => {
           const ids = idsIn(new URL(request.url).searchParams.getAll('ids'));
-          return { rows: (await listLifecycle(db, ids)).map(lifecycleOf) };
+          return { rows: await listAwaited(db, ids, Date.now()) };
         },
         fleetOperations.lifecycle,
       )

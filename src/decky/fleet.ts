@@ -43,6 +43,10 @@ export function lifecycleOf(row: DeckyLifecycleRow) {
   return { id, decky_name, host_uuid, operation, status, error, started_at, updated_at, completed_at };
 }
 
+/** A rotator looks for what waits at least every ten seconds, and keeps what it has taken. */
+const LEFT_ALONE_MS = 60_000;
+const NOBODY_THERE = 'Nobody has taken it up: no process with the role rotator is at work. It is done when one is';
+
 /** The strings of a JSON list, as the columns of services hold them. */
 export const textsOf = (json: string): readonly string[] => servicesOf({ services: json });
 
@@ -79,6 +83,34 @@ export async function listLifecycle(db: Db, ids: readonly string[]): Promise<Dec
     .orderBy('started_at')
     .orderBy('id')
     .execute();
+}
+
+/**
+ * The same for whoever waits for it: a request that nobody takes up would be waited for without an end, for pages ask until
+ * each has succeeded or failed. It stays what it is, to be done when there is somebody.
+ * @param now milliseconds since the epoch
+ */
+export async function listAwaited(db: Db, ids: readonly string[], now: number) {
+  const rows = await listLifecycle(db, ids);
+  const isLeftAlone = ({ status, started_at, claim_expires_at }: DeckyLifecycleRow) =>
+    ['pending', 'running'].includes(status) && (claim_expires_at ?? Date.parse(started_at)) < now - LEFT_ALONE_MS;
+  const areLeftAlone = rows.some(isLeftAlone) && !(await isAnyoneAtWork(db, now));
+  return rows.map((row) => {
+    const awaited = lifecycleOf(row);
+    return areLeftAlone && isLeftAlone(row) ? { ...awaited, status: 'failed', error: NOBODY_THERE } : awaited;
+  });
+}
+
+/** Whether some node carries out a rotation. */
+async function isAnyoneAtWork(db: Db, now: number): Promise<boolean> {
+  const held = await db
+    .selectFrom('decky_lifecycle')
+    .select('id')
+    .where('status', '=', 'running')
+    .where('claim_expires_at', '>', now)
+    .limit(1)
+    .executeTakeFirst();
+  return held !== undefined;
 }
 
 /**

@@ -44,7 +44,8 @@ export function settingsRoutes({ authenticator, settings, developer }: SettingsR
         // What the pages show is worked out from the log: rows that are gone would come back with the next rebuild.
         throw new AppError(
           'unsupported',
-          'This server does not purge: its rows are made from its log; start with a new one',
+          'This server does not purge: its rows are made from its log, and a rebuild would bring them back. ' +
+            'To begin anew, start it with an empty data folder, or with another database and Redis',
         );
       },
       settingsOperations.purge,

@@ -27,14 +27,17 @@ export const workerNamed = (name: string): WorkerName | undefined => KNOWN_WORKE
  * Every known worker as it was last heard of.
  * @param isInstalled whether this process can start it
  * @param now milliseconds since the epoch
+ * @param seen those that live at this moment, without having said so: none of them is older than now
  */
 export async function listWorkers(
   db: Db,
   isInstalled: (name: WorkerName) => boolean,
   now: number,
+  seen: readonly WorkerName[] = [],
 ): Promise<WorkerRow[]> {
   const rows = await db.selectFrom('worker_heartbeats').selectAll().execute();
   const heard = new Map(rows.map((row) => [row.name, row]));
+  for (const name of seen) heard.set(name, { name, extra: heard.get(name)?.extra ?? '{}', ts: now / 1000 });
   return KNOWN_WORKERS.map((name) => {
     const row = heard.get(name);
     const installed = isInstalled(name);

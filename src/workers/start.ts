@@ -33,19 +33,17 @@ export function startWorkers(parts: WorkersStartParts) {
   const { command, workers } = config.supervisor;
   const supervisor = command === undefined ? undefined : new Supervisor({ command, workers });
   const isInstalled = (name: WorkerName) => supervisor?.canStart(name) ?? false;
-  const list = () => listWorkers(db, isInstalled, Date.now());
-  const reads = new Elysia().use(guard(authenticator, 'viewer')).get(
-    '/workers',
-    async () => ({
-      workers: await list(),
-      generated_at: Date.now() / 1000,
-      bus_connected: await answers(() => redis.commands.ping()),
-    }),
-    workerOperations.list,
-  );
+  const list = async () => {
+    const bus_connected = await answers(() => redis.commands.ping());
+    const now = Date.now();
+    // Who answers here is the API, and what it publishes to is the bus: neither needs a heartbeat to be known to live.
+    const workers = await listWorkers(db, isInstalled, now, bus_connected ? ['api', 'bus'] : ['api']);
+    return { workers, generated_at: now / 1000, bus_connected };
+  };
+  const reads = new Elysia().use(guard(authenticator, 'viewer')).get('/workers', list, workerOperations.list);
   const writes = new Elysia()
     .use(guard(authenticator, 'admin'))
-    .post('/workers/start-all', async () => startAll(supervisor, await list()), workerOperations.startAll)
+    .post('/workers/start-all', async () => startAll(supervisor, (await list()).workers), workerOperations.startAll)
     .post(
       '/workers/:name/stop',
       async ({ params, principal, set }) => {

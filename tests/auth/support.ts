@@ -66,7 +66,7 @@ export async function createAuthApp(engine: Engine, options: AuthAppOptions = {}
     .group('/api/v1', (api) =>
       api
         .use(authRoutes({ ...parts, logger: log, limits, ...peers }))
-        .use(userRoutes({ ...parts, logger: log, settings }))
+        .use(userRoutes({ ...parts, logger: log, settings, developer: false }))
         .use(accountRoutes({ authenticator, accounts, logger: log }))
         .get('/open', () => 'no guard here'),
     );

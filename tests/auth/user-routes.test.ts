@@ -41,23 +41,29 @@ for (const engine of ENGINES) {
     });
 
     const user = { username: 'u', password: PASSWORD, role: 'viewer' };
-    const bodies: [name: string, method: string, path: string, body: unknown, status: number][] = [
-      ['no user name', 'POST', '/users', { ...user, username: undefined }, 400],
-      ['an empty user name', 'POST', '/users', { ...user, username: '' }, 400],
+    const bodies: [name: string, method: string, path: string, body: unknown, status: number, says?: string][] = [
+      ['no user name', 'POST', '/users', { ...user, username: undefined }, 400, 'username'],
+      ['an empty user name', 'POST', '/users', { ...user, username: '' }, 400, 'username'],
       ['a user name of 65 characters', 'POST', '/users', { ...user, username: 'x'.repeat(65) }, 422],
-      ['a password of 11 characters', 'POST', '/users', { ...user, password: 'x'.repeat(11) }, 400],
-      ['a password of 73 characters', 'POST', '/users', { ...user, password: 'x'.repeat(73) }, 422],
+      ['a password of 11 characters', 'POST', '/users', { ...user, password: 'x'.repeat(11) }, 400, 'at least 12'],
+      ['a password of 73 characters', 'POST', '/users', { ...user, password: 'x'.repeat(73) }, 422, 'at most 72'],
       ['a password of 73 bytes', 'POST', '/users', { ...user, password: `${'x'.repeat(71)}é` }, 422],
       ['no role', 'POST', '/users', { ...user, role: undefined }, 400],
-      ['an unknown role', 'POST', '/users', { ...user, role: 'root' }, 422],
+      ['an unknown role', 'POST', '/users', { ...user, role: 'root' }, 422, 'admin, viewer'],
       ['an unknown role', 'PUT', '/users/:viewer/role', { role: 'root' }, 422],
       ['no role', 'PUT', '/users/:viewer/role', {}, 400],
-      ['a password of 11 characters', 'PUT', '/users/:viewer/reset-password', { new_password: 'x'.repeat(11) }, 400],
+      ['a password of 8', 'PUT', '/users/:viewer/reset-password', { new_password: 'x'.repeat(8) }, 400, 'at least 12'],
+      ['no password', 'PUT', '/users/:viewer/reset-password', {}, 400, 'new_password'],
+      ['no object', 'POST', '/users', [], 422],
+      ['no body', 'POST', '/users', undefined, 400],
       ['a password of 73 bytes', 'PUT', '/users/:viewer/reset-password', { new_password: `${'x'.repeat(71)}é` }, 422],
     ];
-    for (const [name, method, path, body, status] of bodies) {
+    for (const [name, method, path, body, status, says = ''] of bodies) {
       test(`${method} ${path}: ${status} for ${name}`, async () => {
-        expect((await send(method, path.replace(':viewer', viewer.uuid), body)).status).toBe(status);
+        const response = await send(method, path.replace(':viewer', viewer.uuid), body);
+        expect(response.status).toBe(status);
+        // The page asks for eight characters only: what it shows must say what to do.
+        expect((await bodyOf(response)).detail).toContain(says);
         expect((await send('GET', '', undefined, viewer.token)).status).toBe(200);
       });
     }

@@ -237,6 +237,12 @@ for (const engine of ENGINES) {
       expect(await database.db.selectFrom('decky_lifecycle').selectAll().execute()).toEqual([]);
     });
 
+    test('a name that is taken is told, with the ways out', async () => {
+      await insertFleetDecky(database.db, 'edge-1');
+      const { body } = await deploy('[edge-1]\nservices=ssh');
+      for (const part of ['edge-1', 'another name', 'replace_fleet']) expect(body.detail).toContain(part);
+    });
+
     test('extra keys, a replacement that is neither yes nor no, and viewers are refused', async () => {
       expect((await deploy('[a]', { force: true })).status).toBe(400);
       expect((await deploy('[a]', { replace_fleet: 'perhaps' })).status).toBe(422);

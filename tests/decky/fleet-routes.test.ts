@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import type { DeckyLifecycleRow } from '../../src/db/schema.ts';
 import { fleetRoutes } from '../../src/decky/fleet-routes.ts';
 import { seedFleet } from '../../src/demo/seed-fleet.ts';
 import { Settings } from '../../src/settings/settings.ts';
@@ -119,6 +120,32 @@ for (const engine of ENGINES) {
             ],
           },
         });
+      });
+
+      test('is not waited for without an end where nobody takes requests up', async () => {
+        const long = new Date(Date.now() - 61_000).toISOString();
+        const waiting = { host_uuid: null, trigger: 'operator', updated_at: long, started_at: long } as const;
+        const insert = (id: string, columns: Partial<DeckyLifecycleRow> = {}) =>
+          database.db
+            .insertInto('decky_lifecycle')
+            .values({ id, decky_name: id, operation: 'deploy', status: 'pending', ...waiting, ...columns })
+            .execute();
+        const seen = async () => {
+          const { body } = await ask(get('/deckies/lifecycle?ids=old&ids=new&ids=done&ids=dead'));
+          return Object.fromEntries(body.rows.map(({ id, status }: DeckyLifecycleRow) => [id, status]));
+        };
+        await insert('old');
+        await insert('new', { started_at: new Date().toISOString() });
+        await insert('done', { status: 'succeeded', completed_at: long });
+        await insert('dead', { status: 'running', claimed_by: 'x', claim_expires_at: Date.now() - 61_000 });
+        expect(await seen()).toEqual({ old: 'failed', new: 'pending', done: 'succeeded', dead: 'failed' });
+        const { body } = await ask(get('/deckies/lifecycle?ids=old'));
+        expect(body.rows[0]).toMatchObject({ error: expect.stringContaining('rotator'), completed_at: null });
+        // It is done as soon as there is somebody.
+        expect((await requests()).find(({ id }) => id === 'old')).toMatchObject({ status: 'pending', error: null });
+        // Somebody is busy: the others have to wait.
+        await insert('busy', { status: 'running', claimed_by: 'y', claim_expires_at: Date.now() + 30_000 });
+        expect(await seen()).toEqual({ old: 'pending', new: 'pending', done: 'succeeded', dead: 'running' });
       });
 
       test('takes one to 200 ids', async () => {

@@ -24,6 +24,7 @@ const NOTHING: readonly [path: string, answer: unknown][] = [
   ['/webhooks/', []],
 ];
 const MISSING = [
+  `/realism/synthetic-files/${ID}`,
   `/credential-reuse/${ID}`,
   `/canary/tokens/${ID}/triggers?limit=100`,
   '/transcripts/web-front/s1?offset=0&limit=500',

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import type { JsonObject } from '../../src/bus/event.ts';
 import { heartbeatProjection, KNOWN_WORKERS } from '../../src/worker/heartbeat-projection.ts';
-import { listWorkers } from '../../src/workers/registry.ts';
+import { listWorkers, type WorkerName } from '../../src/workers/registry.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 
 const NOW_S = 1_795_266_525;
@@ -28,8 +28,8 @@ for (const engine of ENGINES) {
           },
         ]),
       );
-    const list = async () => {
-      const rows = await listWorkers(database.db, (name) => name === 'bus', NOW_S * 1000);
+    const list = async (seen: readonly WorkerName[] = []) => {
+      const rows = await listWorkers(database.db, (name) => name === 'bus', NOW_S * 1000, seen);
       return new Map(rows.map(({ name, ...row }) => [name, row]));
     };
 
@@ -49,6 +49,15 @@ for (const engine of ENGINES) {
       });
       const unknown = { status: 'unknown', last_heartbeat_ts: null, seconds_since: null, extra: {} };
       expect(rows.get('bus')).toMatchObject({ ...unknown, installed: true });
+    });
+
+    test('who is seen to live needs no heartbeat, and keeps what it told', async () => {
+      await beat('api', { worker: 'api', ts: NOW_S - 300, pid: 7 });
+      expect((await list()).get('api')).toMatchObject({ status: 'stale', seconds_since: 300 });
+      const rows = await list(['api', 'bus']);
+      const now = { status: 'ok' as const, last_heartbeat_ts: NOW_S, seconds_since: 0 };
+      expect(rows.get('api')).toEqual({ ...now, extra: { pid: 7 }, installed: false });
+      expect(rows.get('bus')).toEqual({ ...now, extra: {}, installed: true });
     });
 
     test('a heartbeat with nonsense in it harms nobody', async () => {

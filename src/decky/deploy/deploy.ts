@@ -47,7 +47,10 @@ export function deployFleet(
       throw new AppError('conflict', `The fleet would have ${total} deckies; the deployment limit is ${limit}`);
     }
     const taken = fleet.deckies.find(({ name }) => kept.some((decky) => decky.name === name));
-    if (taken !== undefined) throw new AppError('conflict', `${taken.name} is in the fleet already`);
+    if (taken !== undefined) {
+      const ways = 'choose another name, or have the whole fleet replaced (replace_fleet)';
+      throw new AppError('conflict', `${taken.name} is in the fleet already: ${ways}`);
+    }
     const rows = rowsOf(fleet, kept, defaultNetwork, now);
     const events: Event[] = await forgetDeckies(trx, gone, 'The fleet was replaced', now);
     for (const row of rows) await trx.insertInto('fleet_deckies').values(row).execute();
