@@ -93,7 +93,7 @@ export const attackerProjection = (engine: Engine): Projection => ({
     topics.identity('formed'),
     topics.identity('observation.linked'),
   ],
-  channels: ['attacker', 'attribution'],
+  channels: ['attacker', 'attribution', 'identity'],
   kept: [keptCommands],
   async apply(trx, events) {
     const batch = await Batch.open(trx, engine, events);
