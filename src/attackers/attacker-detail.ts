@@ -5,6 +5,7 @@ import { attackerOf } from '../identity/model.ts';
 import { uuidOfAddress } from './attacker-names.ts';
 import { attackerCalled, type Called } from './called.ts';
 import { CONTACT } from './contact.ts';
+import { shownIntel } from './intel.ts';
 import { latestObservations } from './observations.ts';
 
 /** What no event tells: DECNET's profiler and its bounty table keep these to themselves (contract P5). */
@@ -13,7 +14,6 @@ const UNTOLD_OF_ONE = { ip_leaks: [], ip_leaks_total: 0 } as const;
 
 /** Domains of one answer. */
 const MOST_TARGETS = 1000;
-const VERDICTS: readonly Json[] = ['malicious', 'suspicious', 'benign', 'unknown'];
 
 /** The row with all that belongs to it (contract §6.3, P5). */
 export async function attackerDetail(db: Db, uuid: string) {
@@ -75,10 +75,8 @@ export async function intelOf(db: Db, uuid: string): Promise<JsonObject> {
     .limit(1)
     .executeTakeFirst();
   if (row === undefined) throw new AppError('not_found', 'Nothing is known of this attacker');
-  const intel: JsonObject = JSON.parse(row.intel);
-  // Pages know four words, and break at any other.
-  const aggregate_verdict = VERDICTS.includes(intel.aggregate_verdict ?? null) ? intel.aggregate_verdict : null;
-  return { ...intel, attacker_uuid, attacker_ip: ip, aggregate_verdict, updated_at: row.updated_at };
+  const told: JsonObject = JSON.parse(row.intel);
+  return { ...shownIntel(told, row.updated_at), attacker_uuid, attacker_ip: ip, updated_at: row.updated_at };
 }
 
 /** To whose mailboxes the attacker wanted mail to go, the newest first. */

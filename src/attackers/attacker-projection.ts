@@ -11,7 +11,7 @@ import type { KeptRows } from '../projection/retention.ts';
 import { AttackerDraft, SIGHTING, type TriedCommand } from './attacker-draft.ts';
 import { bindToIdentity, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
 import { addTargets, saveContacts } from './attacker-parts.ts';
-import { attributionOf, observationOf, saveAttribution, saveObservation } from './observations.ts';
+import { attributionOf, OBSERVATION, observationOf, saveAttribution, saveObservation } from './observations.ts';
 
 export const ATTACKER_PROJECTION = 'attackers';
 
@@ -19,7 +19,6 @@ const SESSION_ENDED = topics.attacker('session.ended');
 const MAIL_RECEIVED = 'email.received';
 /** Of one mail. */
 const MOST_DOMAINS = 100;
-const OBSERVATION = 'attacker.observation.';
 /** Of one session. */
 const MOST_COMMANDS = 1000;
 /** What the collector says where it knows no address. */
@@ -93,7 +92,7 @@ export const attackerProjection = (engine: Engine): Projection => ({
     topics.identity('formed'),
     topics.identity('observation.linked'),
   ],
-  channels: ['attacker', 'attribution'],
+  channels: ['attacker', 'attribution', 'identity'],
   kept: [keptCommands],
   async apply(trx, events) {
     const batch = await Batch.open(trx, engine, events);

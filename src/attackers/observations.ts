@@ -5,6 +5,7 @@ import type { AttributionsTable, ObservationsTable } from '../db/schema.ts';
 import { countOf, jsonText, numberOf, textOf } from '../projection/payload.ts';
 import type { LoggedEvent } from '../projection/projection.ts';
 
+export const OBSERVATION = 'attacker.observation.';
 const STATES = ['unknown', 'stable', 'drifting', 'conflicted', 'multi_actor'];
 
 /** The observation that `attacker.observation.<primitive>` tells of; `undefined` when it names nobody. */
@@ -14,7 +15,7 @@ export function observationOf({ id, topic, ts, payload }: LoggedEvent): Insertab
   const window: JsonObject = isJsonObject(payload.window) ? payload.window : {};
   return {
     attacker_uuid,
-    primitive: textOf(payload, 'primitive', 255) ?? topic.split('.').slice(2).join('.'),
+    primitive: primitiveOf(topic, payload),
     id: textOf(payload, 'id', 128) ?? id,
     identity_ref: textOf(payload, 'identity_ref', 128) ?? null,
     value: jsonText(payload.value, 'null'),
@@ -26,6 +27,11 @@ export function observationOf({ id, topic, ts, payload }: LoggedEvent): Insertab
     envelope_v: countOf(payload, 'v') ?? 1,
     ts: numberOf(payload, 'ts') ?? ts,
   };
+}
+
+/** What an observation is of: the payload says so, or the rest of its topic. */
+export function primitiveOf(topic: string, payload: JsonObject): string {
+  return textOf(payload, 'primitive', 255) ?? topic.slice(OBSERVATION.length);
 }
 
 /** Keeps the newest of each primitive. */

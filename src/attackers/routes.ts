@@ -4,8 +4,10 @@ import type { Db, Engine } from '../db/database.ts';
 import { laxInteger } from '../http/lax-integer.ts';
 import { envelopeOf, filterOf, pageFields } from '../http/paging.ts';
 import { attackerOf } from '../identity/model.ts';
+import type { FreshRows } from '../projection/fresh-rows.ts';
 import { attackerDetail, attributionFor, intelOf, smtpTargets, UNTOLD } from './attacker-detail.ts';
 import { listAttackers, SORTS } from './attacker-list.ts';
+import { ATTACKER_PROJECTION } from './attacker-projection.ts';
 import { keptLines, triedCommands } from './attacker-traces.ts';
 import { attackerCalled } from './called.ts';
 import { download, type Exported, mispEvents, stixBundle } from './exports.ts';
@@ -15,6 +17,7 @@ export interface AttackerRouteParts {
   readonly db: Db;
   readonly engine: Engine;
   readonly authenticator: HeaderAuthenticator;
+  readonly freshRows: Pick<FreshRows, 'wait'>;
 }
 
 const text = t.Optional(t.String({ maxLength: 512 }));
@@ -24,11 +27,13 @@ const list = t.Object({
   service: text,
   sort_by: t.UnionEnum([...SORTS], { default: 'recent' }),
 });
+/** The page of an attacker reads him again when it hears of his identity. */
+const FOLLOWED = [{ projection: ATTACKER_PROJECTION, channel: 'identity' }];
 /** Attackers of an export, the last seen. */
 const MOST_EXPORTED = 1000;
 
 /** What the pages of attackers read (contract P5). */
-export function attackerRoutes({ db, engine, authenticator }: AttackerRouteParts) {
+export function attackerRoutes({ db, engine, authenticator, freshRows }: AttackerRouteParts) {
   const all = () => newestAttackers(db);
   const one = async (uuid: string) => [await exported(db, uuid)];
   const viewers = new Elysia()
@@ -52,7 +57,14 @@ export function attackerRoutes({ db, engine, authenticator }: AttackerRouteParts
       async () => download('attackers-misp', mispEvents(await all())),
       operations.mispOfAll,
     )
-    .get('/attackers/:id', ({ params }) => attackerDetail(db, params.id), operations.read)
+    .get(
+      '/attackers/:id',
+      async ({ params }) => {
+        await freshRows.wait(FOLLOWED);
+        return attackerDetail(db, params.id);
+      },
+      operations.read,
+    )
     .get('/attackers/:id/attribution', ({ params }) => attributionFor(db, params.id), operations.attribution)
     .get(
       '/attackers/:id/commands',

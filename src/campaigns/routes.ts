@@ -4,20 +4,30 @@ import type { Db } from '../db/database.ts';
 import type { CampaignRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
 import { envelopeOf, pageFields } from '../http/paging.ts';
+import { identityProjection } from '../identity/identity-projection.ts';
+import type { FreshRows } from '../projection/fresh-rows.ts';
+import { campaignProjection } from './campaign-projection.ts';
 import { canonicalCampaign, countMembers, listCampaigns, listMembers } from './repository.ts';
 import { campaignOperations } from './schemas.ts';
 
 export interface CampaignRouteParts {
   readonly db: Db;
   readonly authenticator: HeaderAuthenticator;
+  readonly freshRows: Pick<FreshRows, 'wait'>;
 }
 
 const page = t.Object(pageFields);
+/** What the pages read again when they hear of an event. */
+const FOLLOWED = [
+  { projection: campaignProjection.name, channel: 'campaign' },
+  { projection: identityProjection.name, channel: 'identity' },
+];
 
 /** Campaigns and their identities (contract §6.2, P6). */
-export function campaignRoutes({ db, authenticator }: CampaignRouteParts) {
+export function campaignRoutes({ db, authenticator, freshRows }: CampaignRouteParts) {
   return new Elysia({ name: 'campaign-routes' })
     .use(guard(authenticator, 'viewer'))
+    .onBeforeHandle(() => freshRows.wait(FOLLOWED))
     .get('/campaigns', async ({ query }) => envelopeOf(await listCampaigns(db, query), query), {
       query: page,
       ...campaignOperations.list,

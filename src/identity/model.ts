@@ -1,3 +1,4 @@
+import { shownFingerprint } from '../attackers/fingerprints.ts';
 import type { Json } from '../bus/event.ts';
 import type { AttackerRow } from '../db/schema.ts';
 
@@ -8,11 +9,16 @@ export function attackerOf(row: AttackerRow) {
     is_traversal: row.is_traversal === 1,
     services: parsed(row.services),
     deckies: parsed(row.deckies),
-    fingerprints: parsed(row.fingerprints),
+    fingerprints: listIn(row.fingerprints).map((found) => shownFingerprint(found, row.ip)),
     commands: parsed(row.commands),
   };
 }
 
 function parsed(text: string): Json {
   return JSON.parse(text);
+}
+
+function listIn(text: string): readonly Json[] {
+  const value = parsed(text);
+  return Array.isArray(value) ? value : [];
 }

@@ -1,8 +1,11 @@
 import { Elysia, t } from 'elysia';
+import { ATTACKER_PROJECTION } from '../attackers/attacker-projection.ts';
 import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import type { Db } from '../db/database.ts';
 import type { IdentityRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
+import type { FreshRows } from '../projection/fresh-rows.ts';
+import { identityProjection } from './identity-projection.ts';
 import { attackerOf } from './model.ts';
 import { canonicalIdentity, countObservations, listIdentities, listObservations, type Page } from './repository.ts';
 import { identityOperations } from './schemas.ts';
@@ -10,7 +13,14 @@ import { identityOperations } from './schemas.ts';
 export interface IdentityRouteParts {
   readonly db: Db;
   readonly authenticator: HeaderAuthenticator;
+  readonly freshRows: Pick<FreshRows, 'wait'>;
 }
+
+/** What the pages read again when they hear of an event: an identity's observations are attackers. */
+const FOLLOWED = [
+  { projection: identityProjection.name, channel: 'identity' },
+  { projection: ATTACKER_PROJECTION, channel: 'identity' },
+];
 
 const page = t.Object({
   limit: t.Integer({ minimum: 1, maximum: 1000, default: 50 }),
@@ -18,9 +28,10 @@ const page = t.Object({
 });
 
 /** Identities and their observations (contract §6.1). */
-export function identityRoutes({ db, authenticator }: IdentityRouteParts) {
+export function identityRoutes({ db, authenticator, freshRows }: IdentityRouteParts) {
   return new Elysia({ name: 'identity-routes' })
     .use(guard(authenticator, 'viewer'))
+    .onBeforeHandle(() => freshRows.wait(FOLLOWED))
     .get('/identities', ({ query }) => listOnWire(db, query), { query: page, ...identityOperations.list })
     .get(
       '/identities/:uuid',

@@ -1,6 +1,7 @@
 import { isJsonObject, type JsonObject } from '../bus/event.ts';
 import type { LogRow } from '../db/schema.ts';
 import { isoOf, jsonText, storable, textOf, timeOf } from '../projection/payload.ts';
+import { printableFields } from '../projection/printable.ts';
 import type { LoggedEvent } from '../projection/projection.ts';
 
 /** The topic of a line of a decky's log: DECNET's collector tells each (contract §1.3). */
@@ -48,11 +49,11 @@ export function logRowOf(
 }
 
 function fieldsOf({ fields }: JsonObject): string {
-  if (isJsonObject(fields)) return jsonText(fields, '{}', MOST.fields);
+  if (isJsonObject(fields)) return jsonText(printableFields(fields), '{}', MOST.fields);
   if (typeof fields !== 'string' || fields.length > MOST.fields) return '{}';
   try {
     const value: unknown = JSON.parse(fields);
-    return isJsonObject(value) ? jsonText(value, '{}', MOST.fields) : '{}';
+    return isJsonObject(value) ? jsonText(printableFields(value), '{}', MOST.fields) : '{}';
   } catch {
     return '{}';
   }

@@ -32,7 +32,7 @@ for (const engine of ENGINES) {
     beforeAll(async () => {
       database = await createTestDatabase(engine);
       const stream = new Elysia().get('/identities/events', () => 'the stream');
-      const parts = { db: database.db, authenticator };
+      const parts = { db: database.db, authenticator, freshRows: { wait: async () => {} } };
       app = shell()
         .use(topologyRoutes({ ...parts, onCommitted() {} }))
         .use(identityRoutes(parts))

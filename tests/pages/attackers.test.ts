@@ -36,7 +36,7 @@ for (const engine of ENGINES) {
         last_ipv6_link_local: 'fe80::1',
       });
       expect(busy.commands).toHaveLength(3);
-      expect(busy.fingerprints[0].payload).toMatchObject({ fingerprint_type: 'hassh' });
+      expect(busy.fingerprints[0].payload).toMatchObject({ fingerprint_type: 'hassh_server', hash: 'aa' });
     });
 
     test('sorts, searches and filters; what means no filter filters nothing', async () => {

@@ -23,6 +23,8 @@ export interface Visit {
   refused(path: string, token?: string, init?: { method?: string; body?: unknown }): Promise<number>;
   /** A stream as the pages open one: with a ticket in the query. */
   stream(path: string): Promise<SseClient>;
+  /** Publishes, and waits for nothing else. */
+  publish(events: readonly Told[]): Promise<void>;
   /** Publishes and waits until the read models have it. */
   tell(events: readonly Told[]): Promise<void>;
   stop(): Promise<void>;
@@ -61,11 +63,14 @@ export async function visit(engine: Engine, story: readonly Told[] = STORY): Pro
       const ticket = await mintTicket(node, viewer);
       return clients.open(node, `${path}${path.includes('?') ? '&' : '?'}ticket=${ticket}`);
     },
-    async tell(events) {
+    async publish(events) {
       for (const [topic, type, payload] of events) {
         const { status, text } = await read('/events', admin, 'POST', { topic, type, payload });
         if (status !== 202) throw new Error(`${topic} was answered by ${status}: ${text}`);
       }
+    },
+    async tell(events) {
+      await visited.publish(events);
       await until('the read models to have it', () => isCaughtUp(node), 20_000);
     },
     async stop() {
