@@ -104,7 +104,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
 /** What all domains stand on. */
 async function open(config: Config, options: StartOptions, logger: Log, stops: Stops) {
   const node = crypto.randomUUID().slice(0, 8);
-  const db = openDatabase(config.db.url, logger, { leavesGaps: isBackground(config.roles) });
+  const db = openDatabase(config.db.url, logger, { background: isBackground(config.roles) });
   stops.add(() => db.destroy());
   await migrate(db, engineOf(config.db.url));
   const testified = options.protections?.testified;

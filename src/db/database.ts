@@ -58,6 +58,9 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
   }
 }
 
+/** To PostgreSQL, of one process, at most. */
+const CONNECTIONS = { serving: 10, background: 5 } as const;
+
 /** Which engine a `DATABASE_URL` names. */
 export function engineOf(url: string): Engine {
   return url.startsWith('sqlite:') ? 'sqlite' : 'postgres';
@@ -66,19 +69,20 @@ export function engineOf(url: string): Engine {
 /**
  * Opens the database. Nothing is connected until the first query.
  * @param url `postgres://…` or `sqlite:<path>`; the folder of an SQLite file is created
- * @param options.leavesGaps for a process whose writing nobody waits for: others that write to the same file come first
+ * @param options.background for a process whose work nobody waits for: it leaves an SQLite file to others in between, and
+ * takes fewer connections of PostgreSQL
  */
-export function openDatabase(url: string, logger: Log, { leavesGaps = false } = {}): Db {
+export function openDatabase(url: string, logger: Log, { background = false } = {}): Db {
   if (engineOf(url) === 'sqlite') {
     const path = url.slice('sqlite:'.length);
     if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
     return new Kysely<Database>({
-      dialect: new TransactionalSqliteDialect({ database: openBunSqlite(path) }, leavesGaps),
+      dialect: new TransactionalSqliteDialect({ database: openBunSqlite(path) }, background),
     });
   }
   const pool = new Pool({
     connectionString: url,
-    max: 10,
+    max: background ? CONNECTIONS.background : CONNECTIONS.serving,
     connectionTimeoutMillis: 5000,
     // A server that has vanished is noticed, not waited for.
     keepAlive: true,

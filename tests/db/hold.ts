@@ -6,7 +6,7 @@ import { quiet } from '../support/database.ts';
 /** After one of these the file is left to others. */
 const WORK_MS = 20;
 const [path = '', leavesGaps] = process.argv.slice(2);
-const db = openDatabase(`sqlite:${path}`, quiet, { leavesGaps: leavesGaps === 'yes' });
+const db = openDatabase(`sqlite:${path}`, quiet, { background: leavesGaps === 'yes' });
 for (;;) {
   await db.transaction().execute(async (trx) => {
     await sql`update counter set n = n + 1`.execute(trx);
