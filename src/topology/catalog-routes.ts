@@ -9,9 +9,9 @@ import { found } from './editing/edit.ts';
 import { findTopology } from './repository.ts';
 import type { TopologyRouteParts } from './route-parts.ts';
 import { catalogOperations } from './schemas.ts';
-import { usedSubnets } from './subnets.ts';
+import { LAN_POOL, usedSubnets } from './subnets.ts';
 
-const byBase = t.Object({ base: t.String({ default: '10.0' }) });
+const byBase = t.Object({ base: t.String({ default: LAN_POOL }) });
 
 /** What topologies are made of, and what is free for them (contract §5.9). */
 export function catalogRoutes({ db, authenticator }: Pick<TopologyRouteParts, 'db' | 'authenticator'>) {

@@ -184,7 +184,8 @@ for (const engine of ENGINES) {
     });
 
     test.each<[string, number, string | undefined]>([
-      ['', 200, '10.0.1.0/24'],
+      // As a LAN for which nobody names a network (contract P3).
+      ['', 200, '172.16.0.0/24'],
       ['?base=10.0', 200, '10.0.1.0/24'],
       ['?base=10', 200, '10.0.1.0/24'],
       ['?base=10.9', 200, '10.9.0.0/24'],
