@@ -180,6 +180,7 @@ export class Connection implements Member {
   ): Promise<Prepared> {
     const { generation, mark } = asked;
     const standing = await asked.standing;
+    if (standing !== undefined) await subscription.view.learn?.(standing.epoch);
     // With the bus down a fresh client gets its snapshot all the same, and one whose cursor is none is told so; a
     // returning one has its state already.
     const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);
