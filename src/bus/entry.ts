@@ -12,6 +12,8 @@ export interface Entry {
   readonly data: string;
   /** The database revision that the event gave its channel; 0 for events without database state. */
   readonly revision: number;
+  /** The epoch in which it was published, which may be one before that of the log; absent where an earlier version wrote it. */
+  readonly epoch?: string;
 }
 
 /** Consecutive events of one channel, dispatched together. */
@@ -35,14 +37,14 @@ export interface LogEntry extends Entry {
 
 /**
  * Reads an entry of a channel's stream. Its fields: `chain`, which holds `<before> <proof> <bytes of all the channel's events>
- * <revision> <event id> <topic>`, and `data`. Missing ones read as empty: only a foreign writer leaves them out.
+ * <revision> <event id> <topic> <epoch>`, and `data`. Missing ones read as empty: only a foreign writer leaves them out.
  */
 export function parseEntry(raw: RawEntry): Entry {
   const [chain, data] = valuesOf(raw);
   return toEntry(raw[0], chain.split(' '), data);
 }
 
-/** Reads an entry of the log's stream: `chain` goes on with the epoch, the time of publication and the event's places in its other channels. */
+/** Reads an entry of the log's stream: `chain` goes on with the time of publication and the event's places in its other channels. */
 export function parseLogEntry(raw: RawEntry): LogEntry {
   const [chain, data] = valuesOf(raw);
   const words = chain.split(' ');
@@ -70,8 +72,9 @@ export function entryId(offset: number): string {
 }
 
 function toEntry(entryId: string, words: readonly string[], data: string): Entry {
-  const [before = NO_PROOF, proof = NO_PROOF, , revision = '0', id = '', topic = ''] = words;
-  return { offset: offsetOf(entryId), before, proof, id, topic, data, revision: Number(revision) };
+  const [before = NO_PROOF, proof = NO_PROOF, , revision = '0', id = '', topic = '', epoch] = words;
+  const entry = { offset: offsetOf(entryId), before, proof, id, topic, data, revision: Number(revision) };
+  return epoch === undefined || epoch === '' ? entry : { ...entry, epoch };
 }
 
 function valuesOf([, fields]: RawEntry): [chain: string, data: string] {

@@ -130,7 +130,7 @@ local function publish_next()
       else
         own[channel].revision = revision
       end
-      local offset, chain = append(own[channel], data, id, revision, topic, '')
+      local offset, chain = append(own[channel], data, id, revision, topic, ' ' .. epoch)
       places = places .. ' ' .. name .. ' ' .. offset
       at = at .. ' ' .. name .. ' ' .. offset .. ' ' .. revision .. ' ' .. chain
     end

@@ -252,7 +252,7 @@ export class Tail {
     const channels = new Map<string, Entry[]>([[LOG_CHANNEL, [...entries]]]);
     for (const entry of entries) {
       for (const { channel, ...place } of entry.places) {
-        const numbered = { ...place, id: entry.id, topic: entry.topic, data: entry.data };
+        const numbered = { ...place, id: entry.id, topic: entry.topic, data: entry.data, epoch: entry.epoch };
         const list = channels.get(channel);
         if (list === undefined) channels.set(channel, [numbered]);
         else list.push(numbered);

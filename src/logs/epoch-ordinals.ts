@@ -33,10 +33,13 @@ export class EpochOrdinals {
     this.#db = db;
   }
 
-  /** Asks the database once. */
+  /** Asks the database once, also for those before: a log holds events of several epochs. */
   async load(epoch: string): Promise<void> {
-    if (epoch === '' || this.#known.has(epoch)) return;
-    this.#known.set(epoch, await epochOrdinal(this.#db, epoch));
+    if (this.#known.has(epoch)) return;
+    const ordinal = await epochOrdinal(this.#db, epoch);
+    for (const row of await this.#db.selectFrom('log_epochs').selectAll().execute())
+      this.#known.set(row.epoch, row.ordinal);
+    this.#known.set(epoch, ordinal);
   }
 
   /** 0 for an epoch that was not loaded. */

@@ -13,12 +13,25 @@ export const LOG_LINE_CHANNEL = 'system';
 const MOST = { raw: 16_384, fields: 65_536, message: 8192 } as const;
 /** What DECNET's collector says where it knows no address. */
 const UNKNOWN = 'Unknown';
-/** Offsets below this: a line's id is its epoch's ordinal times this, plus its offset, and stays below 2^53. */
+/** A line's id is its epoch's ordinal times this, plus its offset, which is below half of it; it stays below 2^53. */
 const OFFSETS = 2 ** 40;
+/** So often the same offset of an epoch may be handed out, and still each line has an id. */
+const LIVES = 64;
 
-/** The id of a line: unique, rising with the log, and the same wherever it is worked out. */
+/** The id of a line that the log holds: rising with the log, and the same wherever it is worked out. */
 export function lineId(ordinal: number, offset: number): number {
   return ordinal * OFFSETS + offset;
+}
+
+/**
+ * Ids for a line that the log has lost, when another one has its place and with it its id. They come before those of all lines
+ * of its epoch: nobody who asks for what came after one that is there gets it again.
+ */
+export function lostLineIds(id: number): number[] {
+  const [ordinal, offset] = [Math.floor(id / OFFSETS), id % OFFSETS];
+  const width = OFFSETS / 2 / LIVES;
+  const begin = ordinal * OFFSETS - OFFSETS / 2;
+  return Array.from({ length: LIVES }, (_, life) => begin + life * width + (offset % width));
 }
 
 /**

@@ -3,29 +3,12 @@ import type { Engine, Trx } from '../db/database.ts';
 import { insertRows } from '../db/insert-rows.ts';
 import type { LogRow } from '../db/schema.ts';
 import { addToCounters } from '../projection/counters.ts';
-import type { LoggedEvent, Projection } from '../projection/projection.ts';
-import { epochOrdinal } from './epoch-ordinals.ts';
-import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC, lineId, logRowOf } from './log-line.ts';
+import type { Projection } from '../projection/projection.ts';
+import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC } from './log-line.ts';
+import { deleteLines, insertLines, renumberLines, rowsOfLines } from './log-rows.ts';
 
 /** Columns whose values are counted, and are exact filters of a search. */
 export const COUNTED_FIELDS = ['decky', 'service', 'event_type', 'attacker_ip'] as const;
-
-const LOGS = {
-  table: 'logs',
-  columns: {
-    id: 'bigint',
-    timestamp: 'text',
-    decky: 'text',
-    service: 'text',
-    event_type: 'text',
-    attacker_ip: 'text',
-    raw_line: 'text',
-    fields: 'text',
-    msg: 'text',
-    trace_id: 'text',
-    span_id: 'text',
-  },
-} as const;
 
 const LOG_VALUES = { table: 'log_values', columns: { field: 'text', value: 'text', lines: 'bigint' } } as const;
 
@@ -55,17 +38,19 @@ export function logProjection(engine: Engine): Projection {
     kept: [
       {
         kind: 'lines',
-        table: LOGS.table,
+        table: 'logs',
         order: ['timestamp', 'id'],
         counter: LINES,
         remove: (trx, ids) => removeLines(trx, engine, ids.map(Number)),
       },
     ],
     async apply(trx, events) {
-      const rows = await insertLines(trx, engine, linesOf(events));
+      const rows = await rowsOfLines(trx, events);
+      await insertLines(trx, engine, rows);
       if (rows.length > 0) await count(trx, engine, rows, 1);
       return events.length - rows.length;
     },
+    again: async (trx, events) => renumberLines(trx, engine, await rowsOfLines(trx, events)),
     async clear(trx) {
       await trx.deleteFrom('logs').execute();
       await trx.deleteFrom('log_values').execute();
@@ -82,93 +67,8 @@ export function minuteOf(time: string): number {
   return Math.floor(Date.parse(time) / 60_000);
 }
 
-interface Line {
-  readonly row: LogRow;
-  readonly epoch: string;
-  readonly offset: number;
-}
-
-/** Not numbered yet. */
-function linesOf(events: readonly LoggedEvent[]): Line[] {
-  return events.flatMap((event) => {
-    const { epoch } = event;
-    const offset = event.offsetIn(LOG_LINE_CHANNEL);
-    const row = logRowOf(event, 0);
-    return row === undefined || offset === undefined ? [] : [{ row, epoch, offset }];
-  });
-}
-
-/** So often the same offset of an epoch may have been handed out. */
-const MOST_LIVES = 100;
-
-/**
- * Offsets are handed out twice when Redis comes back older in the same epoch. What was counted before keeps its row and its id;
- * the line that has the number now gets its id as if it were of an epoch of its own.
- */
-async function insertLines(trx: Trx, engine: Engine, lines: readonly Line[]): Promise<LogRow[]> {
-  const inserted: LogRow[] = [];
-  let left = lines;
-  for (let life = 1; left.length > 0; life += 1) {
-    if (life > MOST_LIVES) throw new Error('the same place of the log was handed out too often');
-    const numbered = await numberedIn(trx, left, life);
-    const free = await insertUnlessTaken(trx, engine, [...numbered.values()]);
-    inserted.push(...free);
-    const done = new Set(free);
-    left = left.filter((line) => {
-      const row = numbered.get(line);
-      return row === undefined || !done.has(row);
-    });
-  }
-  return inserted;
-}
-
-/** Each id once: who comes second waits for the next life. */
-async function numberedIn(trx: Trx, lines: readonly Line[], life: number): Promise<Map<Line, LogRow>> {
-  const ordinals = new Map<string, number>();
-  const ids = new Set<number>();
-  const numbered = new Map<Line, LogRow>();
-  for (const line of lines) {
-    const epoch = life === 1 ? line.epoch : `${line.epoch}.${life}`;
-    const ordinal = ordinals.get(epoch) ?? (await epochOrdinal(trx, epoch));
-    ordinals.set(epoch, ordinal);
-    const id = lineId(ordinal, line.offset);
-    if (ids.has(id)) continue;
-    ids.add(id);
-    numbered.set(line, { ...line.row, id });
-  }
-  return numbered;
-}
-
-/** The texts in which a search looks for a part; the index of PostgreSQL (migration 013) has the same expression. */
-export function searchText(row: Pick<LogRow, 'raw_line' | 'decky' | 'service' | 'attacker_ip' | 'fields'>): string {
-  return [row.raw_line, row.decky, row.service, row.attacker_ip, row.fields].join('\n');
-}
-
-/** @returns those whose id was free */
-async function insertUnlessTaken(trx: Trx, engine: Engine, rows: readonly LogRow[]): Promise<LogRow[]> {
-  const unlessTaken = sql`on conflict (id) do nothing returning id`;
-  const added = await insertRows<{ id: number | string }>(trx, engine, LOGS, rows, unlessTaken);
-  const ids = new Set(added.map(({ id }) => Number(id)));
-  const free = rows.filter(({ id }) => ids.has(id));
-  if (engine === 'postgres' || free.length === 0) return free;
-  const texts = textsOf(free);
-  await sql`insert into log_search (rowid, text) select value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
-  return free;
-}
-
-/** The index holds no texts: it has to be told what it is to forget. */
 async function removeLines(trx: Trx, engine: Engine, ids: readonly number[]): Promise<void> {
-  const rows = await trx.deleteFrom('logs').where('id', 'in', ids).returningAll().execute();
-  if (engine === 'sqlite') {
-    const texts = textsOf(rows);
-    await sql`insert into log_search (log_search, rowid, text)
-      select 'delete', value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
-  }
-  await count(trx, engine, rows, -1);
-}
-
-function textsOf(rows: readonly LogRow[]): string {
-  return JSON.stringify(rows.map((row) => [row.id, searchText(row)]));
+  await count(trx, engine, await deleteLines(trx, engine, ids), -1);
 }
 
 /** @param each 1 for lines that came, -1 for lines that went */

@@ -1,6 +1,5 @@
 import type { Entry } from '../bus/entry.ts';
 import type { JsonObject } from '../bus/event.ts';
-import type { EventLog } from '../bus/event-log.ts';
 import { eventOf } from '../bus/logged-event.ts';
 import type { Db } from '../db/database.ts';
 import type { LogRow } from '../db/schema.ts';
@@ -17,7 +16,6 @@ import { readStats, type StatsBoard } from './stats.ts';
 
 export interface LogStreamParts {
   readonly db: Db;
-  readonly eventLog: Pick<EventLog, 'position'>;
   readonly board: StatsBoard;
 }
 
@@ -30,7 +28,7 @@ const MAX_BACKLOG = 1000;
 const LINE_ID = /^-?\d{1,16}$/;
 
 /** `GET /stream` (contract §3.6, P1.1): every line as it comes, and the statistics. All frames are messages. */
-export function logStream({ db, eventLog, board }: LogStreamParts): StreamDeclaration {
+export function logStream({ db, board }: LogStreamParts): StreamDeclaration {
   const ordinals = new EpochOrdinals(db);
   return {
     name: 'logs',
@@ -50,24 +48,18 @@ export function logStream({ db, eventLog, board }: LogStreamParts): StreamDeclar
         end_time: query.get('end_time') ?? '',
       });
       const after = afterOf(query);
-      await prime(ordinals, eventLog);
       if (board.current === undefined) await board.refresh();
       return {
         key: keyOf(asked, after),
         picks: (entry) => isShown(entry, asked),
-        dataOf: (entry, epoch) => logsFrame(rowOf(entry), lineId(ordinals.of(epoch), entry.offset)),
-        snapshot: () => logSnapshot(db, ordinals, asked, after),
+        dataOf: (entry, epoch) => logsFrame(rowOf(entry), lineId(ordinals.of(entry.epoch ?? epoch), entry.offset)),
+        learn: (epoch) => ordinals.load(epoch),
+        snapshot: () => logSnapshot(db, asked, after),
         startsAnew: LINE_ID.test(query.get('lastEventId') ?? ''),
         aside: { everyMs: STATS_EVERY_MS, frames: () => statsFrames(board) },
       };
     },
   };
-}
-
-/** A line's id needs the number of its epoch; whoever streams cannot wait for it when a line comes. */
-async function prime(ordinals: EpochOrdinals, eventLog: Pick<EventLog, 'position'>): Promise<void> {
-  const standing = await eventLog.position(LOG_LINE_CHANNEL).catch(() => undefined);
-  if (standing !== undefined) await ordinals.load(standing.epoch);
 }
 
 /** The line after which a client wants them; `undefined` for one that wants what comes from now on. */
@@ -82,23 +74,15 @@ function keyOf({ search, range }: LogQuery, after: number | undefined): string {
     : encodeURIComponent(JSON.stringify([search, range, after ?? null]));
 }
 
-async function logSnapshot(
-  db: Db,
-  ordinals: EpochOrdinals,
-  asked: LogQuery,
-  after: number | undefined,
-): Promise<Snapshot> {
-  const snapshot = await projectedSnapshot(db, 'logs', LOG_LINE_CHANNEL, async (trx) => {
+function logSnapshot(db: Db, asked: LogQuery, after: number | undefined): Promise<Snapshot> {
+  return projectedSnapshot(db, 'logs', LOG_LINE_CHANNEL, async (trx) => {
     if (after !== undefined) {
-      const rows = (await linesAfter(trx, after, MAX_BACKLOG)).filter((row) => isFound(row, asked.search, asked.range));
       // The newest first: pages take the first for the newest.
-      if (rows.length > 0) return { type: 'logs', data: rows.reverse() };
+      const rows = (await linesAfter(trx, after, MAX_BACKLOG)).filter((row) => isFound(row, asked.search, asked.range));
+      if (rows.length > 0) return { type: 'logs', data: rows };
     }
     return { type: 'stats', data: await readStats(trx) };
   });
-  // Not inside: with SQLite it would wait for the connection that the transaction has, for ever.
-  await ordinals.load(snapshot.contains?.epoch ?? '');
-  return snapshot;
 }
 
 function statsFrames(board: StatsBoard): string[] {

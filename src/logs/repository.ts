@@ -31,9 +31,9 @@ export async function listLogs(
   return { total, rows: (await found.execute(db)).rows };
 }
 
-/** Lines with a higher id, the oldest first. */
+/** The newest of the lines with a higher id, the newest first. */
 export function linesAfter(db: Db | Trx, id: number, limit: number): Promise<LogRow[]> {
-  return db.selectFrom('logs').selectAll().where('id', '>', id).orderBy('id').limit(limit).execute();
+  return db.selectFrom('logs').selectAll().where('id', '>', id).orderBy('id', 'desc').limit(limit).execute();
 }
 
 /** How many lines each minute has says in which one a page begins: what comes before it is not walked over. */

@@ -38,6 +38,11 @@ export interface Projection {
    * @returns how many of the events held nothing that can be used
    */
   apply(trx: Trx, events: readonly LoggedEvent[]): Promise<number>;
+  /**
+   * Looks again at events that were counted before: they stand in another place of the log now, or in the same. Absent: rows
+   * do not say where an event stands.
+   */
+  again?(trx: Trx, events: readonly LoggedEvent[]): Promise<void>;
   /** Removes all of its rows. */
   clear(trx: Trx): Promise<void>;
 }

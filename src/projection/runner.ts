@@ -216,8 +216,9 @@ export class Runner {
         if (skipped > 0) await addCounts(trx, name, { counted: 0, skipped, repeated: 0, set_aside: 0 });
         return 0;
       }
-      const fresh = await this.#uncounted(trx, found, from.counted);
+      const { fresh, known } = await this.#tellApart(trx, found, from.counted);
       const outcome = await this.#apply(trx, fresh);
+      if (known.length > 0) await this.projection.again?.(trx, known);
       await addCounts(trx, name, {
         counted: fresh.length,
         skipped: skipped + outcome.skipped,
@@ -236,8 +237,12 @@ export class Runner {
     this.#committedAt = performance.now();
   }
 
-  /** The events that were not counted under another number: before the log was lost, replaced, or began again. */
-  async #uncounted(trx: Trx, found: readonly Found[], counted: number): Promise<LoggedEvent[]> {
+  /** Which events were counted under another number: before the log was lost, replaced, or began again. */
+  async #tellApart(
+    trx: Trx,
+    found: readonly Found[],
+    counted: number,
+  ): Promise<{ fresh: readonly LoggedEvent[]; known: readonly LoggedEvent[] }> {
     const { name } = this.projection;
     const candidates: Found[] = [];
     for (const one of found) {
@@ -247,7 +252,7 @@ export class Runner {
       // What is so old that its id is not remembered any more was counted: the memory reaches back further than the log.
       if (offset > limit) candidates.push(one);
     }
-    if (candidates.length === 0) return [];
+    if (candidates.length === 0) return { fresh: [], known: [] };
     const unique = [...new Map(candidates.map((one) => [one.event.id, one])).values()];
     const fresh = await this.#protections.rememberEvents(
       trx,
@@ -260,10 +265,12 @@ export class Runner {
         log_offset: entry.offset,
       })),
     );
-    const events = unique.filter(({ event }) => fresh.has(event.id)).map(({ event }) => event);
+    const events = unique.map(({ event }) => event);
+    const uncounted = events.filter(({ id }) => fresh.has(id));
+    const known = events.filter(({ id }) => !fresh.has(id));
     // Those that were known have left holes, and what is counted next would stand before what is counted now.
-    if (events.length < unique.length) await renumberEvents(trx, name, events, counted);
-    return events;
+    if (known.length > 0) await renumberEvents(trx, name, uncounted, counted);
+    return { fresh: uncounted, known };
   }
 
   async #apply(trx: Trx, events: readonly LoggedEvent[]): Promise<{ skipped: number; setAside: number }> {

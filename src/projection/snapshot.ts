@@ -1,9 +1,8 @@
 import { LOG_CHANNEL } from '../bus/channel.ts';
-import type { LogPlace } from '../bus/log-history.ts';
 import type { Db, Trx } from '../db/database.ts';
 import { readConsistently } from '../db/database.ts';
 import { AppError } from '../errors.ts';
-import type { Snapshot } from '../stream/connection.ts';
+import type { ContainedPlace, Snapshot } from '../stream/connection.ts';
 
 /**
  * A snapshot of a projection's rows, with the place in a channel up to which they contain its events: what comes after it
@@ -29,12 +28,12 @@ export function projectedSnapshot(
  * @returns `undefined` where nobody has ever projected: what rows there are came in another way
  * @throws {AppError} `unavailable` while the rows are ahead of the place
  */
-export async function knownPlace(trx: Trx, projection: string, channel: string): Promise<LogPlace | undefined> {
+export async function knownPlace(trx: Trx, projection: string, channel: string): Promise<ContainedPlace | undefined> {
   const place = await containedPlace(trx, projection, channel);
   return place.epoch === '' ? undefined : place;
 }
 
-async function containedPlace(trx: Trx, projection: string, channel: string): Promise<LogPlace> {
+async function containedPlace(trx: Trx, projection: string, channel: string): Promise<ContainedPlace> {
   const row = await trx
     .selectFrom('projections')
     .select(['epoch', 'log_offset', 'proof', 'aligned_until'])
@@ -43,13 +42,13 @@ async function containedPlace(trx: Trx, projection: string, channel: string): Pr
   if (row !== undefined && row.log_offset < row.aligned_until) {
     throw new AppError('unavailable', 'The event log was replaced and is being read again; try again shortly');
   }
-  const epoch = row?.epoch ?? '';
-  if (row !== undefined && channel === LOG_CHANNEL) return { epoch, offset: row.log_offset, proof: row.proof };
+  const [epoch, logOffset] = [row?.epoch ?? '', row?.log_offset ?? 0];
+  if (row !== undefined && channel === LOG_CHANNEL) return { epoch, offset: logOffset, proof: row.proof, logOffset };
   const place = await trx
     .selectFrom('projection_places')
     .select(['channel_offset', 'proof'])
     .where('projection', '=', projection)
     .where('channel', '=', channel)
     .executeTakeFirst();
-  return { epoch, offset: place?.channel_offset ?? 0, proof: place?.proof ?? '' };
+  return { epoch, offset: place?.channel_offset ?? 0, proof: place?.proof ?? '', logOffset };
 }

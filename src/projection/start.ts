@@ -65,7 +65,7 @@ export function startProjection({ config, db, eventLog, redis, node, authenticat
   const board = new StatsBoard(db, logger);
   return {
     routes: logRoutes({ db, engine: engineOf(config.db.url), authenticator }),
-    streams: [campaignStream(db), orchestratorStream(db), attackerStream(db), logStream({ db, eventLog, board })],
+    streams: [campaignStream(db), orchestratorStream(db), attackerStream(db), logStream({ db, board })],
     // Whoever is asked can tell: rows and log are the same for all.
     checks,
     workers: [

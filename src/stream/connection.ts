@@ -25,7 +25,13 @@ export interface Snapshot {
    * The place in the channel up to which it contains all events, for rows that follow the log: the stream goes on from
    * there. Its proof is empty where nothing of the channel has been read yet. Absent: the position that was read before it.
    */
-  readonly contains?: LogPlace;
+  readonly contains?: ContainedPlace;
+}
+
+/** Up to where rows that follow the log contain a channel's events. */
+export interface ContainedPlace extends LogPlace {
+  /** The offset of the log up to which they contain all events. */
+  readonly logOffset: number;
 }
 
 /** What a stream tells beside its events, now and then: not part of the log, so no place is named by it. */
@@ -180,6 +186,7 @@ export class Connection implements Member {
   ): Promise<Prepared> {
     const { generation, mark } = asked;
     const standing = await asked.standing;
+    if (standing !== undefined) await subscription.view.learn?.(standing.epoch);
     // With the bus down a fresh client gets its snapshot all the same, and one whose cursor is none is told so; a
     // returning one has its state already.
     const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);

@@ -52,6 +52,8 @@ export interface Narrowing {
   picks?(entry: Entry): boolean;
   /** The data of an event's frame; absent: the event. */
   dataOf?(entry: Entry, epoch: string): string;
+  /** Learns what {@link dataOf} has to know of an epoch. Called before frames of it are encoded; absent: nothing. */
+  learn?(epoch: string): Promise<void>;
   /** In place of the declaration's snapshot. */
   snapshot?(): Promise<Snapshot>;
   readonly aside?: Aside;
@@ -131,6 +133,10 @@ class DeclaredView implements View {
 
   dataOf(entry: Entry, epoch: string): string {
     return this.#narrowing?.dataOf?.(entry, epoch) ?? entry.data;
+  }
+
+  async learn(epoch: string): Promise<void> {
+    await this.#narrowing?.learn?.(epoch);
   }
 
   eventName(topic: string): string | undefined {

@@ -17,6 +17,8 @@ export interface View {
   picks?(entry: Entry): boolean;
   /** The data of an event's frame, JSON on one line, an object; absent: the event as it was published. */
   dataOf?(entry: Entry, epoch: string): string;
+  /** Learns what {@link dataOf} has to know of an epoch. Called before frames of it are encoded; absent: nothing. */
+  learn?(epoch: string): Promise<void>;
   /** Name of the frame that a stream begins with where it has a state; absent: `snapshot`. */
   readonly snapshotEvent?: string | undefined;
 }

@@ -2,6 +2,8 @@ import { LOG_CHANNEL } from '../../src/bus/channel.ts';
 import type { LogEntry } from '../../src/bus/entry.ts';
 import { matcher } from '../../src/bus/topic.ts';
 import { type Db, readConsistently } from '../../src/db/database.ts';
+import type { LogRow } from '../../src/db/schema.ts';
+import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC, lineId, logRowOf } from '../../src/logs/log-line.ts';
 import { loggedEvent, type Projection } from '../../src/projection/projection.ts';
 import { allProjections } from '../../src/projection/start.ts';
 import { dump } from '../projection/support.ts';
@@ -90,8 +92,12 @@ export class Recount {
     }
     const again = await dump(this.#fresh.db);
     for (const [table, rows] of Object.entries(sight.rows)) {
-      if (!WRITTEN_WITH_EVENTS.has(table)) problems.push(...differenceOf(table, rows, again[table] ?? []));
+      if (WRITTEN_WITH_EVENTS.has(table)) continue;
+      const isNumberedByPlace = table === 'logs';
+      const strip = (all: readonly unknown[]) => (isNumberedByPlace ? all.map(withoutId) : all);
+      problems.push(...differenceOf(table, strip(rows), strip(again[table] ?? [])));
     }
+    problems.push(...misplaced(sight, present).slice(0, MOST_TOLD));
     this.#archive.logged.clear();
     return problems;
   }
@@ -165,6 +171,34 @@ function missingOf({ projection, offset, events, forgotten }: Projected, present
       `projection ${projection.name} has not counted ${entry.id} (${entry.topic}), at ${entry.offset} of the log`,
     ];
   });
+}
+
+/** Lines whose rows have another id than their places in the log say: a stream that shows them tells that one. */
+function misplaced({ rows, epochs, projected }: Sight, present: readonly LogEntry[]): string[] {
+  const logs = (rows.logs ?? []).map((row): LogRow => JSON.parse(String(row)));
+  const byId = new Map(logs.map((row) => [row.id, withoutId(JSON.stringify(row))]));
+  const contents = new Set(byId.values());
+  const ordinals = new Map(epochs.map(({ epoch, ordinal }) => [epoch, ordinal]));
+  const reached = projected.find(({ projection }) => projection.name === 'logs')?.offset ?? 0;
+  // Of an event that the log holds twice the later place counts.
+  const newest = new Map(present.filter(({ offset }) => offset <= reached).map((entry) => [entry.id, entry]));
+  return [...newest.values()].flatMap((entry) => {
+    const event = entry.topic === LOG_LINE_TOPIC ? loggedEvent(entry) : undefined;
+    const offset = event?.offsetIn(LOG_LINE_CHANNEL);
+    const ordinal = ordinals.get(entry.epoch);
+    const row = event === undefined ? undefined : logRowOf(event, 0);
+    if (row === undefined || offset === undefined || ordinal === undefined) return [];
+    const [id, content] = [lineId(ordinal, offset), withoutId(JSON.stringify(row))];
+    // What has no row at all has gone with its age, or is told as missing.
+    if (byId.get(id) === content || !contents.has(content)) return [];
+    return [`the line of ${entry.id} stands at ${entry.epoch}.${offset}, and its row has not the id ${id}`];
+  });
+}
+
+/** @param row as JSON */
+function withoutId(row: unknown): string {
+  const { id, ...content } = JSON.parse(String(row));
+  return JSON.stringify(content, Object.keys(content).sort());
 }
 
 function differenceOf(table: string, rows: readonly unknown[], again: readonly unknown[]): string[] {

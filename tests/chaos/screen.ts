@@ -140,17 +140,22 @@ export class ProjectedScreen implements Screen {
   readonly #rows: Rows;
   readonly #isInLog: (eventId: string) => boolean;
   #shown = new Map<string, Shown>();
+  /** Where the state stood with which it began. */
+  #since = '';
 
   constructor(rows: Rows, isInLog: (eventId: string) => boolean) {
     this.#rows = rows;
     this.#isInLog = isInLog;
   }
 
-  show({ event, data }: RawFrame): void {
+  show({ id, event, data }: RawFrame): void {
     if (['reset', 'resumed', 'position'].includes(event)) return;
     const content = JSON.parse(data);
     const isSnapshot = event === 'snapshot';
-    if (isSnapshot) this.#shown = new Map();
+    if (isSnapshot) {
+      this.#shown = new Map();
+      this.#since = id ?? '';
+    }
     for (const shown of isSnapshot ? this.#rows.inSnapshot(content) : this.#rows.ofEvent(event, content)) {
       if ((this.#shown.get(shown.name)?.ts ?? 0) <= shown.ts) this.#shown.set(shown.name, shown);
     }
@@ -160,7 +165,8 @@ export class ProjectedScreen implements Screen {
     for (const { name, eventId } of await this.#rows.read(db)) {
       const shown = this.#shown.get(name)?.eventId;
       if (shown === eventId || !this.#isInLog(eventId)) continue;
-      return `shows ${name} as ${shown ?? 'nothing'}, and event ${eventId} is in the log and in the rows`;
+      const since = `its snapshot stood at '${this.#since}'`;
+      return `shows ${name} as ${shown ?? 'nothing'}, and event ${eventId} is in the log and in the rows; ${since}`;
     }
     return undefined;
   }

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, test } from 'bun:test';
 import { createEvent } from '../../src/bus/event.ts';
+import { listLogs } from '../../src/logs/repository.ts';
+import { parseSearch } from '../../src/logs/search.ts';
 import { readStats } from '../../src/logs/stats.ts';
 import { createStage, type Stage } from '../projection/support.ts';
 import { ENGINES } from '../support/database.ts';
@@ -57,6 +59,33 @@ for (const engine of ENGINES) {
         const idOf = (line: string) => rows.find(({ raw_line }) => raw_line === line)?.id ?? 0;
         for (const life of ['first', 'second', 'third']) expect(idOf(`${life} a`)).toBeLessThan(idOf(`${life} b`));
         expect(await readStats(db)).toMatchObject({ total_logs: rows.length });
+      },
+      LIMIT_MS,
+    );
+
+    test(
+      'lines that were lost and are published again in another order have the ids of the places where they stand now',
+      async () => {
+        stage = await createStage(engine);
+        const { db } = stage.database;
+        await stage.node();
+        await publishLines('kept');
+        await stage.server.backup();
+        const lines = ['alpha', 'bravo', 'charlie', 'delta'].map((line) =>
+          createEvent('system.log', 'login', { decky: 'web-1', raw_line: line }),
+        );
+        await stage.publish(lines);
+        await stage.caughtUp();
+        await comeBackOlder();
+        await stage.publish(lines.toReversed());
+        await publishLines('newest');
+        const rows = await db.selectFrom('logs').select(['id', 'raw_line']).orderBy('id').execute();
+        expect(rows.map(({ raw_line }) => raw_line)).toEqual(['kept', 'delta', 'charlie', 'bravo', 'alpha', 'newest']);
+        const [first = { id: 0 }] = rows;
+        expect(rows.map(({ id }) => id - first.id)).toEqual([0, 1, 2, 3, 4, 5]);
+        // What is found by its text is found under the new id.
+        const found = await listLogs(db, engine, { search: parseSearch('bravo'), range: {} }, { limit: 9, offset: 0 });
+        expect(found.rows.map(({ id }) => id - first.id)).toEqual([3]);
       },
       LIMIT_MS,
     );

@@ -292,13 +292,14 @@ for (const engine of ENGINES) {
 
     test('a snapshot names the place that its rows contain, and waits while they are ahead of it', async () => {
       const read = () => projectedSnapshot(database.db, 'tally', 'campaign', async () => ({}));
-      expect((await read()).contains).toEqual({ epoch: '', offset: 0, proof: '' });
+      expect((await read()).contains).toEqual({ epoch: '', offset: 0, proof: '', logOffset: 0 });
       await publish(1, 3);
       await drive(runner());
       const { epoch, offset, proof } = await eventLog.position('campaign');
-      expect((await read()).contains).toEqual({ epoch, offset, proof });
+      const { offset: logOffset } = await eventLog.position('log');
+      expect((await read()).contains).toEqual({ epoch, offset, proof, logOffset });
       await publish(4, 1);
-      expect((await read()).contains).toEqual({ epoch, offset, proof });
+      expect((await read()).contains).toEqual({ epoch, offset, proof, logOffset });
       await database.db.updateTable('projections').set({ aligned_until: 99 }).execute();
       await expect(read()).rejects.toMatchObject({ code: 'unavailable' });
     });

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'bun:test';
+import { keys } from '../../src/bus/keys.ts';
 import type { App } from '../../src/main.ts';
 import { Clients, publish } from '../integration/support.ts';
 import { call, createPlane, type Plane } from '../support/app.ts';
@@ -134,6 +135,59 @@ for (const engine of ENGINES) {
         const fresh = await open('/orchestrator/events/stream');
         await fresh.untilFrames(1);
         expect(dataOf(fresh.frames[0])).toEqual({ events: [] });
+      },
+      LIMIT_MS,
+    );
+
+    // A storm found it: campaigns that were in the log and in the rows, and that a client was never told of.
+    test(
+      'rows that are behind a channel which has lost its events: no stream opens behind what becomes rows later',
+      async () => {
+        await start(engine);
+        const campaign = (campaign_uuid: string) =>
+          publish(node, token, 'campaign.formed', { campaign_uuid, identity_uuids: [] });
+        await publish(node, token, 'system.log', { decky: 'web-1', raw_line: 'other' });
+        await caughtUp('campaigns');
+        await node.stop();
+        node = await plane.node({}, LATE_ROLES);
+        await campaign('c1');
+        await plane.redis.client().del(keys.stream('campaign'));
+        await campaign('c2');
+        const refused = await open('/campaigns/events');
+        expect(refused.status).toBe(503);
+        node = await plane.node({}, ROLES);
+        const client = await until('the stream', async () => {
+          const opened = await open('/campaigns/events');
+          return opened.status === 200 ? opened : undefined;
+        });
+        await client.untilFrames(1);
+        expect(
+          dataOf(client.frames[0])
+            .campaigns.map(({ uuid }: { uuid: string }) => uuid)
+            .sort(),
+        ).toEqual(['c1', 'c2']);
+      },
+      LIMIT_MS,
+    );
+
+    test(
+      'rows that are as far as the log open a stream, also where all is gone that the channel ever had',
+      async () => {
+        await start(engine);
+        await publish(node, token, 'campaign.formed', { campaign_uuid: 'c1', identity_uuids: [] });
+        await caughtUp('campaigns');
+        await plane.redis.client().del(keys.stream('campaign'));
+        // As after a log that was replaced and holds no event of the channel.
+        await plane.database.db.deleteFrom('projection_places').where('projection', '=', 'campaigns').execute();
+        const client = await until('the stream', async () => {
+          const opened = await open('/campaigns/events');
+          return opened.status === 200 ? opened : undefined;
+        });
+        await client.untilFrames(1);
+        expect(dataOf(client.frames[0]).campaigns).toHaveLength(1);
+        await publish(node, token, 'campaign.formed', { campaign_uuid: 'c2', identity_uuids: [] });
+        await until('the event', () => namesOf(client.frames).length === 2);
+        expect(dataOf(client.frames[1]).payload.campaign_uuid).toBe('c2');
       },
       LIMIT_MS,
     );
