@@ -7,17 +7,19 @@ import { decnetBody, type WebhookEvent } from './body.ts';
 import { type DeliveryRequest, dataOf } from './delivery-queue.ts';
 import type { Attempt } from './lane.ts';
 import type { Poster } from './post.ts';
+import type { Renderer } from './renderer.ts';
 import { type Outcome, outcomeOf } from './retry.ts';
 import type { SecretBox } from './secret-box.ts';
 import { type SigningSecrets, signatureHeaders } from './signature.ts';
 import type { Subscription } from './subscription.ts';
 import { resolveTarget, TargetError, type TargetRules } from './target.ts';
-import { TemplateError } from './template.ts';
+import { TemplateError } from './template-error.ts';
 
 export interface SenderParts {
   readonly db: Db;
   readonly poster: Pick<Poster, 'post'>;
   readonly box: SecretBox;
+  readonly renderer: Pick<Renderer, 'render'>;
   readonly target: TargetRules;
 }
 
@@ -61,7 +63,7 @@ export class Sender {
     if (first === undefined) return failure({ kind: 'dead', error: 'its event is gone' });
     let body: Uint8Array;
     try {
-      body = await bodyOf(subscription, events);
+      body = await bodyOf(this.#parts.renderer, subscription, events);
     } catch (error) {
       // Another attempt would meet the same template and the same event.
       const isPassing = error instanceof TemplateError && error.isPassing;
@@ -107,13 +109,14 @@ export class Sender {
  * @throws {TemplateError} when the template makes nothing of an event
  */
 export async function bodyOf(
+  renderer: Pick<Renderer, 'render'>,
   { template, batchSize }: Pick<Subscription, 'template' | 'batchSize'>,
   events: readonly WebhookEvent[],
 ): Promise<Uint8Array> {
   const bodies: string[] = [];
   let since = performance.now();
   for (const event of events) {
-    bodies.push(template === undefined ? decnetBody(event) : template.render(event));
+    bodies.push(template === undefined ? decnetBody(event) : await renderer.render(template, event));
     if (performance.now() - since < TURN_MS) continue;
     await nextTurn();
     since = performance.now();
