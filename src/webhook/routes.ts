@@ -181,8 +181,8 @@ async function preview(
   const source = wanted.template ?? templateSourceOf(row);
   try {
     const text = source === null ? undefined : templateText(source);
-    const body = await bodyOf(renderer, { template: text, batchSize: row.batch_size }, [event]);
-    return { event_id: event.id, topic: event.topic, body: JSON.parse(body.toString()) as unknown };
+    const { body } = await bodyOf(renderer, { template: text, batchSize: row.batch_size }, [event]);
+    return { event_id: event.id, topic: event.topic, body: JSON.parse(Buffer.from(body).toString()) as unknown };
   } catch (error) {
     throw error instanceof TemplateError ? new AppError('invalid', error.message) : error;
   }

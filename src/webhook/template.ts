@@ -53,7 +53,7 @@ export class EventTemplate {
     try {
       return JSON.stringify(JSON.parse(rendered) satisfies Json);
     } catch (error) {
-      throw new TemplateError(`the template does not write JSON: ${describeError(error)}`);
+      throw new TemplateError(`it does not write JSON: ${describeError(error)}`);
     }
   }
 }
