@@ -17,6 +17,7 @@ import { Poster } from './post.ts';
 import { Renderer } from './renderer.ts';
 import { webhookRoutes } from './routes.ts';
 import { SecretBox } from './secret-box.ts';
+import { tellUnreadableSecrets } from './secret-check.ts';
 import { Sender } from './sender.ts';
 import { Subscriptions } from './subscriptions.ts';
 
@@ -81,6 +82,7 @@ export function startWebhooks(parts: WebhookStartParts) {
         reportsAs: 'webhook',
         listener: listeners([history, changes], logger),
         start() {
+          void tellUnreadableSecrets(db, box, logger);
           dispatcher.start();
           deliverer.start();
           const retention = { deliveredMs: webhook.deliveredMs, deadMs: webhook.deadMs };

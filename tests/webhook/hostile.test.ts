@@ -7,6 +7,7 @@ import { Dispatcher } from '../../src/webhook/dispatcher.ts';
 import { tidyWebhooks } from '../../src/webhook/housekeeping.ts';
 import { Recorder } from '../../src/webhook/recorder.ts';
 import { SecretBox } from '../../src/webhook/secret-box.ts';
+import { tellUnreadableSecrets } from '../../src/webhook/secret-check.ts';
 import { findStanding, moveStanding } from '../../src/webhook/standing.ts';
 import { toSubscription } from '../../src/webhook/subscription.ts';
 import { ENGINES, quiet } from '../support/database.ts';
@@ -207,6 +208,21 @@ describe.each(ENGINES)('webhooks on %s', (engine) => {
     const alone = new SecretBox([keyOf('b')]);
     expect(alone.open(row.previous_secret ?? '', uuid)).toBe('the secret words of an operator');
     expect(alone.open(row.secret, uuid)).toHaveLength(43);
+  });
+
+  test('secrets that no key opens are told at the start, without a word of them', async () => {
+    const secret = 'the secret words of an operator';
+    const lost = await worker.subscribe({ name: 'lost', secret });
+    const lines: string[] = [];
+    const logger = createLog('info', (line) => lines.push(line));
+    await tellUnreadableSecrets(worker.db, BOX, logger);
+    expect(lines).toEqual([]);
+    // Another key under the same id, as where the key is derived from a secret that was changed.
+    const other = { id: 'a', key: new Uint8Array(32).fill(7) };
+    await tellUnreadableSecrets(worker.db, new SecretBox([other]), logger);
+    expect(lines).toHaveLength(1);
+    for (const word of [lost, 'lost', 'DECNET_WEBHOOK_KEYS']) expect(lines[0]).toContain(word);
+    expect(lines[0]).not.toContain(secret);
   });
 
   test('what waited for a receiver that is gone becomes dead letters, which can be sent again', async () => {
