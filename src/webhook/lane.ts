@@ -14,6 +14,8 @@ export interface Attempt {
   readonly outcome: Outcome;
   readonly status: number | null;
   readonly excerpt: string | null;
+  /** Events of the request that cannot be sent, ever, by their ids, and why; the outcome is that of the others, if there are any. */
+  readonly unsent?: ReadonlyMap<string, string>;
 }
 
 export interface LaneParts {
@@ -198,7 +200,8 @@ export class Lane {
       const result = this.#judge(subscription, request, attempt, startedAt);
       // In order, the next one waits until it is certain whether this one comes again.
       if (!subscription.isOrdered) done();
-      await recorder.record(result);
+      // Those first: what the receiver said is the last word on the subscription.
+      await Promise.all(resultsOf(result, attempt).map((each) => recorder.record(each)));
     } catch (error) {
       const isUndecided = this.#breaker.state === 'half_open';
       if (isUndecided) this.#breaker = { ...this.#breaker, state: 'open', probeAt: this.#parts.now() + FAILED_MS };
@@ -247,4 +250,19 @@ export class Lane {
       givesUp,
     };
   }
+}
+
+/** One result for each event that cannot be sent, then that of the request as it was sent. */
+function resultsOf(result: AttemptResult, { unsent = new Map<string, string>() }: Attempt): AttemptResult[] {
+  const { request } = result;
+  const sent = request.deliveries.filter(({ eventId }) => !unsent.has(eventId));
+  // Nothing was sent: that is said of all.
+  if (unsent.size === 0 || sent.length === 0) return [result];
+  const about = { outcome: 'dead', status: null, excerpt: null, breakerChanged: false, givesUp: false } as const;
+  const dead = request.deliveries.flatMap((delivery): AttemptResult[] => {
+    const error = unsent.get(delivery.eventId);
+    if (error === undefined) return [];
+    return [{ ...result, ...about, error, request: { ...request, deliveries: [delivery] } }];
+  });
+  return [...dead, { ...result, request: { ...request, deliveries: sent } }];
 }

@@ -1,6 +1,6 @@
 import http from 'node:http';
 import https from 'node:https';
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { Target } from './target.ts';
 
 /** What a receiver answered. */
@@ -92,7 +92,7 @@ export class Poster {
       path: `${url.pathname}${url.search}`,
       agent: this.#agents[isTls ? 'https:' : 'http:'],
       headers: { ...headers, host: url.host, 'content-length': String(body.byteLength) },
-      ...(isTls ? { servername: host, ...(this.#ca === undefined ? {} : { ca: this.#ca }) } : {}),
+      ...(isTls ? { ...serverNameOf(host), ...(this.#ca === undefined ? {} : { ca: this.#ca }) } : {}),
     });
     const fail = (message: string) => {
       const ErrorType = connected ? PostError : Unconnected;
@@ -136,6 +136,11 @@ export class Poster {
       clearTimeout(connecting);
     });
   }
+}
+
+/** RFC 6066 §3: a name without its last dot, and no address: the certificate is then checked for the address. */
+function serverNameOf(host: string): { readonly servername?: string } {
+  return isIP(host) === 0 ? { servername: host.replace(/\.$/, '') } : {};
 }
 
 /** Failed before anything was sent. */

@@ -9,11 +9,12 @@ import { redirectToSlash } from '../http/redirect-to-slash.ts';
 import type { Log } from '../telemetry/log.ts';
 import { deliveryRoutes } from './delivery-routes.ts';
 import { eventById } from './event-by-id.ts';
+import type { Renderer } from './renderer.ts';
 import { webhookOperations } from './schemas.ts';
 import { bodyOf, type Sender } from './sender.ts';
-import { readTemplate, templateSourceOf, toSubscription } from './subscription.ts';
-import { describeTemplateError, EXAMPLE, type Subscriptions } from './subscriptions.ts';
-import { TemplateError } from './template.ts';
+import { type TemplateSource, templateSourceOf, templateText, toSubscription } from './subscription.ts';
+import { EXAMPLE, type Subscriptions } from './subscriptions.ts';
+import { TemplateError } from './template-error.ts';
 import { subscriptionOnWire, subscriptionsOnWire } from './wire.ts';
 
 export interface WebhookRouteParts {
@@ -21,6 +22,7 @@ export interface WebhookRouteParts {
   readonly authenticator: HeaderAuthenticator;
   readonly subscriptions: Subscriptions;
   readonly sender: Pick<Sender, 'send'>;
+  readonly renderer: Pick<Renderer, 'render'>;
   readonly limits: Pick<RateLimits, 'createWebhook'>;
   readonly peerAddress: PeerAddress;
   readonly logger: Log;
@@ -170,18 +172,18 @@ async function testPing({ subscriptions, sender }: WebhookRouteParts, uuid: stri
 
 /** What would be sent of an event that was delivered or is waiting, or of an example. */
 async function preview(
-  { db, subscriptions }: WebhookRouteParts,
+  { db, subscriptions, renderer }: WebhookRouteParts,
   uuid: string,
-  wanted: { event_id?: string | null; template?: Parameters<typeof readTemplate>[0] | null },
+  wanted: { event_id?: string | null; template?: TemplateSource | null },
 ) {
   const row = await subscriptions.get(uuid);
   const event = wanted.event_id ? await eventById(db, wanted.event_id) : EXAMPLE;
   const source = wanted.template ?? templateSourceOf(row);
   try {
-    const rendered = source === null ? undefined : readTemplate(source);
-    const body = await bodyOf({ template: rendered, batchSize: row.batch_size }, [event]);
-    return { event_id: event.id, topic: event.topic, body: JSON.parse(body.toString()) as unknown };
+    const text = source === null ? undefined : templateText(source);
+    const { body } = await bodyOf(renderer, { template: text, batchSize: row.batch_size }, [event]);
+    return { event_id: event.id, topic: event.topic, body: JSON.parse(Buffer.from(body).toString()) as unknown };
   } catch (error) {
-    throw error instanceof TemplateError ? new AppError('invalid', describeTemplateError(error)) : error;
+    throw error instanceof TemplateError ? new AppError('invalid', error.message) : error;
   }
 }

@@ -47,7 +47,9 @@ export class SecretBox {
       decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
       return Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]).toString();
     } catch {
-      throw new SecretBoxError('a stored secret was changed, or belongs to another subscription');
+      throw new SecretBoxError(
+        `a stored secret does not open with the key '${keyId}': the key is another one (or DECNET_JWT_SECRET, for 'derived'), or the secret was changed`,
+      );
     }
   }
 

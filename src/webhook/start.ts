@@ -14,8 +14,10 @@ import { Deliverer } from './deliverer.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { tidyWebhooks } from './housekeeping.ts';
 import { Poster } from './post.ts';
+import { Renderer } from './renderer.ts';
 import { webhookRoutes } from './routes.ts';
 import { SecretBox } from './secret-box.ts';
+import { tellUnreadableSecrets } from './secret-check.ts';
 import { Sender } from './sender.ts';
 import { Subscriptions } from './subscriptions.ts';
 
@@ -49,7 +51,8 @@ export function startWebhooks(parts: WebhookStartParts) {
   const box = new SecretBox(webhook.keys);
   const target = { allowPrivate: webhook.allowPrivate };
   const poster = new Poster({ totalMs: webhook.timeoutMs, connectMs: webhook.timeoutMs / 2 });
-  const sender = new Sender({ db, poster, box, target });
+  const renderer = new Renderer();
+  const sender = new Sender({ db, poster, box, renderer, target });
   const rules = {
     threshold: webhook.circuitThreshold,
     schedule: webhook.retrySeconds,
@@ -70,8 +73,8 @@ export function startWebhooks(parts: WebhookStartParts) {
   const wake = () => deliverer.wake();
   return {
     routes: webhookRoutes({
-      ...{ db, sender, logger, wake, ...auth },
-      subscriptions: new Subscriptions({ db, box, target, history, onCommitted }),
+      ...{ db, sender, renderer, logger, wake, ...auth },
+      subscriptions: new Subscriptions({ db, box, target, history, renderer, onCommitted }),
     }),
     workers: [
       {
@@ -79,6 +82,7 @@ export function startWebhooks(parts: WebhookStartParts) {
         reportsAs: 'webhook',
         listener: listeners([history, changes], logger),
         start() {
+          void tellUnreadableSecrets(db, box, logger);
           dispatcher.start();
           deliverer.start();
           const retention = { deliveredMs: webhook.deliveredMs, deadMs: webhook.deadMs };
@@ -90,6 +94,7 @@ export function startWebhooks(parts: WebhookStartParts) {
           clearInterval(tidying);
           await Promise.all([dispatcher.stop(), deliverer.stop()]);
           poster.stop();
+          renderer.stop();
         },
       },
     ],

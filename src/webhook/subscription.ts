@@ -1,6 +1,6 @@
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { type Breaker, CLOSED, takenOver } from './breaker.ts';
-import { EventTemplate, PRESETS, type Preset, TemplateError } from './template.ts';
+import { PRESETS, type Preset } from './presets.ts';
 
 /** A template as it is stored: one of the presets, or a text. */
 export type TemplateSource = { readonly preset: Preset } | { readonly text: string };
@@ -27,7 +27,8 @@ export interface Subscription {
   readonly batchSize: number;
   /** Milliseconds that an event may wait for others to travel with. */
   readonly batchWaitMs: number;
-  readonly template: Pick<EventTemplate, 'render'> | undefined;
+  /** Liquid that writes JSON; undefined: DECNET's body. */
+  readonly template: string | undefined;
   readonly breaker: Breaker;
   readonly sealed: Pick<WebhookSubscriptionRow, 'secret' | 'previous_secret' | 'previous_secret_until'>;
 }
@@ -44,27 +45,13 @@ export function templateSourceOf({ template }: Pick<WebhookSubscriptionRow, 'tem
   return template === null ? null : JSON.parse(template);
 }
 
-/** @throws {TemplateError} when it cannot be read */
-export function readTemplate(source: TemplateSource): EventTemplate {
-  return new EventTemplate('preset' in source ? PRESETS[source.preset] : source.text);
+/** The text of a template. */
+export function templateText(source: TemplateSource): string {
+  return 'preset' in source ? PRESETS[source.preset] : source.text;
 }
 
 export function breakerOf({ breaker }: Pick<WebhookSubscriptionRow, 'breaker'>): Breaker {
   return { ...CLOSED, ...JSON.parse(breaker) };
-}
-
-/** One that can no longer be read fails where it is used, and there alone. */
-function templateFor(source: TemplateSource): Pick<EventTemplate, 'render'> {
-  try {
-    return readTemplate(source);
-  } catch (error) {
-    if (!(error instanceof TemplateError)) throw error;
-    return {
-      render() {
-        throw error;
-      },
-    };
-  }
 }
 
 export function toSubscription(row: WebhookSubscriptionRow): Subscription {
@@ -76,7 +63,7 @@ export function toSubscription(row: WebhookSubscriptionRow): Subscription {
     concurrency: row.ordered === 1 ? 1 : row.concurrency,
     batchSize: row.batch_size,
     batchWaitMs: row.batch_wait_ms,
-    template: source === null ? undefined : templateFor(source),
+    template: source === null ? undefined : templateText(source),
     breaker: takenOver(breakerOf(row)),
     sealed: { secret, previous_secret, previous_secret_until },
   };

@@ -8,12 +8,13 @@ import { isStorable } from '../db/storable.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { AppError } from '../errors.ts';
 import { CLOSED } from './breaker.ts';
+import type { Renderer } from './renderer.ts';
 import { type SecretBox, SecretBoxError } from './secret-box.ts';
 import { findStanding } from './standing.ts';
 import { createStock } from './stock.ts';
-import { breakerOf, readTemplate, type TemplateSource } from './subscription.ts';
+import { breakerOf, type TemplateSource, templateText } from './subscription.ts';
 import { resolveTarget, TargetError, type TargetRules } from './target.ts';
-import { TemplateError } from './template.ts';
+import { TemplateError } from './template-error.ts';
 
 /** DECNET's words for what operators mostly want (contract §7.2). */
 export const SIMPLE_EVENTS = {
@@ -53,6 +54,8 @@ export interface SubscriptionsParts {
   readonly box: SecretBox;
   readonly target: TargetRules;
   readonly history: Pick<LogHistory, 'range'>;
+  /** Tries templates before they are saved. */
+  readonly renderer: Pick<Renderer, 'render'>;
   /** Called after each commit: wakes the relay and the worker of this process. */
   readonly onCommitted: () => void;
 }
@@ -92,6 +95,7 @@ export class Subscriptions {
     const uuid = crypto.randomUUID();
     const secret = wanted.secret ?? newSecret();
     const at = now.toISOString();
+    await this.#assertTemplate(wanted.template);
     await this.#assertNameFree(wanted.name);
     const row = {
       ...DEFAULTS,
@@ -140,6 +144,7 @@ export class Subscriptions {
     const fields = columnsOf(change);
     const given = [name, url, secret, enabled, simple_events, topic_patterns].some(isGiven);
     if (!given && Object.keys(fields).length === 0) return row;
+    await this.#assertTemplate(change.template);
     if (isGiven(name) && name !== row.name) await this.#assertNameFree(name);
     const checkedUrl = isGiven(url) && URL.parse(url)?.href !== row.url ? await this.#checkedUrl(url) : undefined;
     const patterns =
@@ -247,6 +252,16 @@ export class Subscriptions {
     return { reencrypted, unreadable };
   }
 
+  /** @throws {AppError} `invalid` for a template that cannot be read, or fails with an example */
+  async #assertTemplate(source: TemplateSource | null | undefined): Promise<void> {
+    if (!isGiven(source)) return;
+    try {
+      await this.#parts.renderer.render(templateText(source), EXAMPLE);
+    } catch (error) {
+      throw error instanceof TemplateError ? new AppError('invalid', error.message) : error;
+    }
+  }
+
   async #checkedUrl(text: string): Promise<string> {
     try {
       const { url } = await resolveTarget(text, this.#parts.target);
@@ -323,7 +338,7 @@ function patternsFrom(
   return [...new Set(all)];
 }
 
-/** The columns of the options that are given. @throws {AppError} `invalid` for a template that cannot be read */
+/** The columns of the options that are given. */
 function columnsOf({
   ordered,
   concurrency,
@@ -331,7 +346,6 @@ function columnsOf({
   batch_wait_ms,
   template,
 }: { [Field in keyof DeliveryOptions]?: DeliveryOptions[Field] | null }) {
-  if (isGiven(template)) assertTemplate(template);
   return {
     ...(isGiven(ordered) ? { ordered: ordered ? (1 as const) : (0 as const) } : {}),
     ...(isGiven(concurrency) ? { concurrency } : {}),
@@ -339,21 +353,6 @@ function columnsOf({
     ...(isGiven(batch_wait_ms) ? { batch_wait_ms } : {}),
     ...(template === undefined ? {} : { template: template === null ? null : JSON.stringify(template) }),
   };
-}
-
-function assertTemplate(source: TemplateSource): void {
-  // What comes with the product works, also where a busy machine takes too long to show it.
-  if ('preset' in source) return;
-  try {
-    readTemplate(source).render(EXAMPLE);
-  } catch (error) {
-    throw error instanceof TemplateError ? new AppError('invalid', describeTemplateError(error)) : error;
-  }
-}
-
-/** Says where, as an editor counts. */
-export function describeTemplateError({ message, line, column }: TemplateError): string {
-  return line === undefined ? `template: ${message}` : `template, line ${line}, column ${column}: ${message}`;
 }
 
 /** What a template is tried with when it is saved. */

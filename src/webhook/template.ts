@@ -2,31 +2,7 @@ import { Liquid, LiquidError, type Template as Parsed } from 'liquidjs';
 import type { Json } from '../bus/event.ts';
 import { describeError } from '../errors.ts';
 import { isoTime, type WebhookEvent } from './body.ts';
-import ecs from './presets/ecs.liquid' with { type: 'text' };
-import ocsf from './presets/ocsf.liquid' with { type: 'text' };
-import slack from './presets/slack.liquid' with { type: 'text' };
-import thehive from './presets/thehive.liquid' with { type: 'text' };
-
-/** Templates that come with the product, by the name that a subscription may give instead of a text. */
-export const PRESETS = { ecs, ocsf, slack, thehive } as const satisfies Record<string, string>;
-export type Preset = keyof typeof PRESETS;
-
-/** A template that cannot be used, or that made no JSON of an event. The message names the place. */
-export class TemplateError extends Error {
-  /** Counted from one; undefined where the failure has no place in the template. */
-  readonly line: number | undefined;
-  readonly column: number | undefined;
-  /** It took too long, perhaps because the machine is busy. */
-  readonly isPassing: boolean;
-
-  constructor(message: string, line?: number, column?: number, isPassing = false) {
-    super(message);
-    this.name = 'TemplateError';
-    this.line = line;
-    this.column = column;
-    this.isPassing = isPassing;
-  }
-}
+import { TemplateError } from './template-error.ts';
 
 const MAX_TEMPLATE_BYTES = 64 * 1024;
 /** What a rendered body may have: a receiver's limit is mostly lower. */
@@ -35,8 +11,8 @@ const MAX_RENDERED_BYTES = 2 * 1024 * 1024;
 /** What the engine says when a rendering takes longer than `renderLimit`. */
 const TOO_LONG = 'render limit';
 
-// Limits of time and memory belong to the language, so that no template, whoever wrote it, holds up the process. Every output is
-// written as JSON: what an attacker typed into a decoy stays inside its string.
+// Limits of time and memory belong to the language, but it looks at them between two steps alone, and a filter over a long list is one
+// step: so this runs in a thread of its own, which can be ended (see renderer.ts). Every output is written as JSON: what an attacker typed into a decoy stays inside its string.
 const engine = new Liquid({
   outputEscape: (value: unknown) => JSON.stringify(value ?? null),
   strictFilters: true,
@@ -77,7 +53,7 @@ export class EventTemplate {
     try {
       return JSON.stringify(JSON.parse(rendered) satisfies Json);
     } catch (error) {
-      throw new TemplateError(`the template does not write JSON: ${describeError(error)}`);
+      throw new TemplateError(`it does not write JSON: ${describeError(error)}`);
     }
   }
 }
@@ -102,6 +78,6 @@ function placed<T>(work: () => T): T {
     if (!LiquidError.is(error)) throw new TemplateError(describeError(error));
     const [line, column] = error.token.getPosition();
     const [message = ''] = error.message.split('\n');
-    throw new TemplateError(message, line, column, message.includes(TOO_LONG));
+    throw new TemplateError(message.replace(/, line:\d+, col:\d+$/, ''), { line, column }, message.includes(TOO_LONG));
   }
 }

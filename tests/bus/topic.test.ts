@@ -93,6 +93,8 @@ describe('builders', () => {
     [topics.webhookSubscriptionsChanged, 'system.webhook.subscriptions_changed'],
     [topics.webhookBreaker('w1'), 'system.webhook.w1.breaker'],
     [topics.webhookDisabled('w1'), 'system.webhook.w1.disabled'],
+    [topics.webhookBacklog('w1'), 'system.webhook.w1.backlog'],
+    [topics.webhookDropped('w1'), 'system.webhook.w1.dropped'],
   ];
 
   test.each(BUILT)('builds %s', (built, topic) => {

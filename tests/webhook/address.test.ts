@@ -105,6 +105,40 @@ describe('the receivers that no webhook is sent to', () => {
     );
   });
 
+  test.each([
+    ['fe80::1%eth0', 'linkLocal'],
+    ['::ffff:127.0.0.1%lo', 'loopback'],
+    ['0:0:0:0:0:ffff:a00:1', 'private'],
+    ['not an address', 'invalid'],
+    ['', 'invalid'],
+  ])('a name whose resolver answers %s', async (address, range) => {
+    const resolve = async () => ['93.184.216.34', address];
+    await expect(resolveTarget('https://odd.example/', { ...RULES, resolve })).rejects.toThrow(`(${range})`);
+  });
+
+  test.each([
+    ['http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/', 'localhost'],
+    ['http://LOCALHOST./', 'localhost.'],
+    ['http://xn--fiqs8s.example/', 'xn--fiqs8s.example'],
+    ['http://中国.example/', 'xn--fiqs8s.example'],
+    ['http://bücher.example/', 'xn--bcher-kva.example'],
+  ])('%s is judged by what is resolved and connected to: %s', async (url, host) => {
+    const asked: string[] = [];
+    const resolve = async (name: string) => {
+      asked.push(name);
+      return ['127.0.0.1'];
+    };
+    await expect(resolveTarget(url, { ...RULES, resolve })).rejects.toThrow(/forbidden address 127.0.0.1/);
+    expect(asked).toEqual([host]);
+  });
+
+  test.each(['http://xn--a/', 'http://a b.example/', 'http://[::1/', 'http://exa%00mple/', 'http://a<b.example/'])(
+    '%s, which is no name',
+    async (url) => {
+      await expect(resolveTarget(url, RULES)).rejects.toThrow('cannot be read');
+    },
+  );
+
   test('a name that does not resolve', async () => {
     const resolve = () => Promise.reject(new Error('ENOTFOUND'));
     await expect(resolveTarget('https://gone.example/', { ...RULES, resolve })).rejects.toThrow(

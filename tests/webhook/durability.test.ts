@@ -69,6 +69,62 @@ describe.each(ENGINES)('webhooks survive on %s', (engine) => {
     expect(receiver.ids().sort()).toEqual(ids.sort());
   });
 
+  test('edits on another node under load miss nothing and repeat nothing', async () => {
+    const { uuid } = await hooks.subscribe(receiver, { concurrency: 8 });
+    await worker();
+    const ids: string[] = [];
+    let isOver = false;
+    const editing = (async () => {
+      for (let round = 0; !isOver; round += 1) {
+        await hooks.call('PATCH', `/webhooks/${uuid}`, {
+          topic_patterns: round % 2 === 0 ? ['attacker.scored', '*.scored'] : ['attacker.>'],
+          ...{ concurrency: 1 + (round % 8), batch_size: 1 + (round % 3), ordered: round % 2 === 0 },
+        });
+        await hooks.call('POST', `/webhooks/${uuid}/rotate-secret`, { grace_seconds: 60 });
+        await hooks.call('POST', '/webhooks/reencrypt');
+      }
+    })();
+    for (let round = 0; round < 10; round += 1) ids.push(...(await hooks.publish('attacker.scored', 20)));
+    isOver = true;
+    await editing;
+    await delivered(uuid, ids.length);
+    expect(receiver.ids().sort()).toEqual(ids.sort());
+  });
+
+  test('a backlog that is full waits in the log, is seen, and arrives whoever is killed meanwhile', async () => {
+    const small = { ...WORKER, DECNET_WEBHOOK_MOST_EVENTS: '10' };
+    let isUp = false;
+    receiver.answer = () => new Response('', { status: isUp ? 200 : 503 });
+    const { uuid } = await hooks.subscribe(receiver, { concurrency: 8 });
+    const ids: string[] = [];
+    let child = await hooks.plane.child({ ...small, DECNET_WEBHOOK_RETRY_SECONDS: '1,600' });
+    for (let round = 0; round < 4; round += 1) {
+      ids.push(...(await hooks.publish('attacker.scored', 40)));
+      await until('its waiting', async () => (await hooks.look(uuid)).stats.pending >= 10, LIMIT_MS);
+    }
+    const full = await until(
+      'it to be full',
+      async () => {
+        const look = await hooks.look(uuid);
+        return look.behind === null ? undefined : look;
+      },
+      LIMIT_MS,
+    );
+    expect(full.behind).toEqual({ since: expect.any(String), log_offset: expect.any(Number) });
+    expect(full.stats.pending).toBeLessThan(ids.length);
+    isUp = true;
+    for (let round = 0; round < 2; round += 1) {
+      child.kill();
+      child = await hooks.plane.child(small);
+    }
+    // What was tried already is due in minutes: an operator does not wait.
+    await hooks.plane.database.db.updateTable('webhook_deliveries').set({ due_at: 0 }).execute();
+    await delivered(uuid, ids.length);
+    expect(new Set(receiver.ids())).toEqual(new Set(ids));
+    await until('it to stand where all do', async () => (await hooks.look(uuid)).behind === null, LIMIT_MS);
+    expect((await hooks.look(uuid)).missed).toEqual([]);
+  });
+
   test('what was published while no worker ran is delivered by the next', async () => {
     const first = await worker();
     const { uuid } = await hooks.subscribe(receiver);

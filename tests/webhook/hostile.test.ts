@@ -7,6 +7,7 @@ import { Dispatcher } from '../../src/webhook/dispatcher.ts';
 import { tidyWebhooks } from '../../src/webhook/housekeeping.ts';
 import { Recorder } from '../../src/webhook/recorder.ts';
 import { SecretBox } from '../../src/webhook/secret-box.ts';
+import { tellUnreadableSecrets } from '../../src/webhook/secret-check.ts';
 import { findStanding, moveStanding } from '../../src/webhook/standing.ts';
 import { toSubscription } from '../../src/webhook/subscription.ts';
 import { ENGINES, quiet } from '../support/database.ts';
@@ -114,10 +115,42 @@ describe.each(ENGINES)('webhooks on %s', (engine) => {
     worker.deliverer();
     await arrived(ids);
     const rows = await dead(2);
-    expect(rows.map(({ error }) => error)).toEqual([
-      expect.stringContaining('unknown'),
-      expect.stringContaining('does not write JSON'),
+    expect(rows.map(({ error }) => error).sort()).toEqual([
+      'template, line 1, column 1: tag "unknown" not found',
+      expect.stringMatching(/^template: it does not write JSON: /),
     ]);
+  });
+
+  test('an event of which the template makes nothing keeps the others of its batch from nothing', async () => {
+    const wrong = '{% if event.payload.number == 2 %}{ {% else %}{{ event.id }}{% endif %}';
+    const uuid = await worker.subscribe({ url: receiver.url, batch_size: 5, ordered: true });
+    const template = JSON.stringify({ text: wrong });
+    await worker.db.updateTable('webhook_subscriptions').set({ template }).where('uuid', '=', uuid).execute();
+    let refusals = 2;
+    receiver.answer = () => {
+      refusals -= 1;
+      return new Response('', { status: refusals >= 0 ? 503 : 200 });
+    };
+    const ids = await worker.enqueue(5);
+    worker.deliverer();
+    const delivered = async () => (await worker.rows()).filter(({ state }) => state === 'delivered');
+    await until('the others', async () => (await delivered()).length === 4);
+    const others = ids.filter((_, index) => index !== 2);
+    expect(receiver.received.map(({ text }) => JSON.parse(text))).toEqual([others, others, others]);
+    expect(new Set(receiver.received.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
+    const [lost] = await dead(1);
+    expect(lost).toMatchObject({ event_id: ids[2], error: expect.stringContaining('does not write JSON') });
+    expect(await worker.row(uuid)).toMatchObject({ delivered: 4, dead: 1, last_error: null });
+  });
+
+  test('an event of a batch that is gone is told so, and not as delivered', async () => {
+    await worker.subscribe({ url: receiver.url, batch_size: 3, ordered: true });
+    const [first = '', lost = '', last = ''] = await worker.enqueue(3);
+    await worker.db.deleteFrom('webhook_events').where('event_id', '=', lost).execute();
+    worker.deliverer();
+    expect(await dead(1)).toEqual([expect.objectContaining({ event_id: lost, error: 'its event is gone' })]);
+    await arrived([first, last]);
+    expect(receiver.received).toHaveLength(1);
   });
 
   test('a row that cannot be read costs the other webhooks nothing', async () => {
@@ -175,6 +208,21 @@ describe.each(ENGINES)('webhooks on %s', (engine) => {
     const alone = new SecretBox([keyOf('b')]);
     expect(alone.open(row.previous_secret ?? '', uuid)).toBe('the secret words of an operator');
     expect(alone.open(row.secret, uuid)).toHaveLength(43);
+  });
+
+  test('secrets that no key opens are told at the start, without a word of them', async () => {
+    const secret = 'the secret words of an operator';
+    const lost = await worker.subscribe({ name: 'lost', secret });
+    const lines: string[] = [];
+    const logger = createLog('info', (line) => lines.push(line));
+    await tellUnreadableSecrets(worker.db, BOX, logger);
+    expect(lines).toEqual([]);
+    // Another key under the same id, as where the key is derived from a secret that was changed.
+    const other = { id: 'a', key: new Uint8Array(32).fill(7) };
+    await tellUnreadableSecrets(worker.db, new SecretBox([other]), logger);
+    expect(lines).toHaveLength(1);
+    for (const word of [lost, 'lost', 'DECNET_WEBHOOK_KEYS']) expect(lines[0]).toContain(word);
+    expect(lines[0]).not.toContain(secret);
   });
 
   test('what waited for a receiver that is gone becomes dead letters, which can be sent again', async () => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { redeliver } from '../../src/webhook/deliveries.ts';
 import { dueRequests } from '../../src/webhook/delivery-queue.ts';
 import { Lane, type LaneParts } from '../../src/webhook/lane.ts';
 import { Recorder } from '../../src/webhook/recorder.ts';
@@ -181,6 +182,24 @@ describe.each(ENGINES)('the lane of a webhook on %s', (engine) => {
     expect(row).toMatchObject({ state: 'pending', due_at: now + 10_000_000_000 + 3_600_000 });
   });
 
+  test('in order, a dead letter that is sent again goes next, and the others keep their order', async () => {
+    const uuid = await worker.subscribe({ ordered: true });
+    const [first = '', ...others] = await worker.enqueue(6);
+    let isWell = false;
+    const going = Promise.withResolvers<void>();
+    await lane(uuid, async ([id]) => {
+      if (id === others[1]) await going.promise;
+      return id !== first || isWell ? DELIVERED : { kind: 'dead', error: 'no' };
+    });
+    await until('the third', () => sent.length === 3);
+    isWell = true;
+    expect(await redeliver(worker.db, uuid, { all: true })).toBe(1);
+    going.resolve();
+    await allDelivered(6);
+    expect(sent.flat().filter((id) => id !== first)).toEqual(others);
+    expect(sent.flat().filter((id) => id === first)).toHaveLength(2);
+  });
+
   describe('with a breaker', () => {
     const rules = { ...RULES, threshold: 3, pauseMs: 60_000, schedule: Array.from({ length: 20 }, () => 0.001) };
     const told = async () => {
@@ -212,6 +231,30 @@ describe.each(ENGINES)('the lane of a webhook on %s', (engine) => {
       await allDelivered(10);
       expect(await told()).toEqual(['open', 'half_open', 'open', 'half_open', 'closed']);
       expect(await worker.row(uuid)).toMatchObject({ consecutive_failures: 0, last_error: null });
+    });
+
+    test('lets exactly one through while it probes, however many are due and may be sent at once', async () => {
+      const uuid = await worker.subscribe({ concurrency: 8 });
+      await worker.enqueue(40);
+      let now = Date.now();
+      const probe = Promise.withResolvers<Outcome>();
+      let isProbing = false;
+      const one = await lane(uuid, () => (isProbing ? probe.promise : refused()), { rules, now: () => now });
+      await until('the breaker', async () => (await told()).includes('open'));
+      // What was under way when it opened.
+      await until('the others', async () => (await worker.row(uuid)).attempts === sent.length);
+      const before = sent.length;
+      isProbing = true;
+      now += 60_000;
+      one.wake();
+      await until('the probe', () => sent.length > before);
+      for (let turn = 0; turn < 10; turn += 1) {
+        one.wake();
+        await worker.rows();
+      }
+      expect(sent.length).toBe(before + 1);
+      probe.resolve(DELIVERED);
+      await allDelivered(40);
     });
 
     test('a probe that a killed node began is begun anew', async () => {

@@ -74,6 +74,7 @@ export interface Subscribed {
     readonly dead: number;
     readonly attempts: number;
   };
+  readonly behind: { readonly since: string; readonly log_offset: number } | null;
   readonly missed: readonly { readonly reason: string; readonly from: number; readonly to: number | null }[];
 }
 

@@ -1,5 +1,7 @@
 import { afterAll, afterEach, describe, expect, test } from 'bun:test';
 import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { gzipSync } from 'node:zlib';
 import { PostError, Poster } from '../../src/webhook/post.ts';
 import type { Target } from '../../src/webhook/target.ts';
 import { selfSigned } from './certificate.ts';
@@ -33,12 +35,18 @@ function receiver(fetch: (request: Request) => Response | Promise<Response>, tls
 
 /** A server that does with a connection what the test says. */
 async function rawReceiver(onConnection: (socket: Socket) => void): Promise<number> {
+  return listen(
+    createServer((socket) => {
+      socket.on('error', () => {});
+      onConnection(socket);
+    }),
+  );
+}
+
+/** @returns its port */
+async function listen(server: Server): Promise<number> {
   const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    onConnection(socket);
-  });
+  server.on('connection', (socket: Socket) => sockets.add(socket));
   const listening = Promise.withResolvers<void>();
   server.listen(0, '127.0.0.1', () => listening.resolve());
   await listening.promise;
@@ -73,6 +81,39 @@ describe('a webhook request', () => {
     await expect(poster().post(target(`https://hook.example:${server.port}/`), {}, BODY)).rejects.toBeInstanceOf(
       PostError,
     );
+  });
+
+  test('names the host to TLS and in Host, wherever it connects', async () => {
+    const seen: unknown[] = [];
+    const server = createTlsServer(certificate, (socket) => {
+      socket.on('error', () => {});
+      socket.once('data', (data) => {
+        const head = String(data).split('\r\n');
+        seen.push([socket.servername, ...head.filter((line) => /^(post|host:)/i.test(line))]);
+        socket.end('HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n');
+      });
+    });
+    const port = await listen(server);
+    const trusting = poster({ ca: certificate.cert });
+    for (const host of ['hook.example', 'hook.example.']) {
+      await trusting.post(target(`https://${host}:${port}/in?x=1`), {}, BODY);
+    }
+    expect(seen).toEqual([
+      ['hook.example', 'POST /in?x=1 HTTP/1.1', `host: hook.example:${port}`],
+      // RFC 6066 §3: TLS names it without the last dot.
+      ['hook.example', 'POST /in?x=1 HTTP/1.1', `host: hook.example.:${port}`],
+    ]);
+  });
+
+  test('to an address over TLS proves the address, for which there is no name to tell', async () => {
+    const own = await selfSigned('127.0.0.1');
+    cleanups.push(() => own.remove());
+    const server = receiver(() => new Response('ok'), own);
+    const other = receiver(() => new Response('ok'), certificate);
+    const trusting = poster({ ca: own.cert + certificate.cert });
+    expect((await trusting.post(target(`https://127.0.0.1:${server.port}/`), {}, BODY)).status).toBe(200);
+    const refusal = trusting.post(target(`https://127.0.0.1:${other.port}/`), {}, BODY);
+    await expect(refusal).rejects.toThrow('ALTNAME');
   });
 
   test('does not follow a redirect', async () => {
@@ -135,6 +176,49 @@ describe('a webhook request', () => {
 });
 
 describe('a receiver that misbehaves is given up', () => {
+  test.each([
+    ['sends headers without end', 'HTTP/1.1 200 OK\r\n', `x: ${'y'.repeat(8000)}\r\n`, 'HEADER_OVERFLOW'],
+    ['sends one header without end', 'HTTP/1.1 200 OK\r\nx: ', 'y'.repeat(8000), 'HEADER_OVERFLOW'],
+    ['says for ever that it goes on', '', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(100), 'no whole answer within 300 ms'],
+  ])('when it %s', async (_, begin, more, says) => {
+    const port = await rawReceiver((socket) => {
+      socket.write(begin);
+      const flood = setInterval(() => socket.write(more), 1);
+      socket.on('close', () => clearInterval(flood));
+    });
+    const hasty = poster({ totalMs: 300 });
+    await expect(hasty.post(target(`http://hook.example:${port}/`), {}, BODY)).rejects.toThrow(says);
+  });
+
+  test("when it answers twice: the second answer is nobody else's", async () => {
+    const answer = (status: string) => `HTTP/1.1 ${status}\r\ncontent-length: 0\r\n\r\n`;
+    const port = await rawReceiver((socket) => {
+      socket.once('data', () => socket.write(answer('200 OK') + answer('410 Gone')));
+    });
+    const one = poster();
+    for (let turn = 0; turn < 3; turn += 1) {
+      expect((await one.post(target(`http://hook.example:${port}/`), {}, BODY)).status).toBe(200);
+    }
+  });
+
+  test('but a packed answer is kept as it is: it cannot be blown up', async () => {
+    const packed = gzipSync(Buffer.alloc(50_000_000));
+    const port = await rawReceiver((socket) => {
+      const head = `HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: ${packed.length}\r\n\r\n`;
+      socket.once('data', () => socket.write(Buffer.concat([Buffer.from(head), packed])));
+    });
+    const answer = await poster().post(target(`http://hook.example:${port}/`), {}, BODY);
+    expect(answer.excerpt.length).toBeLessThanOrEqual(4096);
+  });
+
+  test('and its answer counts though it did not wait for the whole body', async () => {
+    const port = await rawReceiver((socket) => {
+      socket.once('data', () => socket.end('HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'));
+    });
+    const answer = await poster().post(target(`http://hook.example:${port}/`), {}, Buffer.alloc(1_000_000));
+    expect(answer.status).toBe(413);
+  });
+
   test('when it refuses the connection', async () => {
     const port = await rawReceiver(() => {});
     await cleanups.pop()?.();

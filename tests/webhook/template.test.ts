@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test';
-import { EventTemplate, PRESETS, TemplateError } from '../../src/webhook/template.ts';
+import { PRESETS } from '../../src/webhook/presets.ts';
+import { EventTemplate } from '../../src/webhook/template.ts';
+import { TemplateError } from '../../src/webhook/template-error.ts';
 
 const EVENT = {
   id: 'e1',
@@ -50,6 +52,7 @@ describe('a template', () => {
     const failure = attempt(() => new EventTemplate(text));
     expect(failure).toMatchObject({ line, column });
     expect(failure.message).toContain(says);
+    expect(failure.message).toStartWith(`template, line ${line}, column ${column}: `);
   });
 
   test.each([

@@ -4,6 +4,7 @@ import { Deliverer, type DelivererParts } from '../../src/webhook/deliverer.ts';
 import { dispatch, Matchers } from '../../src/webhook/dispatch.ts';
 import type { LaneRules } from '../../src/webhook/lane.ts';
 import { Poster } from '../../src/webhook/post.ts';
+import { Renderer } from '../../src/webhook/renderer.ts';
 import { SecretBox } from '../../src/webhook/secret-box.ts';
 import { Sender } from '../../src/webhook/sender.ts';
 import type { Bounds } from '../../src/webhook/stock.ts';
@@ -48,11 +49,12 @@ export async function createWorker(engine: Engine): Promise<WebhookWorker> {
   const database = await createTestDatabase(engine);
   const { db } = database;
   const stops: (() => unknown)[] = [];
+  const renderer = new Renderer();
   const matchers = new Matchers();
   let names = 0;
   const subscriptions = (box = BOX, target: TargetRules = { allowPrivate: true }) =>
     new Subscriptions({
-      ...{ db, box, target },
+      ...{ db, box, target, renderer },
       history: { range: async () => ({ begin: BEGINNING, oldestEpoch: 'e', end: BEGINNING }) },
       onCommitted: () => {},
     });
@@ -77,7 +79,7 @@ export async function createWorker(engine: Engine): Promise<WebhookWorker> {
     },
     deliverer({ target = { allowPrivate: true }, box = BOX, ...parts } = {}) {
       const poster = new Poster({ totalMs: 2000, connectMs: 1000 });
-      const sender = new Sender({ db, poster, box, target });
+      const sender = new Sender({ db, poster, box, renderer, target });
       const deliverer = new Deliverer({
         ...{ db, sender, leaseMs: 2000, rules: RULES, bounds: BOUNDS, logger: quiet, onCommitted: () => {} },
         node: crypto.randomUUID(),
@@ -99,6 +101,7 @@ export async function createWorker(engine: Engine): Promise<WebhookWorker> {
     row: (uuid) => subscriptions().get(uuid),
     async stop() {
       await Promise.all(stops.map((stop) => stop()));
+      renderer.stop();
       await database.dispose();
     },
   };
