@@ -9,6 +9,7 @@ import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { AppError } from '../errors.ts';
 import { CLOSED } from './breaker.ts';
 import { tryNow } from './deliveries.ts';
+import { breakerEvent } from './recorder.ts';
 import { type SecretBox, SecretBoxError } from './secret-box.ts';
 import { findStanding } from './standing.ts';
 import { breakerOf, readTemplate, type TemplateSource } from './subscription.ts';
@@ -170,6 +171,9 @@ export class Subscriptions {
         }))
         .where('uuid', '=', uuid)
         .execute();
+      if (beginsAnew && breakerOf(before).state !== 'closed') {
+        await appendToOutbox(trx, [breakerEvent(uuid, name ?? before.name, CLOSED, null)]);
+      }
     });
     await changing.catch(async (error) => {
       // Somebody else took the name at the same time.
