@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { Db } from '../db/database.ts';
 import type { DeliveryState, WebhookDeliveryRow } from '../db/webhook-tables.ts';
 import { AppError } from '../errors.ts';
+import { nextTurn } from '../stream/slices.ts';
 import { removeDeliveries } from './retention.ts';
 import { lockStanding } from './standing.ts';
 import { eachStep, STEP } from './steps.ts';
@@ -22,6 +23,9 @@ export type DeadLetters =
   | { readonly seqs: readonly number[] }
   | { readonly from: number; readonly to: number }
   | { readonly all: true };
+
+/** Steps of what could find work for ever, where attempts fail as quickly as they are brought forward. */
+const MOST_STEPS = 50;
 
 export async function listDeliveries(db: Db, subscription: string, page: DeliveryPage): Promise<DeliveryWithTopic[]> {
   const { state, before, limit } = page;
@@ -97,6 +101,30 @@ export async function redeliver(db: Db, subscription: string, which: DeadLetters
       await changes.write(trx);
     }),
   );
+}
+
+/** Brings forward what waits for another attempt, because its receiver was mended. What is beyond 10,000 comes at its own time. */
+export async function tryNow(db: Db, subscription: string, now = Date.now()): Promise<void> {
+  for (let step = 0; step < MOST_STEPS; step += 1) {
+    const later = await db
+      .selectFrom('webhook_deliveries')
+      .select('seq')
+      .where('subscription', '=', subscription)
+      .where('state', '=', sql.lit('pending'))
+      .where('due_at', '>', now)
+      .orderBy('due_at')
+      .limit(STEP)
+      .execute();
+    if (later.length === 0) return;
+    const seqs = later.map(({ seq }) => seq);
+    await db
+      .updateTable('webhook_deliveries')
+      .set({ due_at: now })
+      .where('seq', 'in', seqs)
+      .where('state', '=', sql.lit('pending'))
+      .execute();
+    await nextTurn();
+  }
 }
 
 /** Gives dead letters up. @returns how many */

@@ -348,7 +348,8 @@ async function writeSubscription(trx: Trx, results: readonly AttemptResult[], wr
   ];
 }
 
-function breakerEvent(uuid: string, name: string, { state, failures }: Breaker, error: string | null): Event {
+/** Tells that a breaker has changed its state. */
+export function breakerEvent(uuid: string, name: string, { state, failures }: Breaker, error: string | null): Event {
   return createEvent(topics.webhookBreaker(uuid), state, { uuid, name, failures, error, state });
 }
 

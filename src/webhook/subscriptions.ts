@@ -8,6 +8,8 @@ import { isStorable } from '../db/storable.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { AppError } from '../errors.ts';
 import { CLOSED } from './breaker.ts';
+import { tryNow } from './deliveries.ts';
+import { breakerEvent } from './recorder.ts';
 import type { Renderer } from './renderer.ts';
 import { type SecretBox, SecretBoxError } from './secret-box.ts';
 import { findStanding } from './standing.ts';
@@ -134,7 +136,7 @@ export class Subscriptions {
 
   /**
    * Changes what is given; a list of events or patterns replaces all of them. What may mend a receiver that failed lets it begin anew:
-   * enabling it, another URL, another secret. A URL that stays is not resolved again, so that one whose host is gone can be disabled.
+   * enabling it, another URL, another secret; what waits for another attempt has it now. A URL that stays is not resolved again, so that one whose host is gone can be disabled.
    * @throws {AppError} `not_found`, `conflict`, `invalid`, `bad_request`
    */
   async update(uuid: string, change: SubscriptionChange, now = new Date()): Promise<WebhookSubscriptionRow> {
@@ -152,12 +154,13 @@ export class Subscriptions {
     if (patterns?.length === 0)
       throw new AppError('bad_request', 'Cannot clear all patterns; disable the webhook instead.');
     const isRenamed = isGiven(name) && name !== row.name;
+    let beginsAnew = false;
     const changing = this.#commit(async (trx) => {
       // As it is now: it may have been disabled since it was read.
       const before = await lockRow(trx, 'webhook_subscriptions', { uuid });
       if (before === undefined) throw notFound();
-      const isOn = enabled ?? before.enabled === 1;
       const isMended = (enabled === true && !isWorking(before)) || checkedUrl !== undefined || isGiven(secret);
+      beginsAnew = isMended && (enabled ?? before.enabled === 1);
       await trx
         .updateTable('webhook_subscriptions')
         .set((eb) => ({
@@ -169,17 +172,22 @@ export class Subscriptions {
             : {}),
           ...(patterns === undefined ? {} : { topic_patterns: JSON.stringify(patterns) }),
           ...(isGiven(enabled) ? { enabled: enabled ? (1 as const) : (0 as const) } : {}),
-          ...(isOn && isMended ? BEGUN_ANEW : {}),
+          ...(beginsAnew ? BEGUN_ANEW : {}),
           revision: eb('revision', '+', 1),
           updated_at: now.toISOString(),
         }))
         .where('uuid', '=', uuid)
         .execute();
+      if (beginsAnew && breakerOf(before).state !== 'closed') {
+        await appendToOutbox(trx, [breakerEvent(uuid, name ?? before.name, CLOSED, null)]);
+      }
     });
     await changing.catch(async (error) => {
       // Somebody else took the name at the same time.
       throw isRenamed && (await isNameTaken(db, name)) ? nameTaken() : error;
     });
+    // Whoever wakes the deliverer afterwards finds it due; should this process die before, it comes at its time.
+    if (beginsAnew) await tryNow(db, uuid);
     return find(db, uuid);
   }
 

@@ -40,7 +40,11 @@ describe.each(ENGINES)('the webhooks page on %s', (engine) => {
   let receiver: Receiver;
   let names = 0;
   beforeAll(async () => {
-    hooks = await startWebhookPlane(engine, { DECNET_WEBHOOK_CIRCUIT_THRESHOLD: '3' });
+    hooks = await startWebhookPlane(engine, {
+      DECNET_WEBHOOK_CIRCUIT_THRESHOLD: '3',
+      // Nothing comes again by itself while this lasts.
+      DECNET_WEBHOOK_RETRY_SECONDS: '3600',
+    });
     page = pageOf({ url: hooks.url }, hooks.token);
     receiver = startReceiver();
   });
@@ -146,6 +150,23 @@ describe.each(ENGINES)('the webhooks page on %s', (engine) => {
       await until('the good news', async () => (await rowOf(uuid)).last_success_at !== null);
       expect(await rowOf(uuid)).toMatchObject({ consecutive_failures: 0, last_error: null });
     });
+  });
+
+  test('tells that a breaker was closed, as it tells that it opened', async () => {
+    const observer = startReceiver();
+    const wanted = form({ topic_patterns: ['told.>'] });
+    const { uuid } = await create(wanted);
+    await create(form({ topic_patterns: [`system.webhook.${uuid}.breaker`], url: observer.url }));
+    receiver.answer = () => new Response('', { status: 503 });
+    await hooks.publish('told.of', 3);
+    await until('the breaker', async () => (await rowOf(uuid)).breaker.state === 'open');
+    receiver.answer = () => new Response('ok');
+    await save(uuid, wanted);
+    await until('the news', () => observer.received.length >= 2);
+    // They may travel at once.
+    const told = observer.received.map(({ text }) => JSON.parse(text).payload.state);
+    expect(told.sort()).toEqual(['closed', 'open']);
+    await observer.stop();
   });
 
   test('enables one again that was disabled for good: it is as if it had never failed', async () => {
