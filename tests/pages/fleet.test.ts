@@ -119,10 +119,14 @@ for (const engine of ENGINES) {
     let plane: Plane;
     let page: Page;
     let viewer: Page;
+    let url: string;
+    let admin: string;
     beforeAll(async () => {
       plane = await createPlane(engine);
       const node = await plane.node({}, { ROLES: 'api,relay,rotator' });
-      page = pageOf(node, await plane.token(node.url));
+      url = node.url;
+      admin = await plane.token(url);
+      page = pageOf(node, admin);
       viewer = pageOf(node, await plane.token(node.url, 'viewer'));
     });
     afterAll(() => plane.stop());
@@ -194,6 +198,26 @@ for (const engine of ENGINES) {
       const removed = await page('DELETE', '/deckies/decky-01/services/http');
       expect([removed.status, removed.body.services]).toEqual([200, ['ssh', 'ftp']]);
       expect(await card('decky-01')).toMatchObject({ services: ['ssh', 'ftp'], service_config: {} });
+    });
+
+    test('the dialog of a service without settings adds it twice, and its card shows no error for that', async () => {
+      const add = (path: string, headers: Record<string, string> = {}) =>
+        fetch(`${url}/api/v1/deckies/${path}/services`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json', ...headers },
+          body: JSON.stringify({ name: 'smb', config: {} }),
+        });
+      const browser = { origin: url };
+      const twice = await Promise.all([add('decky-01', browser), add('decky-01', browser)]);
+      const services = ['ssh', 'ftp', 'smb'];
+      for (const answer of [...twice, await add('decky-01', browser)]) {
+        expect([answer.status, await answer.json()]).toMatchObject([201, { services }]);
+      }
+      expect((await card('decky-01')).services).toEqual(services);
+      // A program, and a page that adds what was there already, are told.
+      expect((await add('decky-01')).status).toBe(409);
+      expect((await page('POST', '/deckies/decky-02/services', { name: 'smb', config: {} })).status).toBe(201);
+      expect((await add('decky-02', browser)).status).toBe(409);
     });
 
     test('every service takes its form as it opens, from the card and from the wizard', async () => {
