@@ -23,6 +23,13 @@ export interface ServiceEdit {
   event(decky: Configured): Event;
 }
 
+/** What was to be added is on the decky. */
+export class ServiceIsThere extends AppError {
+  constructor(decky: string, service: string) {
+    super('conflict', `Decky ${decky} has the service ${service} already`);
+  }
+}
+
 /** A service with its configuration as the service takes it. */
 export interface ServiceSetting {
   readonly service: string;
@@ -52,9 +59,7 @@ export function addService({ service, config }: ServiceSetting): ServiceEdit {
   return {
     recreates: false,
     apply(decky) {
-      if (decky.services.includes(service)) {
-        throw new AppError('conflict', `Decky ${decky.name} has the service ${service} already`);
-      }
+      if (decky.services.includes(service)) throw new ServiceIsThere(decky.name, service);
       return withConfig({ ...decky, services: [...decky.services, service] }, service, config);
     },
     event: (decky) => servicesEvent(decky, 'service_added', service),

@@ -6,6 +6,7 @@ import { BodyFields } from '../http/body-fields.ts';
 import { deckyNameIn } from './decky-name.ts';
 import { editFleetServices } from './fleet-services.ts';
 import { editServices, type LiveServiceParts } from './live-services.ts';
+import { RepeatedAdditions } from './repeated-additions.ts';
 import { fleetServiceOperations, serviceOperations } from './schemas.ts';
 import {
   addService,
@@ -13,6 +14,7 @@ import {
   configureService,
   removeService,
   type ServiceEdit,
+  type ServiceSetting,
   serviceSetting,
 } from './service-edit.ts';
 
@@ -49,12 +51,17 @@ function editRoutes(
   operations: typeof serviceOperations,
   carryOut: (params: Params, edit: ServiceEdit) => Promise<Configured>,
 ) {
+  const additions = new RepeatedAdditions();
   return new Elysia()
     .use(guard(authenticator, 'admin'))
     .post(
       path,
-      async ({ params, body, set }) => {
-        const decky = await carryOut(params, additionIn(body));
+      async ({ params, body, headers, principal, set }) => {
+        const addition = additionIn(body);
+        const add = () => carryOut(params, addService(addition));
+        const key = JSON.stringify([principal.jti, params, addition]);
+        // Only browsers say where they come from, and only a page sends it twice without having meant to.
+        const decky = await (headers.origin === undefined ? add() : additions.add(key, add));
         set.status = 201;
         return servicesOnWire(decky);
       },
@@ -90,10 +97,10 @@ function serviceIn({ service = '' }: Params): string {
   throw new AppError('invalid', 'a service name is 1 to 64 of a-z, 0-9, _ and -');
 }
 
-function additionIn(body: unknown): ServiceEdit {
+function additionIn(body: unknown): ServiceSetting {
   const fields = new BodyFields(body);
   const name = fields.text('name', { min: 1, max: MAX_SERVICE_NAME });
-  return addService(serviceSetting(name, checkedConfig(fields, body)));
+  return serviceSetting(name, checkedConfig(fields, body));
 }
 
 const configIn = (body: unknown): JsonObject => checkedConfig(new BodyFields(body), body);

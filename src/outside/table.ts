@@ -125,6 +125,8 @@ export const OUTSIDE_WRITES: readonly OutsideWrite[] = [
   { method: 'POST', path: '/canary/blobs', does: 'store canary files' },
   { method: 'DELETE', path: '/canary/blobs/:uuid', does: 'store canary files' },
   { method: 'POST', path: '/deckies/files', does: 'put files onto deckies' },
+  // Otherwise it would take down a decky of that name.
+  { method: 'DELETE', path: '/deckies/files', does: 'put files onto deckies' },
   { method: 'POST', path: '/swarm/enroll-bundle', does: 'enrol hosts' },
   { method: 'POST', path: '/swarm/hosts/:uuid/teardown', does: 'manage hosts' },
   { method: 'DELETE', path: '/swarm/hosts/:uuid', does: 'manage hosts' },

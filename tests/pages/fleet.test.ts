@@ -94,16 +94,39 @@ const SCHEMA_FIELD: Shape = {
   enum: 'any',
 };
 
+type FormValue = string | number | boolean | readonly string[];
+
+/** The values of a form that nobody has touched, as the page sends them: without what is empty. */
+function openedForm(fields: readonly { key: string; type: string; default: FormValue | null }[]) {
+  const values = fields.map(({ key, type, default: value }): [string, FormValue] => [
+    key,
+    type === 'bool' ? value === true : (value ?? ''),
+  ]);
+  return Object.fromEntries(
+    values.filter(([, value]) => value !== '' && !(Array.isArray(value) && value.length === 0)),
+  );
+}
+
+/** As the wizard writes them: everything as text, lists with commas. */
+const iniLines = (form: Record<string, FormValue>) =>
+  Object.entries(form)
+    .map(([key, value]) => `${key}=${value}\n`)
+    .join('');
+
 /** The page's cards, wizard and dialogs, in a user's order: what each sends, tells apart, and shows afterwards. */
 for (const engine of ENGINES) {
   describe(`the actions of the page of the fleet (${engine})`, () => {
     let plane: Plane;
     let page: Page;
     let viewer: Page;
+    let url: string;
+    let admin: string;
     beforeAll(async () => {
       plane = await createPlane(engine);
       const node = await plane.node({}, { ROLES: 'api,relay,rotator' });
-      page = pageOf(node, await plane.token(node.url));
+      url = node.url;
+      admin = await plane.token(url);
+      page = pageOf(node, admin);
       viewer = pageOf(node, await plane.token(node.url, 'viewer'));
     });
     afterAll(() => plane.stop());
@@ -175,6 +198,47 @@ for (const engine of ENGINES) {
       const removed = await page('DELETE', '/deckies/decky-01/services/http');
       expect([removed.status, removed.body.services]).toEqual([200, ['ssh', 'ftp']]);
       expect(await card('decky-01')).toMatchObject({ services: ['ssh', 'ftp'], service_config: {} });
+    });
+
+    test('the dialog of a service without settings adds it twice, and its card shows no error for that', async () => {
+      const add = (path: string, headers: Record<string, string> = {}) =>
+        fetch(`${url}/api/v1/deckies/${path}/services`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${admin}`, 'content-type': 'application/json', ...headers },
+          body: JSON.stringify({ name: 'smb', config: {} }),
+        });
+      const browser = { origin: url };
+      const twice = await Promise.all([add('decky-01', browser), add('decky-01', browser)]);
+      const services = ['ssh', 'ftp', 'smb'];
+      for (const answer of [...twice, await add('decky-01', browser)]) {
+        expect([answer.status, await answer.json()]).toMatchObject([201, { services }]);
+      }
+      expect((await card('decky-01')).services).toEqual(services);
+      // A program, and a page that adds what was there already, are told.
+      expect((await add('decky-01')).status).toBe(409);
+      expect((await page('POST', '/deckies/decky-02/services', { name: 'smb', config: {} })).status).toBe(201);
+      expect((await add('decky-02', browser)).status).toBe(409);
+    });
+
+    test('every service takes its form as it opens, from the card and from the wizard', async () => {
+      const [{ services }] = await openPage(page, ['/topologies/services']);
+      const forms = new Map<string, Record<string, FormValue>>();
+      for (const service of services) {
+        const [{ fields }] = await openPage(page, [`/topologies/services/${service}/schema`]);
+        forms.set(service, openedForm(fields));
+      }
+      const sections = [...forms].map(([service, form]) => `[all.${service}]\n${iniLines(form)}`);
+      const ini_content = `[all]\nservices=${services.join()}\n${sections.join('')}`;
+      const { status, body } = await page('POST', '/deckies/deploy', { ini_content, replace_fleet: false });
+      expect([status, body]).toMatchObject([202, { mode: 'unihost' }]);
+      const filled = Object.fromEntries([...forms].filter(([, form]) => Object.keys(form).length > 0));
+      expect((await card('all')).service_config).toEqual(filled);
+      for (const [service, config] of forms) {
+        const saved = await page('PUT', `/deckies/all/services/${service}/config`, { config });
+        // What differs would be shown as unsaved for ever.
+        expect([service, saved.status, saved.body.config]).toEqual([service, 200, config]);
+      }
+      expect((await page('DELETE', '/deckies/all')).status).toBe(204);
     });
 
     test('an interval in minutes is set and taken away', async () => {

@@ -32,6 +32,7 @@ const MISSING = [
 const WRITES: readonly [method: string, path: string][] = [
   ['POST', '/canary/tokens'],
   ['POST', '/deckies/files'],
+  ['DELETE', '/deckies/files'],
   ['POST', '/swarm/enroll-bundle'],
   ['POST', `/swarm/hosts/${ID}/teardown`],
   ['DELETE', `/swarm/hosts/${ID}`],
