@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { Settings } from '../settings/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
-import { assertPasswordBytes, newPassword } from './passwords.ts';
+import { assertNewPassword, newPassword } from './passwords.ts';
 import { authOperations } from './schemas.ts';
 import type { Users } from './users.ts';
 
@@ -40,7 +40,7 @@ function managementRoutes({ authenticator, users, logger }: UserRoutesParts) {
     .post(
       '/',
       async ({ body, principal }) => {
-        assertPasswordBytes(body.password);
+        assertNewPassword(body.password);
         const user = await users.create(body.username, body.password, body.role);
         logger.info('user created', { user_uuid: user.uuid, role: user.role, by: principal.userUuid });
         return user;
@@ -70,7 +70,7 @@ function managementRoutes({ authenticator, users, logger }: UserRoutesParts) {
     .put(
       '/:uuid/reset-password',
       async ({ params, body, principal }) => {
-        assertPasswordBytes(body.new_password);
+        assertNewPassword(body.new_password);
         await users.resetPassword(params.uuid, body.new_password);
         logger.info('user password reset', { user_uuid: params.uuid, by: principal.userUuid });
         return { message: 'Password reset' };
