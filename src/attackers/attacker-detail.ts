@@ -68,8 +68,13 @@ export async function intelOf(db: Db, uuid: string): Promise<JsonObject> {
   const row = await db
     .selectFrom('attacker_intel')
     .select(['intel', 'updated_at'])
-    .where((eb) =>
-      eb('attacker_uuid', 'in', eb.selectFrom('attacker_uuids').select('attacker_uuids.uuid').where('ip', '=', ip)),
+    .where('attacker_uuid', 'in', (eb) =>
+      eb
+        .selectFrom('attacker_uuids')
+        .select('attacker_uuids.uuid')
+        .where('ip', '=', ip)
+        // A row that came in another way than by events has no other names.
+        .union(eb.selectFrom('attackers').select('attackers.uuid').where('ip', '=', ip)),
     )
     .orderBy('updated_at', 'desc')
     .limit(1)

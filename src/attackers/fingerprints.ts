@@ -18,34 +18,42 @@ const LISTS = new Set(['order', 'signals']);
 export function shownFingerprint(found: Json, ip: string): JsonObject {
   const bounty = isJsonObject(found) ? found : { value: found };
   const { payload: told = bounty, ...rest } = bounty;
-  const payload = isJsonObject(told) ? told : { value: told };
+  const payload = safe(isJsonObject(told) ? told : { value: told });
   const kind = typeof payload.fingerprint_type === 'string' ? payload.fingerprint_type : 'unknown';
-  const shown = safe({ ...payload, ...seenByProbe(kind, payload), ...targetOf(payload, ip) });
-  return { ...rest, payload: { ...shown, fingerprint_type: groupOf(kind) } };
+  showProbe(payload, kind);
+  // A certificate without a target would be shown as one that the attacker's client presented.
+  if (payload.port !== undefined) {
+    payload.target_ip ??= ip;
+    payload.target_port ??= payload.port;
+  }
+  payload.fingerprint_type = groupOf(kind);
+  return { ...rest, payload };
 }
 
-function seenByProbe(kind: string, told: JsonObject): JsonObject {
+type Shown = Record<string, Json | undefined>;
+
+function showProbe(shown: Shown, kind: string): void {
   switch (kind) {
     case 'jarm':
-      return { hash: told.jarm_hash ?? null };
+      shown.hash ??= shown.jarm_hash;
+      return;
     case 'hassh':
-      return { hash: told.hassh_server ?? null };
+      shown.hash ??= shown.hassh_server;
+      return;
     case 'tcpfp':
-      return { hash: told.tcpfp_hash ?? null };
+      shown.hash ??= shown.tcpfp_hash;
+      return;
     case 'icmp_error':
-      return { matrix: told.icmp_matrix ?? null, fp_hash: told.icmp_fp_hash ?? null };
+      shown.matrix ??= shown.icmp_matrix;
+      shown.fp_hash ??= shown.icmp_fp_hash;
+      return;
     case 'icmp6_error':
-      return { matrix: told.icmp6_matrix ?? null, fp_hash: told.icmp6_fp_hash ?? null };
+      shown.matrix ??= shown.icmp6_matrix;
+      shown.fp_hash ??= shown.icmp6_fp_hash;
+      return;
     case 'ipv6_leak':
-      return { value: [told.addr, told.iid_kind, told.mac_oui, told.vector].filter((part) => part).join(' · ') };
-    default:
-      return {};
+      shown.value ??= [shown.addr, shown.iid_kind, shown.mac_oui, shown.vector].filter((part) => part).join(' · ');
   }
-}
-
-/** A certificate without a target would be shown as one that the attacker's client presented. */
-function targetOf({ port, target_ip = null, target_port }: JsonObject, ip: string): JsonObject {
-  return port === undefined ? {} : { target_ip: target_ip ?? ip, target_port: target_port ?? port };
 }
 
 /** Pages group fingerprints in a plain object: a name that such an object has by itself is no group. */
@@ -54,8 +62,15 @@ function groupOf(kind: string): string {
   return kind in {} ? 'unknown' : kind;
 }
 
-function safe(payload: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(payload).map(([name, value]) => [name, safeValue(name, value)]));
+/** A copy that can be printed. A loop: a list of attackers has thousands of them. */
+function safe(told: JsonObject): Shown {
+  const shown: Shown = {};
+  for (const name in told) {
+    const value = told[name];
+    const isPlain = typeof value !== 'object' && !TEXTS.has(name) && !LISTS.has(name) && name !== 'errors';
+    shown[name] = isPlain ? value : safeValue(name, value);
+  }
+  return shown;
 }
 
 function safeValue(name: string, value: Json | undefined): Json {

@@ -11,10 +11,10 @@ const MAX_BYTES = 72;
 
 /** Schema of a password that is only compared (contract §4.3). */
 export const currentPassword = t.String({ maxLength: MAX_LENGTH });
-/** Schema of a password that is being set; {@link assertPasswordBytes} checks the rest. */
-export const newPassword = t.String({ minLength: NEW_PASSWORD.min, maxLength: NEW_PASSWORD.max });
+/** Schema of a password that is being set; {@link assertNewPassword} says more clearly than a schema that it is short. */
+export const newPassword = t.String({ maxLength: MAX_LENGTH, description: `At least ${NEW_PASSWORD.min} characters` });
 
-/** @param password must have passed {@link assertPasswordBytes} */
+/** @param password must have passed {@link assertNewPassword} */
 export function hashPassword(password: string): Promise<string> {
   return Bun.password.hash(password, HASHING);
 }
@@ -29,6 +29,17 @@ const decoyHash = hashPassword(crypto.randomUUID());
 export async function verifyPassword(password: string, hash: string | undefined): Promise<boolean> {
   const matches = await Bun.password.verify(password, hash ?? (await decoyHash));
   return matches && hash !== undefined;
+}
+
+/**
+ * DECNET's form for a new password lets shorter ones through, and shows what is answered: that has to say what is wanted.
+ * @throws {AppError} `bad_request`, `invalid`
+ */
+export function assertNewPassword(password: string): void {
+  if (password.length < NEW_PASSWORD.min) {
+    throw new AppError('bad_request', `A new password needs at least ${NEW_PASSWORD.min} characters`);
+  }
+  assertPasswordBytes(password);
 }
 
 /**

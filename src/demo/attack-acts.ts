@@ -1,7 +1,7 @@
 import { newEventId } from '../bus/event.ts';
 import { topics } from '../bus/topic.ts';
-import type { AttackerRow } from '../db/schema.ts';
 import { DEMO_TOPOLOGIES } from './inventory.ts';
+import { logLine, pickAttacker, type Scene } from './scenes.ts';
 import { type DemoAct, type DemoWorld, pick, randomBelow, tell } from './world.ts';
 
 /** What the log lines of the demonstration tell: attackers who try passwords, get in, and look around. */
@@ -16,25 +16,12 @@ const COMMANDS = [
   ['crontab -l', 'history -c'],
 ] as const;
 
-interface Scene {
-  readonly attacker: Pick<AttackerRow, 'uuid' | 'ip'>;
-  readonly decky: string;
-  readonly service: string;
-}
-
 /** Somebody connects to a decky, tries passwords and, once in a while, gets in: lines, credentials, a session. */
 export const attackSession: DemoAct = async (world) => {
-  const attackers = await world.db
-    .selectFrom('attackers')
-    .select(['uuid', 'ip'])
-    .orderBy('last_seen', 'desc')
-    .orderBy('uuid')
-    .limit(40)
-    .execute();
-  const [attacker, decky] = [pick(world, attackers), pick(world, DECKIES)];
+  const [attacker, decky] = [await pickAttacker(world), pick(world, DECKIES)];
   if (attacker === undefined || decky === undefined) return;
   const scene: Scene = { attacker, decky: decky.name, service: pick(world, decky.services) ?? 'ssh' };
-  await line(world, scene, 'connection', 'connection opened', {});
+  await logLine(world, scene, 'connection', 'connection opened', {});
   const tries = 1 + randomBelow(world, 3);
   for (let turn = 0; turn < tries; turn += 1) await tryPassword(world, scene);
   if (world.random() < 0.6) await session(world, scene);
@@ -43,7 +30,7 @@ export const attackSession: DemoAct = async (world) => {
 async function tryPassword(world: DemoWorld, scene: Scene): Promise<void> {
   const username = pick(world, USERS) ?? 'root';
   const password = pick(world, PASSWORDS) ?? '123456';
-  await line(world, scene, 'login_attempt', `login of ${username} refused`, { username, password });
+  await logLine(world, scene, 'login_attempt', `login of ${username} refused`, { username, password });
   await tell(world, topics.credential('captured'), 'captured', {
     secret_sha256: new Bun.CryptoHasher('sha256').update(password).digest('hex'),
     secret_kind: 'password',
@@ -58,7 +45,7 @@ async function session(world: DemoWorld, scene: Scene): Promise<void> {
   const session_id = newEventId();
   const commands = [];
   for (const command of pick<readonly string[]>(world, COMMANDS) ?? []) {
-    await line(world, scene, 'command', command, { session_id, command });
+    await logLine(world, scene, 'command', command, { session_id, command });
     commands.push({ id: newEventId(), command_text: command, ts: new Date().toISOString(), decky, service });
   }
   await tell(world, topics.attacker('session.ended'), 'session.ended', {
@@ -72,25 +59,11 @@ async function session(world: DemoWorld, scene: Scene): Promise<void> {
     commands,
     shard_path: null,
   });
-}
-
-async function line(
-  world: DemoWorld,
-  { attacker, decky, service }: Scene,
-  event_type: string,
-  msg: string,
-  fields: Record<string, string>,
-): Promise<void> {
-  const timestamp = new Date().toISOString();
-  await tell(world, topics.system('log'), event_type, {
-    decky,
+  // Without an id: nothing keeps what was typed when, so there is nothing to play back.
+  await logLine(world, scene, 'session_recorded', 'session kept', {
     service,
-    event_type,
-    attacker_ip: attacker.ip,
-    timestamp,
-    raw_line: `<134>1 ${timestamp} ${decky} ${service} - ${event_type} [src="${attacker.ip}"] ${msg}`,
-    fields,
-    msg,
+    duration_s: `${commands.length * 4}`,
+    bytes: `${commands.length * 310}`,
   });
 }
 
@@ -100,7 +73,7 @@ const MAX_CAMPAIGNS = 8;
 export const campaignGrows: DemoAct = async (world) => {
   const identities = await world.db
     .selectFrom('attacker_identities')
-    .select('uuid')
+    .select(['uuid', 'campaign_id'])
     .where('merged_into_uuid', 'is', null)
     .orderBy('uuid')
     .limit(60)
@@ -112,18 +85,20 @@ export const campaignGrows: DemoAct = async (world) => {
     .orderBy('uuid')
     .limit(MAX_CAMPAIGNS)
     .execute();
-  const identity_uuid = pick(world, identities)?.uuid;
-  if (identity_uuid === undefined) return;
+  const identity = pick(world, identities);
+  if (identity === undefined) return;
+  const { uuid: identity_uuid, campaign_id: prior_campaign_uuid } = identity;
   const isNew = campaigns.length < MAX_CAMPAIGNS && world.random() < 0.5;
   const campaign_uuid = (isNew ? undefined : pick(world, campaigns)?.uuid) ?? crypto.randomUUID();
+  if (campaign_uuid === prior_campaign_uuid) return;
   const isFormed = !campaigns.some(({ uuid }) => uuid === campaign_uuid);
   if (isFormed) {
     await tell(world, topics.campaign('formed'), 'formed', { campaign_uuid, identity_uuids: [identity_uuid] });
   } else {
-    const assigned = { campaign_uuid, identity_uuid, prior_campaign_uuid: null };
+    const assigned = { campaign_uuid, identity_uuid, prior_campaign_uuid };
     await tell(world, topics.campaign('identity.assigned'), 'identity.assigned', assigned);
   }
-  const assigned = { identity_uuid, campaign_uuid, prior_campaign_uuid: null };
+  const assigned = { identity_uuid, campaign_uuid, prior_campaign_uuid };
   await tell(world, topics.identity('campaign.assigned'), 'campaign.assigned', assigned);
 };
 

@@ -35,12 +35,17 @@ export function demoAttacker(uuid: string, ip: string, identityUuid: string, at:
     decky_count: 1,
     services: '["ssh"]',
     deckies: '["web-front"]',
-    fingerprints: JSON.stringify([{ probe: 'hassh', hash: digits.slice(0, 32) }]),
+    fingerprints: JSON.stringify([{ bounty_type: 'fingerprint', payload: hassh(digits) }]),
     ...origin,
     country_source: 'demo',
     asn_source: 'demo',
     updated_at: at,
   };
+}
+
+/** As a projection keeps what a prober has found. */
+function hassh(digits: string) {
+  return { fingerprint_type: 'hassh', port: 22, hassh_server: digits.slice(0, 32), ssh_banner: 'SSH-2.0-OpenSSH_9.6' };
 }
 
 /** An identity that has just been formed out of so many observations. @param at ISO time */

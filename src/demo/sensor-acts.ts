@@ -1,8 +1,8 @@
 import { newEventId } from '../bus/event.ts';
 import { topics } from '../bus/topic.ts';
-import type { AttackerRow } from '../db/schema.ts';
 import { ATTACKER_ADDRESSES, attackerAddress } from './attackers.ts';
 import { DEMO_FLEET, DEMO_TOPOLOGIES, demoAddresses } from './inventory.ts';
+import { PRIMITIVES, pickAttacker } from './scenes.ts';
 import { type DemoAct, type DemoWorld, pick, randomBelow, tell } from './world.ts';
 
 /** What sensors report: events that this program keeps no state for, so they go straight into the log. */
@@ -13,12 +13,6 @@ const DECKIES = DEMO_TOPOLOGIES.flatMap((topology) =>
     ip: demoAddresses(topology, decky, index)[decky.lans[0]] ?? '',
   })),
 );
-
-const PRIMITIVES = [
-  { primitive: 'temporal.session_pace', values: ['steady', 'bursty', 'slow'] },
-  { primitive: 'motor.input_modality', values: ['typed', 'pasted', 'scripted'] },
-  { primitive: 'operational.objective', values: ['reconnaissance', 'persistence', 'collection'] },
-] as const;
 
 /** Of so many addresses it is told that they have been seen. */
 const NEW_ADDRESSES = 90;
@@ -133,10 +127,5 @@ export const attackerBehaviour: DemoAct = async (world) => {
     attacker_uuid: attacker.uuid,
   });
 };
-
-async function pickAttacker(world: DemoWorld): Promise<AttackerRow | undefined> {
-  const rows = await world.db.selectFrom('attackers').selectAll().orderBy('last_seen', 'desc').limit(50).execute();
-  return pick(world, rows);
-}
 
 const randomAddress = (world: DemoWorld) => attackerAddress(randomBelow(world, ATTACKER_ADDRESSES));

@@ -1,6 +1,7 @@
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { attackSession, campaignGrows, orchestratorActs } from './attack-acts.ts';
+import { attackerEnriched, attackerProbed, attributionChanges, fileCaptured, mailReceived } from './evidence-acts.ts';
 import { formIdentity, linkObservation } from './identity-acts.ts';
 import { attackerBehaviour, attackerObserved, attackerScored, deckyTraffic, fleetStates } from './sensor-acts.ts';
 import { changeServices, mutateTopology } from './topology-acts.ts';
@@ -74,6 +75,7 @@ function repertoire(): DemoAct[] {
     ...[fleetStates(), deckyTraffic, deckyTraffic],
     ...[linkObservation, linkObservation, formIdentity],
     ...[attackSession, attackSession, attackSession, campaignGrows, orchestratorActs, orchestratorActs],
-    ...[attackerObserved, attackerScored, attackerBehaviour],
+    ...[attackerObserved, attackerScored, attackerBehaviour, attackerBehaviour],
+    ...[attackerProbed, attackerProbed, attackerEnriched, fileCaptured, mailReceived, attributionChanges],
   ];
 }

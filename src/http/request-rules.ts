@@ -23,7 +23,8 @@ export function requestRules(origins: readonly string[]) {
         cors({
           origin: isAllowed,
           allowedHeaders: ['Authorization', 'Content-Type', 'Last-Event-ID'],
-          exposeHeaders: ['Retry-After'],
+          // The second names what pages save.
+          exposeHeaders: ['Retry-After', 'Content-Disposition'],
           methods: [],
           credentials: false,
           preflight: false,

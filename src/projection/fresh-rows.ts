@@ -62,7 +62,7 @@ export class FreshRows {
         if (missing.length > 0 && performance.now() >= end) return this.#giveUp(missing);
       }
     } catch {
-      // See above.
+      // Nobody can say what is missing: the read goes on with what there is.
     }
   }
 
@@ -77,7 +77,7 @@ export class FreshRows {
       if (position === undefined) return [];
       const { epoch, offset } = position;
       const before = this.#inVain.get(nameOf(row));
-      // An event that is not projected now is not projected later: its projection has skipped or never known it.
+      // Waited for once is enough: where its channel has no place written down, it would be so each time.
       const isKnown = before !== undefined && before.epoch === epoch && offset <= before.offset;
       return isKnown ? [] : [{ ...row, epoch, offset }];
     });

@@ -42,12 +42,32 @@ const KEYS: Record<string, string[]> = {
     ...['kind', 'mail_decky_uuid', 'thread_id', 'message_id', 'in_reply_to', 'sender_email', 'recipient_email'],
     ...['subject', 'language', 'success', 'ts'],
   ],
+  'attacker.fingerprinted': ['attacker_ip'],
+  'attacker.intel.enriched': [
+    ...['attacker_uuid', 'attacker_ip', 'aggregate_verdict', 'providers', 'abuseipdb_score', 'abuseipdb_categories'],
+    ...['greynoise_classification', 'greynoise_name', 'greynoise_tags', 'feodo_listed', 'feodo_malware_family'],
+    ...['threatfox_listed', 'threatfox_threat_types', 'threatfox_ioc_types', 'threatfox_malware_families'],
+  ],
+  'email.received': [
+    ...['source_id', 'attacker_uuid', 'attacker_ip', 'decky_id', 'service', 'subject', 'from_domain'],
+    ...['mail_from_domain', 'return_path_domain', 'rcpt_count', 'rcpt_domains', 'x_mailer', 'dkim_signed', 'spf_pass'],
+    ...['urls', 'attachment_count', 'attachment_sha256s', 'attachment_extensions', 'body_simhash', 'body_base64_bytes'],
+    ...['attachment_macros', 'attachment_password_protected', 'html_smuggling', 'stored_as', 'body_sha256'],
+  ],
+  'attribution.profile.state_changed': [
+    ...['identity_uuid', 'primitive', 'old_state', 'new_state', 'current_value', 'confidence', 'observation_count'],
+    'ts',
+  ],
   'attacker.observation.*': [
     ...['identity_ref', 'primitive', 'value', 'confidence', 'window', 'source', 'evidence_ref'],
     ...['id', 'ts', 'v', 'attacker_uuid'],
   ],
 };
 const MORE_KEYS: Record<string, string[]> = {
+  'attacker.fingerprinted': [
+    ...['port', 'jarm_hash', 'hassh_server', 'ssh_banner', 'tcpfp_hash', 'ttl', 'mss'],
+    ...['subject_cn', 'cert_sha256', 'self_signed', 'icmp_matrix', 'icmp_fp_hash', 'errors', 'observed_at'],
+  ],
   'decky.*.state': ['previous_state'],
   'decky.*.traffic': [
     ...['ssh_version', 'packets', 'bytes', 'duration_s', 'mean_iat_ms', 'min_iat_ms', 'max_iat_ms', 'retransmits'],
@@ -63,7 +83,11 @@ const TYPES: Record<string, string[]> = {
   'identity.observation.linked': ['observation.linked'],
   'attacker.observed': ['observed'],
   'attacker.scored': ['scored'],
-  'system.log': ['connection', 'login_attempt', 'command'],
+  'system.log': [...['connection', 'login_attempt', 'command', 'session_recorded', 'file_captured', 'message_stored']],
+  'attacker.fingerprinted': ['jarm', 'hassh', 'tcpfp', 'tls_certificate', 'icmp_error'],
+  'attacker.intel.enriched': ['intel.enriched'],
+  'email.received': ['received'],
+  'attribution.profile.state_changed': ['profile.state_changed'],
   'credential.captured': ['captured'],
   'attacker.session.ended': ['session.ended'],
   'campaign.formed': ['formed'],
@@ -71,7 +95,9 @@ const TYPES: Record<string, string[]> = {
   'orchestrator.traffic.*': ['traffic'],
   'orchestrator.file.*': ['file'],
   'orchestrator.email.*': ['email'],
-  'attacker.observation.*': ['temporal.session_pace', 'motor.input_modality', 'operational.objective'],
+  'attacker.observation.*': [
+    ...['temporal.session_pace', 'motor.input_modality', 'operational.objective', 'cognitive.feedback_loop_engagement'],
+  ],
 };
 
 /** Numbers from 0 to below 1 that are the same in every run (mulberry32). */

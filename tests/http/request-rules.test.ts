@@ -122,7 +122,7 @@ describe('cross-origin requests', () => {
     const listed = await call(path, { ...init, origin: ORIGIN });
     expect(listed.status).toBe(status);
     expect(listed.headers.get('access-control-allow-origin')).toBe(ORIGIN);
-    expect(listed.headers.get('access-control-expose-headers')).toBe('Retry-After');
+    expect(listed.headers.get('access-control-expose-headers')).toBe('Retry-After, Content-Disposition');
     expect(listed.headers.get('access-control-allow-credentials')).toBeNull();
     for (const origin of [STRANGER, undefined]) {
       const response = await call(path, { ...init, ...(origin === undefined ? {} : { origin }) });

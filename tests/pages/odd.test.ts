@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { demoAttacker } from '../../src/demo/attackers.ts';
 import { ENGINES } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { CAMPAIGN, envelope, IDENTITY, LISTED_ATTACKER, LOG_LINE, type Shape } from './shape.ts';
@@ -143,6 +144,20 @@ for (const engine of ENGINES) {
         cached_at: expect.any(String),
         feodo_queried_at: expect.any(String),
       });
+    });
+
+    test('is an attacker whose row came in another way than by events, as in the demonstration', async () => {
+      const [uuid, ip] = ['a1000000-0000-4000-8000-000000000077', '192.0.2.77'];
+      await page.plane.database.db
+        .insertInto('attackers')
+        .values(demoAttacker(uuid, ip, 'nobody', new Date().toISOString()))
+        .execute();
+      const told = { attacker_uuid: uuid, attacker_ip: ip, aggregate_verdict: 'benign', abuseipdb_score: 3 };
+      await page.tell([['attacker.intel.enriched', 'intel.enriched', told]]);
+      expect(await page.get(`/attackers/${uuid}/intel`)).toMatchObject({ attacker_uuid: uuid, abuseipdb_score: 3 });
+      expect((await page.get(`/attackers/${uuid}`)).fingerprints).toMatchObject([
+        { payload: { fingerprint_type: 'hassh_server', hash: expect.any(String), target_ip: ip } },
+      ]);
     });
 
     test('is an observation that names no primitive but in its topic', async () => {

@@ -53,6 +53,7 @@ interface Case {
   count(data: Record<string, unknown[]>): number;
 }
 
+const IP = '192.0.2.1';
 const CASES: readonly Case[] = [
   {
     path: '/campaigns/events',
@@ -81,8 +82,11 @@ const CASES: readonly Case[] = [
   {
     path: '/attackers/a1/events',
     projection: 'attackers',
-    first: ['attacker.observation.motor', { attacker_uuid: 'a1', attacker_ip: '192.0.2.1', value: 1, ts: 1 }],
-    second: ['attacker.observation.pace', { attacker_uuid: 'a1', attacker_ip: '192.0.2.1', value: 2, ts: 2 }],
+    first: [
+      'attacker.observation.motor',
+      { attacker_uuid: 'a1', attacker_ip: IP, primitive: 'motor', value: 1, ts: 1 },
+    ],
+    second: ['attacker.observation.pace', { attacker_uuid: 'a1', attacker_ip: IP, primitive: 'pace', value: 2, ts: 2 }],
     name: 'observation',
     count: ({ observations }) => observations?.length ?? 0,
   },
