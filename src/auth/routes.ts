@@ -2,7 +2,7 @@ import { Elysia, t } from 'elysia';
 import { AppError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
-import { assertPasswordBytes, currentPassword, newPassword } from './passwords.ts';
+import { assertNewPassword, assertPasswordBytes, currentPassword, newPassword } from './passwords.ts';
 import { type PeerAddress, peerAddress as peerAddressBehind } from './peer-address.ts';
 import { NEVER, type Principal } from './principal.ts';
 import type { RateLimits } from './rate-limit.ts';
@@ -61,7 +61,8 @@ function sessionRoutes({ authenticator, users, limits, logger, peerAddress = pee
     .post(
       '/change-password',
       async ({ body, request, server, principal }) => {
-        assertPasswordBytes(body.old_password, body.new_password);
+        assertNewPassword(body.new_password);
+        assertPasswordBytes(body.old_password);
         await limits.changePassword(peerAddress(request, server));
         await users.changePassword(principal, body.old_password, body.new_password);
         logger.info('password changed', { user_uuid: principal.userUuid });
