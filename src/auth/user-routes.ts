@@ -4,7 +4,7 @@ import { BodyFields } from '../http/body-fields.ts';
 import type { Settings } from '../settings/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 import { guard, type HeaderAuthenticator } from './guard.ts';
-import { assertPasswordBytes, NEW_PASSWORD } from './passwords.ts';
+import { assertNewPassword } from './passwords.ts';
 import { ROLES, type Role } from './principal.ts';
 import { authOperations, USERNAME } from './schemas.ts';
 import type { Users } from './users.ts';
@@ -103,8 +103,8 @@ function roleIn(fields: BodyFields): Role {
 
 /** The last field to be read: checks all of them. */
 function passwordIn(fields: BodyFields, name: string): string {
-  const password = fields.text(name, NEW_PASSWORD);
+  const password = fields.text(name, { min: 0, max: Number.POSITIVE_INFINITY });
   fields.check();
-  assertPasswordBytes(password);
+  assertNewPassword(password);
   return password;
 }
