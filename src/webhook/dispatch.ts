@@ -2,7 +2,8 @@ import { sql } from 'kysely';
 import { createEvent, type Event } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { matcher, topics } from '../bus/topic.ts';
-import type { Trx } from '../db/database.ts';
+import { engineOfDb, type Trx } from '../db/database.ts';
+import { insertRows } from '../db/insert-rows.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { describeError } from '../errors.ts';
 import { fallBehind } from './behind.ts';
@@ -34,8 +35,17 @@ export interface Dispatched {
 
 export type Matches = (topic: string) => boolean;
 
-/** Values of one statement; PostgreSQL takes 65,535 parameters, SQLite 32,766. */
-const ROWS_OF_A_STATEMENT = 500;
+const EVENTS = {
+  table: 'webhook_events',
+  columns: { event_id: 'text', topic: 'text', created_at: 'bigint', bytes: 'integer', data: 'text' },
+} as const;
+const DELIVERIES = {
+  table: 'webhook_deliveries',
+  columns: {
+    ...({ subscription: 'text', event_id: 'text', state: 'text', attempts: 'integer' } as const),
+    ...({ due_at: 'bigint', created_at: 'bigint', bytes: 'bigint' } as const),
+  },
+} as const;
 /** Stretches that a subscription remembers. */
 const MOST_MISSED = 20;
 
@@ -141,24 +151,24 @@ export async function writeDeliveries(
       ...{ attempts: 0, due_at: now, created_at: now, bytes: event.bytes },
     })),
   );
-  for (const part of inParts(wanted)) {
-    await trx
-      .insertInto('webhook_events')
-      .values(part.map(({ event }) => event))
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
-  }
+  const engine = engineOfDb(trx);
+  await insertRows(
+    trx,
+    engine,
+    EVENTS,
+    wanted.map(({ event }) => event),
+    sql`on conflict do nothing`,
+  );
+  // An event that was published again after the log had lost it was dispatched before.
+  const written = await insertRows<{ subscription: string; bytes: number }>(
+    trx,
+    engine,
+    DELIVERIES,
+    deliveries,
+    sql`on conflict do nothing returning subscription, bytes`,
+  );
   const changes = new StockChanges();
-  for (const part of inParts(deliveries)) {
-    // An event that was published again after the log had lost it was dispatched before.
-    const written = await trx
-      .insertInto('webhook_deliveries')
-      .values(part)
-      .onConflict((conflict) => conflict.doNothing())
-      .returning(['subscription', 'bytes'])
-      .execute();
-    for (const { subscription, bytes } of written) changes.add(subscription, 'pending', bytes);
-  }
+  for (const { subscription, bytes } of written) changes.add(subscription, 'pending', bytes);
   await changes.write(trx);
   return new Set(deliveries.map(({ subscription }) => subscription));
 }
@@ -208,8 +218,4 @@ export async function noteMissed(trx: Trx, missed: Missed): Promise<void> {
 /** What a subscription has missed, with one stretch more. */
 export function withMissed(row: Pick<WebhookSubscriptionRow, 'missed'>, missed: Missed): string {
   return JSON.stringify([...missedOf(row), missed].slice(-MOST_MISSED));
-}
-
-function* inParts<T>(rows: readonly T[]): Iterable<readonly T[]> {
-  for (let at = 0; at < rows.length; at += ROWS_OF_A_STATEMENT) yield rows.slice(at, at + ROWS_OF_A_STATEMENT);
 }

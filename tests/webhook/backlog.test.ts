@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
+import { CatchUp, Overtaken } from '../../src/webhook/catch-up.ts';
 import { Dispatcher, type DispatcherParts } from '../../src/webhook/dispatcher.ts';
-import { findStanding } from '../../src/webhook/standing.ts';
+import { findStanding, moveStanding } from '../../src/webhook/standing.ts';
 import { ENGINES, quiet } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { MemoryLog } from './memory-log.ts';
@@ -191,6 +192,61 @@ describe.each(ENGINES)('a backlog that is full on %s', (engine) => {
     clearInterval(robbing);
     await Promise.all([first, ...others].map((one) => one.stop()));
     expect(await idsOf(uuid)).toEqual(ids);
+  });
+
+  /** One that is behind by the last twenty events, and the place where all others stand. */
+  const someoneBehind = async () => {
+    const uuid = await worker.subscribe();
+    const node = dispatcher();
+    const first = log.append(30);
+    await until('the first', async () => (await rowsOf(uuid)).length === 30);
+    const second = log.append(20);
+    await until('it to be full', () => isBehind(uuid));
+    await node.stop();
+    await drain(uuid);
+    return { uuid, first, second, at: await findStanding(worker.db, log) };
+  };
+  const catchUp = (history: DispatcherParts['history'] = log) =>
+    new CatchUp({ db: worker.db, bounds, logger: quiet, history, onDispatched: () => {}, onCommitted: () => {} });
+
+  test('a node that comes late repeats nothing, also when it was delivered and removed meanwhile', async () => {
+    const { uuid, first, second, at } = await someoneBehind();
+    const held = Promise.withResolvers<void>();
+    const isAsked = Promise.withResolvers<void>();
+    const slow = catchUp({
+      range: () => log.range(),
+      async read(place) {
+        isAsked.resolve();
+        await held.promise;
+        return log.read(place);
+      },
+    });
+    const late = slow.step(at);
+    await isAsked.promise;
+    await catchUp().step(at);
+    expect(await idsOf(uuid)).toEqual([...first, ...second]);
+    await worker.db.deleteFrom('webhook_deliveries').execute();
+    held.resolve();
+    await late;
+    expect(await rowsOf(uuid)).toEqual([]);
+  });
+
+  test('a node that comes late does not say that it has caught up when all others are further', async () => {
+    const { uuid, at } = await someoneBehind();
+    const node = catchUp();
+    await node.step(at);
+    await drain(uuid);
+    // As another node leaves it that has dispatched one more, to all that are not behind.
+    const [next = ''] = log.append(1);
+    const end = { ...at, ...(await log.range()).end };
+    await worker.db.transaction().execute((trx) => moveStanding(trx, at, end));
+    await expect(node.step(at)).rejects.toBeInstanceOf(Overtaken);
+    expect(await isBehind(uuid)).toBe(true);
+    await node.step(end);
+    expect((await idsOf(uuid)).at(-1)).toBe(next);
+    await drain(uuid);
+    await node.step(end);
+    expect(await isBehind(uuid)).toBe(false);
   });
 
   test('an edit, a pause and a change of all sorts while it is behind lose nothing', async () => {
