@@ -3,14 +3,26 @@ import type { JsonObject } from '../bus/event.ts';
 import { topics } from '../bus/topic.ts';
 import type { Engine, Trx } from '../db/database.ts';
 import { type ColumnTypes, insertRows, rowsOf } from '../db/insert-rows.ts';
+import { type RowsToRemove, removeSome } from '../db/remove-some.ts';
 import type { AttackerRow } from '../db/schema.ts';
 import { addToCounters } from '../projection/counters.ts';
+import { DEFAULT_LIMITS, type Limits, limitsOf } from '../projection/keep.ts';
 import { isoOf, jsonText, objectsOf, textOf, textsOf, timeOf } from '../projection/payload.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
 import type { KeptRows } from '../projection/retention.ts';
+import { Roster, rosterCounter, rosterRows } from '../projection/roster.ts';
 import { AttackerDraft, SIGHTING, type TriedCommand } from './attacker-draft.ts';
-import { bindToIdentity, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
+import { bindToIdentity, hasNamesEnough, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
 import { addTargets, saveContacts } from './attacker-parts.ts';
+import {
+  isAnyLeft,
+  keptAttackers,
+  leavingOf,
+  removeAllLeft,
+  removeAttacker,
+  removeLeft,
+  removeUuids,
+} from './attacker-removal.ts';
 import { attributionOf, observationOf, saveAttribution, saveObservation } from './observations.ts';
 
 export const ATTACKER_PROJECTION = 'attackers';
@@ -81,7 +93,7 @@ const keptCommands: KeptRows = {
 };
 
 /** Attackers with all that is told of them (contract §1.3, §6.3, §6.4). */
-export const attackerProjection = (engine: Engine): Projection => ({
+export const attackerProjection = (engine: Engine, limits = limitsOf(DEFAULT_LIMITS)): Projection => ({
   name: ATTACKER_PROJECTION,
   version: 1,
   topics: [
@@ -94,9 +106,11 @@ export const attackerProjection = (engine: Engine): Projection => ({
     topics.identity('observation.linked'),
   ],
   channels: ['attacker', 'attribution'],
-  kept: [keptCommands],
+  kept: [keptCommands, ...keptAttackers(engine, limits)],
+  hasLeft: isAnyLeft,
+  removeLeft,
   async apply(trx, events) {
-    const batch = await Batch.open(trx, engine, events);
+    const batch = await Batch.open(trx, engine, limits, events);
     let skipped = 0;
     for (const event of events) {
       if (!(await batch.apply(event))) skipped += 1;
@@ -104,40 +118,65 @@ export const attackerProjection = (engine: Engine): Projection => ({
     await batch.save();
     return skipped;
   },
-  async clear(trx) {
-    await trx.deleteFrom('attackers').execute();
-    await trx.deleteFrom('attacker_uuids').execute();
-    await trx.deleteFrom('attacker_commands').execute();
-    await trx.deleteFrom('attacker_services').execute();
-    await trx.deleteFrom('attacker_smtp_targets').execute();
-    await trx.deleteFrom('observations').execute();
-    await trx.deleteFrom('attributions').execute();
-    await trx.deleteFrom('attacker_intel').execute();
-    await trx.deleteFrom('counters').where('name', '=', COMMANDS.table).execute();
+  async clear(trx, most) {
+    await trx.deleteFrom('counters').where('name', 'in', COUNTERS).execute();
+    return removeSome(trx, OWNED, most);
   },
 });
+
+const ROSTERS = ['attackers', 'attacker_uuids', 'attributed'] as const;
+const COUNTERS = [COMMANDS.table, ...ROSTERS.map(rosterCounter)];
+const OWNED: readonly RowsToRemove[] = [
+  { table: 'attackers', key: ['uuid'] },
+  { table: 'attacker_uuids', key: ['uuid'] },
+  { table: 'attacker_commands', key: ['seq'] },
+  { table: 'attacker_services', key: ['service', 'ip'] },
+  { table: 'attacker_smtp_targets', key: ['ip', 'domain'] },
+  { table: 'observations', key: ['attacker_uuid', 'primitive'] },
+  { table: 'attributions', key: ['identity_uuid', 'primitive'] },
+  { table: 'attacker_intel', key: ['attacker_uuid'] },
+  { table: 'attackers_leaving', key: ['ip'] },
+  ...ROSTERS.map(rosterRows),
+];
 
 /** The attackers that a batch of events concerns, read once and written once. */
 class Batch {
   readonly #trx: Trx;
   readonly #engine: Engine;
   readonly #drafts: Map<string, AttackerDraft>;
-  readonly #commands: (TriedCommand & { ip: string; session_id: string | null })[] = [];
+  readonly #attackers: Roster;
+  readonly #uuids: Roster;
+  readonly #attributed: Roster;
+  /** Of whom something is left from before they went. */
+  readonly #leaving: Set<string>;
+  #commands: (TriedCommand & { ip: string; session_id: string | null })[] = [];
 
-  private constructor(trx: Trx, engine: Engine, drafts: Map<string, AttackerDraft>) {
+  private constructor(
+    trx: Trx,
+    engine: Engine,
+    limits: Limits,
+    drafts: Map<string, AttackerDraft>,
+    leaving: Set<string>,
+  ) {
     this.#trx = trx;
     this.#engine = engine;
     this.#drafts = drafts;
+    this.#leaving = leaving;
+    this.#attackers = new Roster(trx, engine, 'attackers', limits.attackers);
+    this.#uuids = new Roster(trx, engine, 'attacker_uuids', limits.attacker_uuids);
+    this.#attributed = new Roster(trx, engine, 'attributed', limits.attributed);
   }
 
-  static async open(trx: Trx, engine: Engine, events: readonly LoggedEvent[]): Promise<Batch> {
+  static async open(trx: Trx, engine: Engine, limits: Limits, events: readonly LoggedEvent[]): Promise<Batch> {
     const ips = [...new Set(events.flatMap(({ payload }) => addressOf(payload) ?? []))];
     const drafts = new Map<string, AttackerDraft>();
     if (ips.length > 0) {
       const rows = await trx.selectFrom('attackers').selectAll().where('ip', 'in', ips).execute();
       for (const row of rows) drafts.set(row.ip, new AttackerDraft(row));
     }
-    return new Batch(trx, engine, drafts);
+    const batch = new Batch(trx, engine, limits, drafts, await leavingOf(trx, ips));
+    await batch.#attackers.load(ips);
+    return batch;
   }
 
   /** @returns false when the event held nothing that can be used */
@@ -145,9 +184,7 @@ class Batch {
     const { topic, payload } = event;
     if (topic.startsWith(OBSERVATION)) return this.#observed(event);
     if (topic.startsWith('attribution.')) {
-      const attribution = attributionOf(event);
-      if (attribution !== undefined) await saveAttribution(this.#trx, attribution);
-      return attribution !== undefined;
+      return this.#attributes(event);
     }
     if (topic.startsWith('identity.')) return this.#bound(payload);
     const ip = addressOf(payload);
@@ -157,7 +194,17 @@ class Batch {
     return true;
   }
 
+  async #attributes(event: LoggedEvent): Promise<boolean> {
+    const attribution = attributionOf(event);
+    if (attribution === undefined) return false;
+    await saveAttribution(this.#trx, attribution);
+    const gone = await this.#attributed.tell([attribution.identity_uuid]);
+    if (gone.length > 0) await this.#trx.deleteFrom('attributions').where('identity_uuid', 'in', gone).execute();
+    return true;
+  }
+
   async save(): Promise<void> {
+    for (const roster of [this.#attackers, this.#uuids, this.#attributed]) await roster.save();
     const drafts = [...this.#drafts.values()];
     await save(
       this.#trx,
@@ -199,7 +246,12 @@ class Batch {
         return draft.credential(service);
       case MAIL_RECEIVED:
         draft.seen(at);
-        return addTargets(this.#trx, draft.row.ip, textsOf(payload, 'rcpt_domains', MOST_DOMAINS), at);
+        return addTargets(
+          this.#trx,
+          draft.row.ip,
+          textsOf(payload, 'rcpt_domains', { most: MOST_DOMAINS, length: 255 }),
+          at,
+        );
       case SESSION_ENDED:
         return this.#ended(draft, payload, timeOf(payload, 'ended_at') ?? at);
       case 'attacker.intel.enriched':
@@ -240,6 +292,7 @@ class Batch {
     const observation = observationOf(event);
     if (observation === undefined) return false;
     await saveObservation(this.#trx, observation);
+    await this.#named([observation.attacker_uuid]);
     const ip = addressOf(event.payload);
     if (ip !== undefined) await this.#draftOf(ip, observation.attacker_uuid, event);
     return true;
@@ -249,9 +302,10 @@ class Batch {
   async #bound(payload: JsonObject): Promise<boolean> {
     const identity = textOf(payload, 'identity_uuid', 128);
     const linked = textOf(payload, 'observation_uuid', 128);
-    const uuids = linked === undefined ? textsOf(payload, 'observation_uuids') : [linked];
+    const uuids = linked === undefined ? textsOf(payload, 'observation_uuids', { length: 128 }) : [linked];
     if (identity === undefined || uuids.length === 0) return false;
     await bindToIdentity(this.#trx, uuids, identity);
+    await this.#named(uuids);
     await this.#trx.updateTable('attackers').set({ identity_id: identity }).where('uuid', 'in', uuids).execute();
     for (const draft of this.#drafts.values()) {
       if (uuids.includes(draft.row.uuid)) draft.belongsTo(identity);
@@ -261,21 +315,56 @@ class Batch {
 
   /** The attacker at an address, who takes the uuid that a producer has for him. */
   async #draftOf(ip: string, told: string | undefined, event: LoggedEvent): Promise<AttackerDraft> {
+    for (const gone of await this.#attackers.tell([ip])) await this.#leave(gone);
     const found = this.#drafts.get(ip);
     if (found !== undefined && (told === undefined || told === found.row.uuid)) return found;
-    const known = told === undefined ? undefined : (await knownOf(this.#trx, [told])).get(told);
-    // A uuid that is another attacker's stays his.
-    const isFree = told !== undefined && (known === undefined || known.ip === null || known.ip === ip);
-    const uuid = isFree ? told : (found?.row.uuid ?? uuidOfAddress(ip));
+    const uuid = (await this.#freeName(ip, told)) ?? found?.row.uuid ?? (await this.#ownName(ip));
+    if (found === undefined && this.#leaving.delete(ip)) await removeAllLeft(this.#trx, ip);
     const draft = found ?? AttackerDraft.of(uuid, ip, isoOf(event.ts));
     this.#drafts.set(ip, draft);
     if (found !== undefined && uuid === found.row.uuid) return draft;
     await nameAttacker(this.#trx, uuid, ip);
     if (found !== undefined) await this.#trx.updateTable('attackers').set({ uuid }).where('ip', '=', ip).execute();
     draft.isCalled(uuid);
-    const identity = isFree ? known : (await knownOf(this.#trx, [uuid])).get(uuid);
+    await this.#named([uuid]);
+    const identity = (await knownOf(this.#trx, [uuid])).get(uuid);
     if (identity?.identityUuid) draft.belongsTo(identity.identityUuid);
     return draft;
+  }
+
+  /** What a producer calls the attacker, unless that is another one, or he has names enough. */
+  async #freeName(ip: string, told: string | undefined): Promise<string | undefined> {
+    if (told === undefined || !(await this.#isFree(told, ip))) return undefined;
+    return (await hasNamesEnough(this.#trx, told, ip)) ? undefined : told;
+  }
+
+  /** A name that follows from the address; somebody may have told of it as another one's. */
+  async #ownName(ip: string): Promise<string> {
+    for (let turn = 1; ; turn += 1) {
+      const uuid = uuidOfAddress(turn === 1 ? ip : `${ip} ${turn}`);
+      if (await this.#isFree(uuid, ip)) return uuid;
+    }
+  }
+
+  async #isFree(uuid: string, ip: string): Promise<boolean> {
+    const known = (await knownOf(this.#trx, [uuid])).get(uuid);
+    if (known !== undefined && known.ip !== null) return known.ip === ip;
+    for (const { row } of this.#drafts.values()) if (row.uuid === uuid) return row.ip === ip;
+    const owner = await this.#trx.selectFrom('attackers').select('ip').where('uuid', '=', uuid).executeTakeFirst();
+    return owner === undefined || owner.ip === ip;
+  }
+
+  /** Notes that attackers were told of by their names; what is known by other names may have to go. */
+  async #named(uuids: readonly string[]): Promise<void> {
+    await removeUuids(this.#trx, await this.#uuids.tell(uuids));
+  }
+
+  /** An attacker goes with all parts of him, those of this batch, too. */
+  async #leave(ip: string): Promise<void> {
+    this.#drafts.delete(ip);
+    this.#commands = this.#commands.filter((command) => command.ip !== ip);
+    await this.#uuids.strike(await removeAttacker(this.#trx, ip));
+    if ((await leavingOf(this.#trx, [ip])).has(ip)) this.#leaving.add(ip);
   }
 }
 

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { Engine, Trx } from '../db/database.ts';
 import { insertRows } from '../db/insert-rows.ts';
+import { type RowsToRemove, removeSome } from '../db/remove-some.ts';
 import type { LogRow } from '../db/schema.ts';
 import { addToCounters } from '../projection/counters.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
@@ -66,16 +67,21 @@ export function logProjection(engine: Engine): Projection {
       if (rows.length > 0) await count(trx, engine, rows, 1);
       return events.length - rows.length;
     },
-    async clear(trx) {
-      await trx.deleteFrom('logs').execute();
-      await trx.deleteFrom('log_values').execute();
-      await trx.deleteFrom('log_minutes').execute();
-      await trx.deleteFrom('log_quarters').execute();
+    async clear(trx, most) {
       await trx.deleteFrom('counters').where('name', 'in', [LINES, ATTACKERS]).execute();
-      if (engine === 'sqlite') await sql`insert into log_search (log_search) values ('delete-all')`.execute(trx);
+      // The index would be emptied by one statement, which takes as long as the index is large.
+      if (engine === 'sqlite' && (await forgetLines(trx, most))) return true;
+      return removeSome(trx, OWNED, most);
     },
   };
 }
+
+const OWNED: readonly RowsToRemove[] = [
+  { table: 'logs', key: ['id'] },
+  { table: 'log_values', key: ['field', 'value'] },
+  { table: 'log_minutes', key: ['minute'] },
+  { table: 'log_quarters', key: ['field', 'value', 'quarter'] },
+];
 
 /** @param time ISO, UTC */
 export function minuteOf(time: string): number {
@@ -156,15 +162,28 @@ async function insertUnlessTaken(trx: Trx, engine: Engine, rows: readonly LogRow
   return free;
 }
 
-/** The index holds no texts: it has to be told what it is to forget. */
 async function removeLines(trx: Trx, engine: Engine, ids: readonly number[]): Promise<void> {
   const rows = await trx.deleteFrom('logs').where('id', 'in', ids).returningAll().execute();
-  if (engine === 'sqlite') {
-    const texts = textsOf(rows);
-    await sql`insert into log_search (log_search, rowid, text)
-      select 'delete', value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
-  }
+  if (engine === 'sqlite') await forgetTexts(trx, rows);
   await count(trx, engine, rows, -1);
+}
+
+/** Removes lines without counting. @returns whether there may be more */
+async function forgetLines(trx: Trx, most: number): Promise<boolean> {
+  const rows = await trx
+    .deleteFrom('logs')
+    .where('id', 'in', (eb) => eb.selectFrom('logs').select('id').orderBy('id').limit(most))
+    .returningAll()
+    .execute();
+  await forgetTexts(trx, rows);
+  return rows.length === most;
+}
+
+/** SQLite's index holds no texts: it has to be told what it is to forget. */
+async function forgetTexts(trx: Trx, rows: readonly LogRow[]): Promise<void> {
+  const texts = textsOf(rows);
+  await sql`insert into log_search (log_search, rowid, text)
+    select 'delete', value ->> 0, value ->> 1 from json_each(${texts})`.execute(trx);
 }
 
 function textsOf(rows: readonly LogRow[]): string {

@@ -28,13 +28,21 @@ export function countOf(payload: JsonObject, name: string): number | undefined {
   return value !== undefined && Number.isInteger(value) && value >= 0 && value < 2 ** 31 ? value : undefined;
 }
 
-/** The texts of a list in a payload. */
-export function textsOf(payload: JsonObject, name: string, most = 1000): string[] {
+/**
+ * The texts of a list in a payload.
+ * @param limits.most texts
+ * @param limits.length characters of each
+ */
+export function textsOf(
+  payload: JsonObject,
+  name: string,
+  { most = 1000, length = MAX_TEXT }: { readonly most?: number; readonly length?: number } = {},
+): string[] {
   const value = payload[name];
   if (!Array.isArray(value)) return [];
   return value
     .slice(0, most)
-    .flatMap((item) => (typeof item === 'string' && item !== '' ? [storable(item, MAX_TEXT)] : []));
+    .flatMap((item) => (typeof item === 'string' && item !== '' ? [storable(item, length)] : []));
 }
 
 /** The objects of a list in a payload. */

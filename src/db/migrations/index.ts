@@ -22,6 +22,7 @@ import { retention } from './019-retention.ts';
 import { webhooks } from './020-webhooks.ts';
 import { pages } from './021-pages.ts';
 import { logFilters } from './022-log-filters.ts';
+import { boundedReadModels } from './023-bounded-read-models.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -48,5 +49,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '020-webhooks': webhooks(engine),
     '021-pages': pages(engine),
     '022-log-filters': logFilters(engine),
+    '023-bounded-read-models': boundedReadModels(engine),
   };
 }
