@@ -2,6 +2,7 @@ import { type RawBuilder, sql } from 'kysely';
 import type { Db, Engine, Trx } from '../db/database.ts';
 import { relaxedTransaction } from '../db/relaxed.ts';
 import { lockRow } from '../db/row-lock.ts';
+import { counterOf } from './counters.ts';
 import type { Keep, KeptKind } from './keep.ts';
 import type { Projection } from './projection.ts';
 import { type RosterName, rosterCounter } from './roster.ts';
@@ -144,8 +145,7 @@ export class Retention {
   }
 
   async #surplusOf(db: Db | Trx, { counter, kind }: KeptRows): Promise<number> {
-    const row = await db.selectFrom('counters').select('value').where('name', '=', counter).executeTakeFirst();
-    return (row?.value ?? 0) - this.#parts.keep.rows[kind];
+    return (await counterOf(db, counter)) - this.#parts.keep.rows[kind];
   }
 }
 

@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import type { Engine, Trx } from '../db/database.ts';
 import { insertRows } from '../db/insert-rows.ts';
 import type { RowsToRemove } from '../db/remove-some.ts';
-import { addToCounters } from './counters.ts';
+import { addToCounters, counterOf } from './counters.ts';
 
 /** What rosters there are; each has a limit in `Keep` of its own. */
 export type RosterName =
@@ -125,12 +125,7 @@ export class Roster {
 
   async #sizeBefore(): Promise<number> {
     if (this.#size !== undefined) return this.#size;
-    const row = await this.#trx
-      .selectFrom('counters')
-      .select('value')
-      .where('name', '=', rosterCounter(this.#name))
-      .executeTakeFirst();
-    this.#before = row?.value ?? 0;
+    this.#before = await counterOf(this.#trx, rosterCounter(this.#name));
     this.#size = this.#before;
     return this.#size;
   }

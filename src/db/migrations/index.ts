@@ -23,6 +23,7 @@ import { webhooks } from './020-webhooks.ts';
 import { pages } from './021-pages.ts';
 import { logFilters } from './022-log-filters.ts';
 import { boundedReadModels } from './023-bounded-read-models.ts';
+import { logPairs } from './024-log-pairs.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -50,5 +51,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '021-pages': pages(engine),
     '022-log-filters': logFilters(engine),
     '023-bounded-read-models': boundedReadModels(engine),
+    '024-log-pairs': logPairs(engine),
   };
 }
