@@ -141,7 +141,7 @@ async function furnish(house: House, options: StartOptions) {
   const doors = [startSse({ ...house, declarations }), startWs({ ...house, declarations })] as const;
   const reporting = startReporting({ ...house, domains, roles });
   for (const domain of parts) house.stops.add(() => domain.stop?.());
-  if (options.demo) await seedDemonstration(house.db);
+  if (options.demo) await seedDemonstration(house);
   const api = new Elysia({ prefix: '/api/v1' }).use(routesOf([...domains, ...doors]));
   return {
     api,

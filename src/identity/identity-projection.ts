@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import type { Engine, Trx } from '../db/database.ts';
 import { type RowsToRemove, removeSome } from '../db/remove-some.ts';
 import { DEFAULT_LIMITS, limitsOf } from '../projection/keep.ts';
-import { isoOf, textOf, textsOf } from '../projection/payload.ts';
+import { isoOf, MAX_COUNT, textOf, textsOf } from '../projection/payload.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
 import { keptRoster } from '../projection/retention.ts';
 import { Roster, rosterCounter, rosterRows, strike } from '../projection/roster.ts';
@@ -238,9 +238,11 @@ async function recount(trx: Trx, identity: string): Promise<void> {
     const counted: { merged_into_uuid: string | null } | undefined = await trx
       .updateTable('attacker_identities')
       .set({
-        observation_count: sql<number>`(select count(*) from identity_observations where identity_uuid = ${uuid})
+        // Merges in a circle count each other: the number stays one that the column can hold.
+        observation_count: sql<number>`(select case when counted > ${MAX_COUNT} then ${MAX_COUNT} else counted end from (select
+          (select count(*) from identity_observations where identity_uuid = ${uuid})
           + (select coalesce(sum(merged.observation_count), 0) from attacker_identities as merged
-             where merged.merged_into_uuid = ${uuid})`,
+             where merged.merged_into_uuid = ${uuid}) as counted) as sums)`,
       })
       .where('uuid', '=', uuid)
       .returning('merged_into_uuid')
