@@ -265,8 +265,11 @@ for (const engine of ENGINES) {
       await formIdentity(world);
       expect(published).toEqual([]);
       await linkObservation(world);
-      const linked = published.at(-1)?.payload;
-      expect(attackers.map(({ uuid }) => uuid)).toContain(String(linked?.observation_uuid));
+      expect(published.at(-1)?.topic).toBe('identity.observation.linked');
+      // Nobody new.
+      const there = await db.selectFrom('attackers').select('uuid').execute();
+      expect(there).toHaveLength(318);
+      expect(there.map(({ uuid }) => uuid)).toContain(String(published.at(-1)?.payload.observation_uuid));
     });
   });
 }
