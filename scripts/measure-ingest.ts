@@ -15,6 +15,7 @@ import { EventLog } from '../src/bus/event-log.ts';
 import { connectRedis } from '../src/bus/redis.ts';
 import { engineOf, openDatabase } from '../src/db/database.ts';
 import { migrate } from '../src/db/migrate.ts';
+import { DEFAULT_LIMITS, limitsOf } from '../src/projection/keep.ts';
 import { lagOf, Projections } from '../src/projection/projections.ts';
 import { allProjections, memoryFor } from '../src/projection/start.ts';
 import { createLog } from '../src/telemetry/log.ts';
@@ -69,7 +70,8 @@ try {
       Array.from({ length: Math.min(BATCH, total - first) }, (_, n) => ({ event: event(first + n) })),
     );
   }
-  const projections = allProjections(engineOf(url));
+  const limits = limitsOf({ ...DEFAULT_LIMITS, lines: keep, commands: keep, actions: keep });
+  const projections = allProjections(engineOf(url), limits);
   const memory = memoryFor(total);
   const projector = new Projections({
     db,
@@ -80,7 +82,7 @@ try {
     projections,
     memory,
     servesNobody: values.alone,
-    keep: { rows: { lines: keep, commands: keep, actions: keep, emails: keep }, maxAgeMs: 0 },
+    keep: { rows: limits, maxAgeMs: 0 },
   });
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();

@@ -2,7 +2,7 @@ import { hkdfSync } from 'node:crypto';
 import { isIP } from 'node:net';
 import { assertPattern } from './bus/topic.ts';
 import { describeError } from './errors.ts';
-import type { Keep } from './projection/retention.ts';
+import { type ChosenLimits, DEFAULT_LIMITS, type Keep, limitsOf } from './projection/keep.ts';
 import { PROCESS_ROLES, type ProcessRoles } from './roles.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
 import { parseCidr } from './topology/addresses.ts';
@@ -51,7 +51,9 @@ export interface Config {
   /**
    * What read models keep, the newest: `DECNET_KEEP_LINES`, default 1,000,000 lines of deckies' logs; `DECNET_KEEP_COMMANDS`,
    * default 1,000,000 commands of attackers; `DECNET_KEEP_ACTIONS`, default 100,000 of what the orchestrator did, and
-   * as many mails; `DECNET_KEEP_DAYS`, default 90: older rows of all of them go, 0: as long as there are not too many.
+   * as many mails; `DECNET_KEEP_DAYS`, default 90: older rows of these go, 0: as long as there are not too many;
+   * `DECNET_KEEP_ATTACKERS` and `DECNET_KEEP_IDENTITIES`, default 100,000, `DECNET_KEEP_CAMPAIGNS`, default 10,000: those that
+   * were told of last.
    */
   readonly keep: Keep;
   readonly stream: {
@@ -271,15 +273,16 @@ function integer(env: Env, name: string, fallback: number, min: number, max: num
 }
 
 function kept(env: Env): Keep {
-  const most = (name: string, fallback: number) => integer(env, name, fallback, 1000, 100_000_000);
-  const actions = most('DECNET_KEEP_ACTIONS', 100_000);
+  const most = (name: string, kind: keyof ChosenLimits) => integer(env, name, DEFAULT_LIMITS[kind], 1000, 100_000_000);
   return {
-    rows: {
-      lines: most('DECNET_KEEP_LINES', 1_000_000),
-      commands: most('DECNET_KEEP_COMMANDS', 1_000_000),
-      actions,
-      emails: actions,
-    },
+    rows: limitsOf({
+      lines: most('DECNET_KEEP_LINES', 'lines'),
+      commands: most('DECNET_KEEP_COMMANDS', 'commands'),
+      actions: most('DECNET_KEEP_ACTIONS', 'actions'),
+      attackers: most('DECNET_KEEP_ATTACKERS', 'attackers'),
+      identities: most('DECNET_KEEP_IDENTITIES', 'identities'),
+      campaigns: most('DECNET_KEEP_CAMPAIGNS', 'campaigns'),
+    }),
     maxAgeMs: integer(env, 'DECNET_KEEP_DAYS', 90, 0, 36_500) * 86_400_000,
   };
 }

@@ -154,7 +154,7 @@ async function furnish(house: House, options: StartOptions) {
   const played = options.demo ? [startDemoWorkers()] : [];
   const reporting = startReporting({ ...house, domains: [...domains, ...played], roles });
   for (const domain of parts) house.stops.add(() => domain.stop?.());
-  if (options.demo) await seedDemonstration(house.db);
+  if (options.demo) await seedDemonstration(house);
   const api = new Elysia({ prefix: '/api/v1' }).use(routesOf([...domains, ...doors]));
   return {
     api,

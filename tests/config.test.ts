@@ -33,7 +33,11 @@ describe('defaults', () => {
       leaseMs: 15_000,
     },
     keep: {
-      rows: { lines: 1_000_000, commands: 1_000_000, actions: 100_000, emails: 100_000 },
+      rows: {
+        ...{ lines: 1_000_000, commands: 1_000_000, actions: 100_000, emails: 100_000 },
+        ...{ attackers: 100_000, attacker_uuids: 200_000, linked: 200_000 },
+        ...{ identities: 100_000, attributed: 100_000, members: 100_000, campaigns: 10_000 },
+      },
       maxAgeMs: 90 * 86_400_000,
     },
     stream: { maxPerUser: 5, keepaliveMs: 15_000, stallMs: 30_000, retryMs: 3000, windowBytes: 4_194_304 },

@@ -1,11 +1,14 @@
 import type { Json, JsonObject } from '../bus/event.ts';
 import { isJsonObject } from '../bus/event.ts';
 import type { AttackerRow, Bit } from '../db/schema.ts';
-import { countOf, numberOf, storable, textOf } from '../projection/payload.ts';
+import { countOf, jsonText, MAX_COUNT, numberOf, storable, textOf } from '../projection/payload.ts';
 import { CONTACT, type Contact, contactOf } from './contact.ts';
 
 /** How many of each are kept in an attacker's row; the newest commands and fingerprints, the first of the others. */
 const MOST = { services: 100, deckies: 200, fingerprints: 50, commands: 50 } as const;
+
+/** Characters of one fingerprint, as JSON. */
+const MOST_FINGERPRINT = 16_384;
 
 /** A command as it stands in an attacker's row (contract P5). */
 export interface TriedCommand {
@@ -103,7 +106,7 @@ export class AttackerDraft {
 
   /** It touched a service of a decky. @param eventType of the line that tells of it */
   touched(decky: string | undefined, service: string | undefined, eventType: string): void {
-    this.row.event_count += 1;
+    this.#countUp('event_count');
     const known = this.#services.size + this.#deckies.size;
     this.#met(service, contactOf(eventType));
     if (decky !== undefined && this.#deckies.size < MOST.deckies) this.#deckies.add(decky);
@@ -128,8 +131,8 @@ export class AttackerDraft {
   credential(service: string | undefined): void {
     this.#isNews = true;
     this.#met(service, CONTACT.used);
-    this.row.credential_count += 1;
-    this.row.bounty_count += 1;
+    this.#countUp('credential_count');
+    this.#countUp('bounty_count');
   }
 
   command(command: TriedCommand): void {
@@ -153,20 +156,22 @@ export class AttackerDraft {
     const fingerprints = this.#fingerprints.changed();
     const index = fingerprints.findIndex(isSame);
     if (index >= 0) fingerprints.splice(index, 1);
-    fingerprints.push({ bounty_type: 'fingerprint', payload: { fingerprint_type: kind, ...found } });
+    // What is too large to be kept is known to have been there.
+    const kept: JsonObject = JSON.parse(jsonText(found, JSON.stringify({ port }), MOST_FINGERPRINT));
+    fingerprints.push({ bounty_type: 'fingerprint', payload: { fingerprint_type: kind, ...kept } });
     if (fingerprints.length > MOST.fingerprints) fingerprints.shift();
   }
 
   rotated(payload: JsonObject, at: string): void {
     this.#isNews = true;
-    this.row.rotation_count = countOf(payload, 'rotation_count') ?? this.row.rotation_count + 1;
+    this.row.rotation_count = countOf(payload, 'rotation_count') ?? Math.min(MAX_COUNT, this.row.rotation_count + 1);
     this.row.last_rotation_at = at;
   }
 
   leakedIpv6(payload: JsonObject, at: string): void {
     const { row } = this;
     this.#isNews = true;
-    row.ipv6_leak_count += 1;
+    this.#countUp('ipv6_leak_count');
     row.last_ipv6_leak_at = at;
     row.last_ipv6_link_local = textOf(payload, 'addr', 64) ?? row.last_ipv6_link_local;
     row.last_ipv6_iid_kind = textOf(payload, 'iid_kind', 32) ?? row.last_ipv6_iid_kind;
@@ -187,6 +192,10 @@ export class AttackerDraft {
   /** The services that the batch tells of, each with the closest contact. */
   contacts(): { service: string; contact: Contact }[] {
     return [...this.#contacts].map(([service, contact]) => ({ service, contact }));
+  }
+
+  #countUp(name: 'event_count' | 'credential_count' | 'bounty_count' | 'ipv6_leak_count'): void {
+    this.row[name] = Math.min(MAX_COUNT, this.row[name] + 1);
   }
 
   #met(service: string | undefined, contact: Contact): void {

@@ -17,6 +17,15 @@ export async function nameAttacker(trx: Trx, uuid: string, ip: string): Promise<
     .execute();
 }
 
+/** Names of one attacker; he keeps the ones that he has. */
+const MOST_NAMES = 20;
+
+/** Whether an attacker is to get no further name. */
+export async function hasNamesEnough(trx: Trx, uuid: string, ip: string): Promise<boolean> {
+  const names = await trx.selectFrom('attacker_uuids').select('uuid').where('ip', '=', ip).limit(MOST_NAMES).execute();
+  return names.length >= MOST_NAMES && !names.some((name) => name.uuid === uuid);
+}
+
 /** Notes that attackers belong to an identity; their addresses may not be known yet. */
 export async function bindToIdentity(trx: Trx, uuids: readonly string[], identity_uuid: string): Promise<void> {
   if (uuids.length === 0) return;

@@ -1,6 +1,7 @@
 import { type Insertable, sql } from 'kysely';
 import type { Engine, Trx } from '../db/database.ts';
 import { insertRows } from '../db/insert-rows.ts';
+import { keepFirst } from '../db/remove-some.ts';
 import type { AttackerServicesTable } from '../db/schema.ts';
 
 const SERVICES = {
@@ -18,6 +19,9 @@ export async function saveContacts(
     where attacker_services.contact < excluded.contact`;
   await insertRows(trx, engine, SERVICES, met, closer);
 }
+
+/** Domains of one attacker, those of his last mails. */
+const MOST_TARGETS = 1000;
 
 /** Counts a mail for each domain that it was for. @param at ISO time */
 export async function addTargets(trx: Trx, ip: string, domains: readonly string[], at: string): Promise<void> {
@@ -39,4 +43,6 @@ export async function addTargets(trx: Trx, ip: string, domains: readonly string[
       }),
     )
     .execute();
+  const targets = { table: 'attacker_smtp_targets', key: ['ip', 'domain'], only: sql<boolean>`ip = ${ip}` } as const;
+  await keepFirst(trx, targets, sql`last_seen desc, domain`, MOST_TARGETS);
 }

@@ -1,11 +1,14 @@
 import { type Insertable, sql } from 'kysely';
 import { isJsonObject, type JsonObject } from '../bus/event.ts';
 import type { Db, Trx } from '../db/database.ts';
+import { keepFirst } from '../db/remove-some.ts';
 import type { AttributionsTable, ObservationsTable } from '../db/schema.ts';
 import { countOf, jsonText, numberOf, textOf } from '../projection/payload.ts';
 import type { LoggedEvent } from '../projection/projection.ts';
 
 export const OBSERVATION = 'attacker.observation.';
+/** Primitives of one attacker or identity; some dozens are known. */
+const MOST_PRIMITIVES = 200;
 const STATES = ['unknown', 'stable', 'drifting', 'conflicted', 'multi_actor'];
 
 /** The observation that `attacker.observation.<primitive>` tells of; `undefined` when it names nobody. */
@@ -46,6 +49,9 @@ export async function saveObservation(trx: Trx, observation: Insertable<Observat
         .where(sql<boolean>`observations.ts <= ${observation.ts}`),
     )
     .execute();
+  const only = sql<boolean>`attacker_uuid = ${observation.attacker_uuid}`;
+  const rows = { table: 'observations', key: ['attacker_uuid', 'primitive'], only } as const;
+  await keepFirst(trx, rows, sql`ts desc, primitive`, MOST_PRIMITIVES);
 }
 
 /** What `attribution.profile.state_changed` says; `undefined` for all other events. */
@@ -74,6 +80,9 @@ export async function saveAttribution(trx: Trx, attribution: Insertable<Attribut
     .values(attribution)
     .onConflict((conflict) => conflict.columns(['identity_uuid', 'primitive']).doUpdateSet(attribution))
     .execute();
+  const only = sql<boolean>`identity_uuid = ${attribution.identity_uuid}`;
+  const rows = { table: 'attributions', key: ['identity_uuid', 'primitive'], only } as const;
+  await keepFirst(trx, rows, sql`last_change_ts desc, primitive`, MOST_PRIMITIVES);
 }
 
 /** The newest observation of each primitive, by primitive (contract §3.4). */

@@ -1,7 +1,7 @@
 import type { Db } from '../db/database.ts';
 import { projectedSnapshot } from '../projection/snapshot.ts';
 import type { StreamDeclaration } from '../stream/declaration.ts';
-import { campaignProjection } from './campaign-projection.ts';
+import { CAMPAIGN_PROJECTION } from './campaign-projection.ts';
 import { recentCampaigns } from './repository.ts';
 import { campaignSnapshotSchema } from './schemas.ts';
 
@@ -21,7 +21,7 @@ export function campaignStream(db: Db): StreamDeclaration {
     summary: 'Follow what becomes known of campaigns',
     snapshotSchema: campaignSnapshotSchema,
     snapshot: () =>
-      projectedSnapshot(db, campaignProjection.name, CHANNEL, async (trx) => ({
+      projectedSnapshot(db, CAMPAIGN_PROJECTION, CHANNEL, async (trx) => ({
         campaigns: await recentCampaigns(trx, { limit: MAX_CAMPAIGNS, offset: 0 }),
       })),
   };

@@ -5,7 +5,7 @@ import { isStorable } from '../db/storable.ts';
 import { COUNT_LIMIT, type Page, type Paged } from '../http/paging.ts';
 
 // Merges form chains; more hops than these, or a circle, is damage that a read must survive (contract P6).
-const MAX_MERGE_HOPS = 8;
+export const MAX_MERGE_HOPS = 8;
 
 /** One page of {@link recentCampaigns}, and how many there are. */
 export async function listCampaigns(db: Db, page: Page): Promise<Paged<CampaignRow>> {

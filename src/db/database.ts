@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import {
   type Driver,
   Kysely,
+  PostgresAdapter,
   PostgresDialect,
   SqliteAdapter,
   SqliteDialect,
@@ -60,6 +61,11 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
 
 /** To PostgreSQL, of one process, at most. */
 const CONNECTIONS = { serving: 10, background: 5 } as const;
+
+/** Which engine a connection speaks to. */
+export function engineIn(db: Db | Trx): Engine {
+  return db.getExecutor().adapter instanceof PostgresAdapter ? 'postgres' : 'sqlite';
+}
 
 /** Which engine a `DATABASE_URL` names. */
 export function engineOf(url: string): Engine {

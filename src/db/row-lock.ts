@@ -1,5 +1,5 @@
-import { PostgresAdapter, type Selectable, sql } from 'kysely';
-import type { Trx } from './database.ts';
+import { type Selectable, sql } from 'kysely';
+import { engineIn, type Trx } from './database.ts';
 import type { Database } from './schema.ts';
 
 /**
@@ -16,7 +16,7 @@ export async function lockRow<Table extends keyof Database & string>(
 ): Promise<Selectable<Database[Table]> | undefined> {
   const isIt = Object.entries(key).map(([column, value]) => sql`${sql.ref(column)} = ${value}`);
   if (isIt.length === 0) throw new Error('a row is locked by the values that name it');
-  const lock = trx.getExecutor().adapter instanceof PostgresAdapter ? sql`for no key update` : sql``;
+  const lock = engineIn(trx) === 'postgres' ? sql`for no key update` : sql``;
   const { rows } = await sql<Selectable<Database[Table]>>`
     select * from ${sql.table(table)} where ${sql.join(isIt, sql` and `)} ${lock}
   `.execute(trx);

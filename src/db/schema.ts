@@ -31,6 +31,8 @@ export interface Database extends WebhookTables {
   projection_epochs: ProjectionEpochsTable;
   projection_events: ProjectionEventsTable;
   projection_set_aside: ProjectionSetAsideTable;
+  rosters: RostersTable;
+  attackers_leaving: AttackersLeavingTable;
   logs: LogsTable;
   log_values: LogValuesTable;
   log_minutes: LogMinutesTable;
@@ -413,6 +415,8 @@ export interface ProjectionsTable {
   gaps: Generated<number>;
   /** JSON: the newest of them. */
   last_gap: string | null;
+  /** 1 while its rows are being removed, some at a time, so that it can be filled again: they are to be trusted in nothing. */
+  clearing: Generated<Bit>;
 }
 
 /** Where a projection stands in a channel: what a snapshot of its rows contains of the channel's stream. */
@@ -452,6 +456,19 @@ export interface ProjectionSetAsideTable {
   error: string;
   /** ISO time. */
   set_aside_at: string;
+}
+
+/** What rows of read models are about, in the order in which it was told of last. */
+export interface RostersTable {
+  roster: string;
+  key: string;
+  /** Rises with each that is told of. */
+  told: number;
+}
+
+/** Attackers that are gone and of whom there were too many commands to remove them at once. */
+export interface AttackersLeavingTable {
+  ip: string;
 }
 
 /** One line of a decky's log (contract §3.6). */

@@ -1,5 +1,4 @@
 import type { Db, Trx } from '../db/database.ts';
-import { attackerAddress, demoAttacker, demoIdentity } from './attackers.ts';
 import {
   DEMO_TOPOLOGIES,
   type DemoDecky,
@@ -12,25 +11,15 @@ import {
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
 
-/** How many attackers each demonstration identity has been observed as. */
-const OBSERVATIONS = [4, 3, 2, 2, 3, 1, 1, 2] as const;
-
 /**
- * Fills an empty database with topologies, identities and attackers to look at. Where any demonstration topology is
- * there already, nothing is added and nothing changed.
+ * Fills an empty database with topologies to look at. Where any demonstration topology is there already, nothing is added and
+ * nothing changed.
  * @param now milliseconds since the epoch; the data is a few days old then
  * @returns whether it was this call that filled the database
  */
 export function seedDemo(db: Db, now: number): Promise<boolean> {
   return db.transaction().execute(async (trx) => {
-    const ids = DEMO_TOPOLOGIES.map(demoTopologyId);
-    const names = DEMO_TOPOLOGIES.map(({ name }) => name);
-    const there = await trx
-      .selectFrom('topologies')
-      .select('id')
-      .where((eb) => eb.or([eb('id', 'in', ids), eb('name', 'in', names)]))
-      .executeTakeFirst();
-    if (there !== undefined) return false;
+    if (await isSeeded(trx)) return false;
     const inserted = await trx
       .insertInto('topologies')
       .values(DEMO_TOPOLOGIES.map((topology, index) => topologyRow(topology, now - (index + 2) * DAY_MS)))
@@ -42,9 +31,20 @@ export function seedDemo(db: Db, now: number): Promise<boolean> {
     for (const [index, topology] of DEMO_TOPOLOGIES.entries()) {
       await seedParts(trx, topology, now - (index + 2) * DAY_MS);
     }
-    await seedIdentities(trx, now);
     return true;
   });
+}
+
+/** Whether a demonstration topology is there, or one of the same name. */
+export async function isSeeded(db: Db | Trx): Promise<boolean> {
+  const ids = DEMO_TOPOLOGIES.map(demoTopologyId);
+  const names = DEMO_TOPOLOGIES.map(({ name }) => name);
+  const there = await db
+    .selectFrom('topologies')
+    .select('id')
+    .where((eb) => eb.or([eb('id', 'in', ids), eb('name', 'in', names)]))
+    .executeTakeFirst();
+  return there !== undefined;
 }
 
 /** What happened to a topology so far: when, and into which status. */
@@ -149,33 +149,6 @@ function edgeRows(topology: DemoTopology, decky: DemoDecky, isGateway: boolean) 
     is_bridge: index === 0 ? (0 as const) : (1 as const),
     forwards_l3: isGateway ? (1 as const) : (0 as const),
   }));
-}
-
-async function seedIdentities(trx: Trx, now: number): Promise<void> {
-  let addresses = 0;
-  for (const [index, observations] of OBSERVATIONS.entries()) {
-    const uuid = demoId(`identity/${index}`);
-    const formedAt = now - (OBSERVATIONS.length - index) * 60 * MINUTE_MS;
-    await trx
-      .insertInto('attacker_identities')
-      .values(demoIdentity(uuid, observations, isoTime(formedAt)))
-      .execute();
-    for (let seen = 0; seen < observations; seen += 1) {
-      const ip = attackerAddress(addresses);
-      addresses += 1;
-      const seenAt = isoTime(formedAt + seen * MINUTE_MS);
-      await trx
-        .insertInto('attackers')
-        .values(demoAttacker(demoId(`attacker/${ip}`), ip, uuid, seenAt))
-        .onConflict((conflict) => conflict.doNothing())
-        .execute();
-      await trx
-        .insertInto('identity_observations')
-        .values({ observation_uuid: demoId(`attacker/${ip}`), identity_uuid: uuid })
-        .onConflict((conflict) => conflict.doNothing())
-        .execute();
-    }
-  }
 }
 
 const lanId = (topology: DemoTopology, lan: string) => demoId(`lan/${topology.name}/${lan}`);

@@ -1,8 +1,14 @@
 import { sql } from 'kysely';
-import type { Trx } from '../db/database.ts';
-import { isoOf, textOf, textsOf } from '../projection/payload.ts';
+import type { Engine, Trx } from '../db/database.ts';
+import { type RowsToRemove, removeSome } from '../db/remove-some.ts';
+import { DEFAULT_LIMITS, limitsOf } from '../projection/keep.ts';
+import { isoOf, MAX_COUNT, textOf, textsOf } from '../projection/payload.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
+import { keptRoster } from '../projection/retention.ts';
+import { Roster, rosterCounter, rosterRows, strike } from '../projection/roster.ts';
 import { MAX_MERGE_HOPS } from './repository.ts';
+
+export const IDENTITY_PROJECTION = 'identities';
 
 const MAX_ID = 128;
 /** Rows of one statement. */
@@ -12,8 +18,8 @@ const CHUNK = 500;
  * Identities as a clusterer tells them (contract §1.3, §6.1). What it knows of their fingerprints it keeps to itself: those
  * columns stay null, or as they are in rows that were written together with their event.
  */
-export const identityProjection: Projection = {
-  name: 'identities',
+export const identityProjection = (engine: Engine, limits = limitsOf(DEFAULT_LIMITS)): Projection => ({
+  name: IDENTITY_PROJECTION,
   version: 1,
   topics: [
     'identity.formed',
@@ -23,39 +29,132 @@ export const identityProjection: Projection = {
     'identity.campaign.assigned',
   ],
   channels: ['identity'],
+  kept: [
+    keptRoster('identities', async (trx, uuids) => {
+      await removeIdentities(trx, uuids);
+      await strike(new Roster(trx, engine, 'identities', limits.identities), uuids);
+    }),
+    keptRoster('linked', async (trx, observations) => {
+      await removeLinks(trx, observations);
+      await strike(new Roster(trx, engine, 'linked', limits.linked), observations);
+    }),
+  ],
   async apply(trx, events) {
+    const identities = new Roster(trx, engine, 'identities', limits.identities);
+    const linked = new Roster(trx, engine, 'linked', limits.linked);
     let skipped = 0;
     for (const event of events) {
-      if (!(await applyOne(trx, event))) skipped += 1;
+      const told = await applyOne(trx, event);
+      if (told === undefined) skipped += 1;
+      else {
+        await removeLinks(trx, await linked.tell(told.observations));
+        const lines = [];
+        for (const uuid of told.identities) lines.push(...(await lineOf(trx, uuid)));
+        await removeIdentities(trx, await identities.tell(lines));
+      }
     }
+    await linked.save();
+    await identities.save();
     return skipped;
   },
-  async clear(trx) {
-    await trx.deleteFrom('identity_observations').execute();
-    await trx.deleteFrom('attacker_identities').execute();
+  async clear(trx, most) {
+    await trx.deleteFrom('counters').where('name', 'in', ROSTERS.map(rosterCounter)).execute();
+    return removeSome(trx, OWNED, most);
   },
-};
+});
 
-/** @returns false when the event held nothing that can be used */
-function applyOne(trx: Trx, { topic, ts, payload }: LoggedEvent): Promise<boolean> {
+const ROSTERS = ['identities', 'linked'] as const;
+const OWNED: readonly RowsToRemove[] = [
+  { table: 'identity_observations', key: ['observation_uuid'] },
+  { table: 'attacker_identities', key: ['uuid'] },
+  ...ROSTERS.map(rosterRows),
+];
+
+/** What an event told of. */
+interface Told {
+  readonly identities: readonly string[];
+  readonly observations: readonly string[];
+}
+
+/** @returns `undefined` when the event held nothing that can be used */
+async function applyOne(trx: Trx, { topic, ts, payload }: LoggedEvent): Promise<Told | undefined> {
   const at = isoOf(ts);
   const uuid = (name: string) => textOf(payload, name, MAX_ID);
+  const identity = uuid('identity_uuid');
+  const [loser, winner] = [uuid('loser_uuid'), uuid('winner_uuid')];
+  const [resurrected, former] = [uuid('resurrected_uuid'), uuid('former_winner_uuid')];
   switch (topic) {
     case 'identity.formed':
-      return observed(trx, uuid('identity_uuid'), textsOf(payload, 'observation_uuids'), at);
+      return told(observed, trx, identity, textsOf(payload, 'observation_uuids', { length: MAX_ID }), at);
     case 'identity.observation.linked': {
       const observation = uuid('observation_uuid');
-      return observation === undefined
-        ? Promise.resolve(false)
-        : observed(trx, uuid('identity_uuid'), [observation], at);
+      return observation === undefined ? undefined : told(observed, trx, identity, [observation], at);
     }
     case 'identity.merged':
-      return mergeInto(trx, uuid('loser_uuid'), uuid('winner_uuid'), at);
+      return (await mergeInto(trx, loser, winner, at)) ? toldOf([loser, winner]) : undefined;
     case 'identity.unmerged':
-      return unmerge(trx, uuid('resurrected_uuid'), uuid('former_winner_uuid'), at);
+      return (await unmerge(trx, resurrected, former, at)) ? toldOf([former, resurrected]) : undefined;
     default:
-      return assign(trx, uuid('identity_uuid'), uuid('campaign_uuid'), at);
+      return (await assign(trx, identity, uuid('campaign_uuid'), at)) ? toldOf([identity]) : undefined;
   }
+}
+
+const toldOf = (uuids: readonly (string | undefined)[], observations: readonly string[] = []): Told => ({
+  identities: uuids.filter((uuid) => uuid !== undefined),
+  observations,
+});
+
+async function told(
+  apply: typeof observed,
+  trx: Trx,
+  identity: string | undefined,
+  observations: readonly string[],
+  at: string,
+): Promise<Told | undefined> {
+  return (await apply(trx, identity, observations, at)) ? toldOf([identity], observations) : undefined;
+}
+
+/**
+ * An identity and those that it went into, in this order: whoever is merged into another one is told of before it, so that
+ * the winner never goes first.
+ */
+async function lineOf(trx: Trx, identity: string): Promise<string[]> {
+  const line = [identity];
+  for (let hop = 0; hop < MAX_MERGE_HOPS; hop += 1) {
+    const row = await trx
+      .selectFrom('attacker_identities')
+      .select('merged_into_uuid')
+      .where('uuid', '=', line.at(-1) ?? identity)
+      .executeTakeFirst();
+    if (!row?.merged_into_uuid || line.includes(row.merged_into_uuid)) break;
+    line.push(row.merged_into_uuid);
+  }
+  return line;
+}
+
+/** What they were told to be made of stays known, as long as it is among what was told of last. */
+async function removeIdentities(trx: Trx, uuids: readonly string[]): Promise<void> {
+  for (const uuid of uuids) {
+    const gone = await trx
+      .deleteFrom('attacker_identities')
+      .where('uuid', '=', uuid)
+      .returning('merged_into_uuid')
+      .executeTakeFirst();
+    if (gone?.merged_into_uuid) await recount(trx, gone.merged_into_uuid);
+  }
+}
+
+async function removeLinks(trx: Trx, observations: readonly string[]): Promise<void> {
+  const identities = new Set<string>();
+  for (let first = 0; first < observations.length; first += CHUNK) {
+    const rows = await trx
+      .deleteFrom('identity_observations')
+      .where('observation_uuid', 'in', observations.slice(first, first + CHUNK))
+      .returning('identity_uuid')
+      .execute();
+    for (const { identity_uuid } of rows) identities.add(identity_uuid);
+  }
+  for (const uuid of identities) await recount(trx, uuid);
 }
 
 /** Linking leaves `updated_at` alone (contract §6.1). */
@@ -139,9 +238,11 @@ async function recount(trx: Trx, identity: string): Promise<void> {
     const counted: { merged_into_uuid: string | null } | undefined = await trx
       .updateTable('attacker_identities')
       .set({
-        observation_count: sql<number>`(select count(*) from identity_observations where identity_uuid = ${uuid})
+        // Merges in a circle count each other: the number stays one that the column can hold.
+        observation_count: sql<number>`(select case when counted > ${MAX_COUNT} then ${MAX_COUNT} else counted end from (select
+          (select count(*) from identity_observations where identity_uuid = ${uuid})
           + (select coalesce(sum(merged.observation_count), 0) from attacker_identities as merged
-             where merged.merged_into_uuid = ${uuid})`,
+             where merged.merged_into_uuid = ${uuid}) as counted) as sums)`,
       })
       .where('uuid', '=', uuid)
       .returning('merged_into_uuid')

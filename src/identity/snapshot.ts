@@ -2,7 +2,7 @@ import { channelRevision } from '../bus/outbox.ts';
 import { type Db, readConsistently } from '../db/database.ts';
 import { knownPlace } from '../projection/snapshot.ts';
 import type { Snapshot } from '../stream/connection.ts';
-import { identityProjection } from './identity-projection.ts';
+import { IDENTITY_PROJECTION } from './identity-projection.ts';
 import { recentIdentities } from './repository.ts';
 
 /** Contract §3.2. */
@@ -20,7 +20,7 @@ export function identitySnapshot(db: Db): Promise<Snapshot> {
   return readConsistently(db, async (trx) => {
     const identities = await recentIdentities(trx, { limit: MAX_IDENTITIES, offset: 0 });
     const revision = await channelRevision(trx, IDENTITY_CHANNEL);
-    const contains = await knownPlace(trx, identityProjection.name, IDENTITY_CHANNEL);
+    const contains = await knownPlace(trx, IDENTITY_PROJECTION, IDENTITY_CHANNEL);
     return { revision, data: { identities }, ...(contains === undefined ? {} : { contains }) };
   });
 }

@@ -1,4 +1,5 @@
-import { isJsonObject, type JsonObject } from '../bus/event.ts';
+import { isJsonObject, type JsonObject, MAX_PAYLOAD_DEPTH } from '../bus/event.ts';
+import { boundsOf } from '../bus/json-bounds.ts';
 import type { LogRow } from '../db/schema.ts';
 import { isoOf, jsonText, storable, textOf, timeOf } from '../projection/payload.ts';
 import { printableFields } from '../projection/printable.ts';
@@ -66,7 +67,10 @@ function fieldsOf({ fields }: JsonObject): string {
   if (typeof fields !== 'string' || fields.length > MOST.fields) return '{}';
   try {
     const value: unknown = JSON.parse(fields);
-    return isJsonObject(value) ? jsonText(printableFields(value), '{}', MOST.fields) : '{}';
+    // As deep as an event may be: both databases refuse to look into what is deeper, and with it into all others.
+    return isJsonObject(value) && !boundsOf(value, MAX_PAYLOAD_DEPTH).isTooDeep
+      ? jsonText(printableFields(value), '{}', MOST.fields)
+      : '{}';
   } catch {
     return '{}';
   }

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { Engine, Trx } from '../db/database.ts';
 import { insertRows } from '../db/insert-rows.ts';
+import { type RowsToRemove, removeSome } from '../db/remove-some.ts';
 import type { LogRow } from '../db/schema.ts';
 import { addToCounters } from '../projection/counters.ts';
 import type { Projection } from '../projection/projection.ts';
@@ -51,16 +52,21 @@ export function logProjection(engine: Engine): Projection {
       return events.length - rows.length;
     },
     again: async (trx, events) => renumberLines(trx, engine, await rowsOfLines(trx, events)),
-    async clear(trx) {
-      await trx.deleteFrom('logs').execute();
-      await trx.deleteFrom('log_values').execute();
-      await trx.deleteFrom('log_minutes').execute();
-      await trx.deleteFrom('log_quarters').execute();
+    async clear(trx, most) {
       await trx.deleteFrom('counters').where('name', 'in', [LINES, ATTACKERS]).execute();
-      if (engine === 'sqlite') await sql`insert into log_search (log_search) values ('delete-all')`.execute(trx);
+      // The index would be emptied by one statement, which takes as long as the index is large.
+      if (engine === 'sqlite' && (await forgetLines(trx, most))) return true;
+      return removeSome(trx, OWNED, most);
     },
   };
 }
+
+const OWNED: readonly RowsToRemove[] = [
+  { table: 'logs', key: ['id'] },
+  { table: 'log_values', key: ['field', 'value'] },
+  { table: 'log_minutes', key: ['minute'] },
+  { table: 'log_quarters', key: ['field', 'value', 'quarter'] },
+];
 
 /** @param time ISO, UTC */
 export function minuteOf(time: string): number {
@@ -69,6 +75,17 @@ export function minuteOf(time: string): number {
 
 async function removeLines(trx: Trx, engine: Engine, ids: readonly number[]): Promise<void> {
   await count(trx, engine, await deleteLines(trx, engine, ids), -1);
+}
+
+/** Removes lines without counting. @returns whether there may be more */
+async function forgetLines(trx: Trx, most: number): Promise<boolean> {
+  const oldest = await trx.selectFrom('logs').select('id').orderBy('id').limit(most).execute();
+  await deleteLines(
+    trx,
+    'sqlite',
+    oldest.map(({ id }) => id),
+  );
+  return oldest.length === most;
 }
 
 /** @param each 1 for lines that came, -1 for lines that went */

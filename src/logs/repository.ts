@@ -1,13 +1,14 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Db, Engine, Trx } from '../db/database.ts';
 import type { LogRow } from '../db/schema.ts';
+import { counterOf } from '../projection/counters.ts';
 import { type Bucket, bucketsOf, countRange, linesOf, quartersOf } from './counts.ts';
 import { LINES, minuteOf, QUARTER } from './log-projection.ts';
 import { isEmptySearch, isOpenRange, type LogQuery, onlyColumn } from './search.ts';
-import { matching } from './search-sql.ts';
+import { foundLines, NEWEST, within } from './search-sql.ts';
 
 /** Matches of a search that cannot be told from what is counted are counted up to here. */
-export const COUNT_LIMIT = 1000;
+const COUNT_LIMIT = 1000;
 
 /** Lines of one value are counted up to here where they are not counted already. */
 const EXACT_LIMIT = 50_000;
@@ -22,13 +23,22 @@ export async function listLogs(
   { limit, offset }: { limit: number; offset: number },
 ): Promise<{ total: number; rows: LogRow[] }> {
   const total = await countedLogs(db, query);
-  if (total === undefined) return foundPage(db, engine, query, limit, offset);
+  if (total === undefined) {
+    const found = await foundLines(db, engine, query, COUNT_LIMIT);
+    return { total: found.length, rows: await linesWith(db, found.slice(offset, offset + limit)) };
+  }
   if (offset >= total) return { total, rows: [] };
   const isPlain = isEmptySearch(query.search) && isOpenRange(query.range);
   if (isPlain && offset > DEEP) return { total, rows: await deepPage(db, limit, offset) };
-  const { from, where, order } = await matching(db, engine, query);
-  const found = sql<LogRow>`select logs.* from ${from} where ${where} order by ${order} limit ${limit} offset ${offset}`;
-  return { total, rows: (await found.execute(db)).rows };
+  const lines = sql<LogRow>`select logs.* from logs where ${counted(query)}
+    order by ${NEWEST} limit ${limit} offset ${offset}`;
+  return { total, rows: (await lines.execute(db)).rows };
+}
+
+/** The lines of a query that asks for one exact value at most. */
+function counted({ search, range }: LogQuery): RawBuilder<unknown> {
+  const exact = search.exact.map(({ column, value }) => sql`${sql.ref(`logs.${column}`)} = ${value}`);
+  return sql.join([sql`1 = 1`, ...exact, ...within(range)], sql` and `);
 }
 
 /** The newest of the lines with a higher id, the newest first. */
@@ -54,29 +64,6 @@ async function deepPage(db: Db, limit: number, offset: number): Promise<LogRow[]
     .execute();
 }
 
-/** A page of a search whose matches have to be looked for, and how many there are. */
-async function foundPage(db: Db, engine: Engine, query: LogQuery, limit: number, offset: number) {
-  const { from, where, order } = await matching(db, engine, query);
-  const found = sql<Pick<LogRow, 'id' | 'timestamp'>>`select logs.id, logs.timestamp from ${from} where ${where}`;
-  if (engine === 'sqlite') {
-    // In their order, so that the first of them are the page.
-    const { rows } = await sql<{ id: number }>`${found} order by ${order} limit ${COUNT_LIMIT}`.execute(db);
-    return { total: rows.length, rows: await linesWith(db, rows.slice(offset, offset + limit)) };
-  }
-  // In any order: told which, PostgreSQL takes its guess of how many there are for the truth, and looks at all lines from the
-  // end where they are fewer, or sorts all where they are more.
-  const { rows } = await sql<Pick<LogRow, 'id' | 'timestamp'>>`${found} limit ${COUNT_LIMIT}`.execute(db);
-  if (offset >= rows.length) return { total: rows.length, rows: [] };
-  if (rows.length < COUNT_LIMIT) {
-    const newest = rows.sort((a, b) =>
-      a.timestamp === b.timestamp ? b.id - a.id : a.timestamp < b.timestamp ? 1 : -1,
-    );
-    return { total: rows.length, rows: await linesWith(db, newest.slice(offset, offset + limit)) };
-  }
-  const page = sql<LogRow>`select logs.* from ${from} where ${where} order by ${order} limit ${limit} offset ${offset}`;
-  return { total: rows.length, rows: (await page.execute(db)).rows };
-}
-
 /** The lines with these ids, in this order. */
 async function linesWith(db: Db, page: readonly { readonly id: number }[]): Promise<LogRow[]> {
   if (page.length === 0) return [];
@@ -92,12 +79,6 @@ async function countedLogs(db: Db, query: LogQuery): Promise<number | undefined>
   if (isEmptySearch(search)) return isOpenRange(range) ? counterOf(db, LINES) : countRange(db, range);
   const only = onlyColumn(search);
   return only !== undefined && isOpenRange(range) ? linesOf(db, only.column, only.value) : undefined;
-}
-
-/** A number that is kept. */
-export async function counterOf(db: Db | Trx, name: string): Promise<number> {
-  const row = await db.selectFrom('counters').select('value').where('name', '=', name).executeTakeFirst();
-  return row?.value ?? 0;
 }
 
 /** How many lines there are in each stretch of time that has any: where it begins, and how many. */
@@ -126,12 +107,15 @@ async function bucketsFound(db: Db, engine: Engine, query: LogQuery, width: numb
     const counted = await quartersOf(db, only.column, only.value);
     if (counted !== undefined) return counted;
   }
+  if (only === undefined) {
+    const found = await foundLines(db, engine, query, COUNT_LIMIT);
+    return found.map(({ timestamp }) => ({ minute: minuteOf(timestamp), lines: 1 }));
+  }
   const time = timeOfBucket(width);
-  const { from, where, order } = await matching(db, engine, query);
-  const counted = sql<{ time: string; lines: number }>`select ${time} as time, count(*) as lines from
-    (select logs.timestamp from ${from} where ${where} order by ${order} limit ${only ? EXACT_LIMIT : COUNT_LIMIT}) as found
+  const buckets = sql<{ time: string; lines: number }>`select ${time} as time, count(*) as lines from
+    (select logs.timestamp from logs where ${counted(query)} order by ${NEWEST} limit ${EXACT_LIMIT}) as found
     group by ${time}`;
-  return (await counted.execute(db)).rows.map((row) => ({ minute: minuteOf(`${row.time}:00Z`), lines: row.lines }));
+  return (await buckets.execute(db)).rows.map((row) => ({ minute: minuteOf(`${row.time}:00Z`), lines: row.lines }));
 }
 
 /** The time at which a line's bucket begins, or a minute or an hour that is wholly within its bucket. */

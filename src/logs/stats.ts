@@ -1,9 +1,9 @@
 import { sql } from 'kysely';
 import type { Db, Trx } from '../db/database.ts';
 import { describeError } from '../errors.ts';
+import { counterOf } from '../projection/counters.ts';
 import type { Log } from '../telemetry/log.ts';
 import { ATTACKERS, LINES } from './log-projection.ts';
-import { counterOf } from './repository.ts';
 
 /** Contract P1.1. A type, not an interface: it is JSON. */
 export type Stats = {

@@ -1,5 +1,6 @@
 import type { Insertable } from 'kysely';
 import type { Trx } from '../db/database.ts';
+import { removeSome } from '../db/remove-some.ts';
 import type { OrchestratorEmailsTable, OrchestratorEventsTable } from '../db/schema.ts';
 import { addToCounters } from '../projection/counters.ts';
 import { isoOf, jsonText, textOf, timeOf } from '../projection/payload.ts';
@@ -45,10 +46,16 @@ export const orchestratorProjection: Projection = {
     });
     return events.length - actions.length - emails.length;
   },
-  async clear(trx) {
-    await trx.deleteFrom('orchestrator_events').execute();
-    await trx.deleteFrom('orchestrator_emails').execute();
+  async clear(trx, most) {
     await trx.deleteFrom('counters').where('name', 'in', ['orchestrator_events', 'orchestrator_emails']).execute();
+    return removeSome(
+      trx,
+      [
+        { table: 'orchestrator_events', key: ['uuid'] },
+        { table: 'orchestrator_emails', key: ['uuid'] },
+      ],
+      most,
+    );
   },
 };
 

@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Trx } from '../db/database.ts';
+import type { Db, Trx } from '../db/database.ts';
 
 /** Adds to numbers that are kept, by their names; less than nothing takes away. */
 export async function addToCounters(trx: Trx, add: Readonly<Record<string, number>>): Promise<void> {
@@ -12,4 +12,10 @@ export async function addToCounters(trx: Trx, add: Readonly<Record<string, numbe
       conflict.column('name').doUpdateSet({ value: sql<number>`counters.value + excluded.value` }),
     )
     .execute();
+}
+
+/** A number that is kept; 0 for one that is not. */
+export async function counterOf(db: Db | Trx, name: string): Promise<number> {
+  const row = await db.selectFrom('counters').select('value').where('name', '=', name).executeTakeFirst();
+  return row?.value ?? 0;
 }

@@ -22,19 +22,30 @@ export function numberOf(payload: JsonObject, name: string): number | undefined 
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
 }
 
+/** The highest number that a column of 32 bits can hold: what is counted up from what somebody told stays there. */
+export const MAX_COUNT = 2 ** 31 - 1;
+
 /** A count of a payload: a whole number that a column of 32 bits can hold. */
 export function countOf(payload: JsonObject, name: string): number | undefined {
   const value = numberOf(payload, name);
-  return value !== undefined && Number.isInteger(value) && value >= 0 && value < 2 ** 31 ? value : undefined;
+  return value !== undefined && Number.isInteger(value) && value >= 0 && value <= MAX_COUNT ? value : undefined;
 }
 
-/** The texts of a list in a payload. */
-export function textsOf(payload: JsonObject, name: string, most = 1000): string[] {
+/**
+ * The texts of a list in a payload.
+ * @param limits.most texts
+ * @param limits.length characters of each
+ */
+export function textsOf(
+  payload: JsonObject,
+  name: string,
+  { most = 1000, length = MAX_TEXT }: { readonly most?: number; readonly length?: number } = {},
+): string[] {
   const value = payload[name];
   if (!Array.isArray(value)) return [];
   return value
     .slice(0, most)
-    .flatMap((item) => (typeof item === 'string' && item !== '' ? [storable(item, MAX_TEXT)] : []));
+    .flatMap((item) => (typeof item === 'string' && item !== '' ? [storable(item, length)] : []));
 }
 
 /** The objects of a list in a payload. */
@@ -62,11 +73,18 @@ function clean(_name: string, value: unknown): unknown {
 
 const isClean = (name: string) => name.isWellFormed() && !name.includes('\0');
 
-/** Seconds since the epoch as ISO time; the fallback where they are no time that ISO can write with four digits. */
+/**
+ * Where times end that are taken over, in milliseconds: ISO writes later ones with more digits, which sort before all others, and
+ * their minutes do not fit into a column of 32 bits.
+ */
+const END_OF_TIME = Date.UTC(6000, 0);
+
+const isUsable = (ms: number) => Number.isFinite(ms) && ms >= 0 && ms < END_OF_TIME;
+
+/** Seconds since the epoch as ISO time; the fallback where they are no usable time. */
 export function isoOf(seconds: number, fallback = 0): string {
   const ms = seconds * 1000;
-  const usable = Number.isFinite(ms) && ms >= 0 && ms < Date.UTC(9999, 0);
-  return new Date(usable ? ms : fallback * 1000).toISOString();
+  return new Date(isUsable(ms) ? ms : fallback * 1000).toISOString();
 }
 
 /** The time that a text names, as ISO time in UTC; without a zone it is UTC. `undefined` when it names none. */
@@ -82,5 +100,5 @@ export function isoTimeOf(text: string): string | undefined {
   const [, day, time, zone = 'Z'] = TIME.exec(text.trim()) ?? [];
   if (day === undefined || time === undefined) return undefined;
   const ms = Date.parse(`${day}T${time}${zone}`);
-  return Number.isNaN(ms) || ms < 0 ? undefined : new Date(ms).toISOString();
+  return isUsable(ms) ? new Date(ms).toISOString() : undefined;
 }

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { LogPlace } from '../bus/log-history.ts';
 import type { Db, Engine, Trx } from '../db/database.ts';
 import { insertRows } from '../db/insert-rows.ts';
+import { keepFirst, removeSome } from '../db/remove-some.ts';
 import type { ProjectionEventsTable, ProjectionRow } from '../db/schema.ts';
 import type { Projection } from './projection.ts';
 
@@ -65,6 +66,8 @@ export async function moveOn(trx: Trx, { name, version }: Projection, from: Stan
     })
     .where('name', '=', name)
     .where('version', '=', version)
+    // What is written now would be removed with the rest.
+    .where('clearing', '=', 0)
     .where('epoch', '=', from.epoch)
     .where('log_offset', '=', from.offset)
     .where('proof', '=', from.proof)
@@ -215,15 +218,47 @@ export async function forgetEvents(trx: Trx, projection: string, upToOrdinal: nu
   for (const [epoch, forgotten] of newest) await raiseEpoch(trx, projection, epoch, { forgotten });
 }
 
-/** Sets a projection back to before the first event, with nothing counted. */
-export async function resetProjection(trx: Trx, { name, version }: Projection): Promise<void> {
+/** Events set aside that are kept, of each projection; how many there were is counted. */
+const MOST_SET_ASIDE = 1000;
+const SET_ASIDE = { table: 'projection_set_aside', key: ['projection', 'event_id'] } as const;
+
+/** Forgets all but the newest events that were set aside. */
+export async function forgetSetAside(trx: Trx, projection: string): Promise<void> {
+  const rows = { ...SET_ASIDE, only: sql<boolean>`projection = ${projection}` };
+  await keepFirst(trx, rows, sql`set_aside_at desc, event_id desc`, MOST_SET_ASIDE);
+}
+
+/**
+ * Sets a projection back to before the first event, and marks its rows as being removed: from here on nobody moves it, nobody
+ * takes its rows for those of a place, and whoever leads removes what is left of them ({@link removeBookkeeping} with them).
+ */
+export async function beginClearing(trx: Trx, { name, version }: Projection): Promise<void> {
+  const begun = { version, ...NOTHING, ...NO_COUNTS, clearing: 1 } as const;
   await trx
     .insertInto('projections')
-    .values({ name, version, ...NOTHING })
-    .onConflict((conflict) => conflict.column('name').doUpdateSet({ version, ...NOTHING, ...NO_COUNTS }))
+    .values({ name, ...begun })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet(begun))
     .execute();
   await trx.deleteFrom('projection_places').where('projection', '=', name).execute();
-  await trx.deleteFrom('projection_epochs').where('projection', '=', name).execute();
-  await trx.deleteFrom('projection_events').where('projection', '=', name).execute();
-  await trx.deleteFrom('projection_set_aside').where('projection', '=', name).execute();
+}
+
+/** Its rows are gone: the log can be read from its beginning. */
+export async function endClearing(trx: Trx, { name }: Projection): Promise<void> {
+  await trx.updateTable('projections').set({ clearing: 0 }).where('name', '=', name).execute();
+}
+
+const BOOKKEEPING = [
+  { table: 'projection_events', key: ['projection', 'event_id'] },
+  SET_ASIDE,
+  { table: 'projection_epochs', key: ['projection', 'epoch'] },
+] as const;
+
+/** Removes some of what a projection remembers of the log. @returns whether there may be more */
+export function removeBookkeeping(trx: Trx, projection: string, most: number): Promise<boolean> {
+  const only = sql<boolean>`projection = ${projection}`;
+  return removeSome(
+    trx,
+    BOOKKEEPING.map((rows) => ({ ...rows, only })),
+    most,
+  );
 }

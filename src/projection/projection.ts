@@ -1,7 +1,7 @@
 import type { LogEntry } from '../bus/entry.ts';
 import type { JsonObject } from '../bus/event.ts';
 import { eventOf } from '../bus/logged-event.ts';
-import type { Trx } from '../db/database.ts';
+import type { Db, Trx } from '../db/database.ts';
 import type { KeptRows } from './retention.ts';
 
 /** An event of the log as a projection sees it. Whoever published it may have put anything into its payload. */
@@ -33,6 +33,14 @@ export interface Projection {
   /** Rows that grow with the log, of which the newest are kept; default none. */
   readonly kept?: readonly KeptRows[];
   /**
+   * Removes some of what rows that went have left behind, because it was too much for the transaction.
+   * @param most about so many
+   * @returns whether there may be more
+   */
+  readonly removeLeft?: (trx: Trx, most: number) => Promise<boolean>;
+  /** Whether there is anything to remove in that way. */
+  readonly hasLeft?: (db: Db) => Promise<boolean>;
+  /**
    * Turns events into rows, in their order. What cannot be used of an event is left out; what it throws is taken for the
    * fault of one of the events, which is looked for and set aside.
    * @returns how many of the events held nothing that can be used
@@ -43,8 +51,12 @@ export interface Projection {
    * do not say where an event stands.
    */
   again?(trx: Trx, events: readonly LoggedEvent[]): Promise<void>;
-  /** Removes all of its rows. */
-  clear(trx: Trx): Promise<void>;
+  /**
+   * Removes some of its rows.
+   * @param most about so many
+   * @returns whether there may be more
+   */
+  clear(trx: Trx, most: number): Promise<boolean>;
 }
 
 /** Reads an entry's event; `undefined` when it is none: somebody else wrote into the stream. */

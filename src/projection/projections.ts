@@ -6,8 +6,9 @@ import type { Db } from '../db/database.ts';
 import { releaseLease, takeLease } from '../db/leases.ts';
 import type { ProjectionRow } from '../db/schema.ts';
 import { describeError } from '../errors.ts';
+import type { Keep } from './keep.ts';
 import type { Projection } from './projection.ts';
-import { type Keep, Retention } from './retention.ts';
+import { Retention } from './retention.ts';
 import { Runner, type RunnerParts } from './runner.ts';
 import { Turns } from './turns.ts';
 
@@ -146,8 +147,11 @@ export interface ProjectionLag {
   readonly set_aside: number;
   readonly gaps: number;
   readonly last_gap: unknown;
-  /** `current`; `behind`; `other version`: its rows are those of another version and have to be rebuilt. */
-  readonly state: 'current' | 'behind' | 'other version';
+  /**
+   * `current`; `behind`; `other version`: its rows are those of another version and have to be rebuilt; `clearing`: its rows are
+   * being removed, to be made again.
+   */
+  readonly state: 'current' | 'behind' | 'other version' | 'clearing';
 }
 
 /** @param now milliseconds since the epoch */
@@ -177,8 +181,8 @@ function lagOfRow(
   now: number,
 ): ProjectionLag {
   const events = row?.epoch === head.epoch ? Math.max(0, head.offset - row.log_offset) : head.offset;
-  const isOther = row !== undefined && row.version !== version;
   const since = row?.event_ts ?? undefined;
+  const reached = events === 0 ? 'current' : 'behind';
   return {
     name,
     events,
@@ -188,6 +192,11 @@ function lagOfRow(
     set_aside: row?.set_aside ?? 0,
     gaps: row?.gaps ?? 0,
     last_gap: row?.last_gap ? JSON.parse(row.last_gap) : null,
-    state: isOther ? 'other version' : events === 0 ? 'current' : 'behind',
+    state: row === undefined ? reached : stateOf(row, version, reached),
   };
+}
+
+function stateOf(row: ProjectionRow, version: number, reached: 'current' | 'behind'): ProjectionLag['state'] {
+  if (row.version !== version) return 'other version';
+  return row.clearing === 1 ? 'clearing' : reached;
 }

@@ -1,7 +1,8 @@
 import type { LogHistory } from '../bus/log-history.ts';
-import type { Db } from '../db/database.ts';
+import { type Db, engineIn } from '../db/database.ts';
 import { AppError } from '../errors.ts';
-import { resetProjection } from './places.ts';
+import { Clearing } from './clearing.ts';
+import { beginClearing } from './places.ts';
 import type { Projection } from './projection.ts';
 
 /** What a rebuild begins with. */
@@ -11,10 +12,20 @@ export interface RebuildStart {
   readonly trimmed: number;
 }
 
+export interface RebuildOptions {
+  /** Goes on although history is gone; default false. */
+  readonly acceptLoss?: boolean;
+  /** Called after each transaction that removed rows. */
+  readonly onStep?: () => void;
+}
+
 /**
  * Empties a projection, so that whoever leads fills it from the beginning of the log. Where the log does not begin with
  * its first event any more, rows would be lost that nothing can bring back: that has to be asked for.
- * @param options.acceptLoss goes on although history is gone; default false
+ *
+ * First it is marked, which stops everybody who writes it and who opens streams with it; then its rows go in short
+ * transactions, and the mark with the last of them. Should this process die meanwhile, whoever leads goes on, and so does
+ * another call.
  * @throws {AppError} `not_found` for a name that no projection has; `conflict` when history is gone
  */
 export async function rebuild(
@@ -22,7 +33,7 @@ export async function rebuild(
   history: Pick<LogHistory, 'range'>,
   projections: readonly Projection[],
   name: string,
-  { acceptLoss = false }: { acceptLoss?: boolean } = {},
+  { acceptLoss = false, onStep }: RebuildOptions = {},
 ): Promise<RebuildStart> {
   const projection = projections.find((one) => one.name === name);
   if (projection === undefined) {
@@ -40,10 +51,13 @@ export async function rebuild(
     const why = earlier === undefined ? `dropped its first ${begin.offset} events` : 'been replaced since';
     throw new AppError('conflict', `The log has ${why}; what they told would be lost. Ask for it if you mean it`);
   }
-  await db.transaction().execute(async (trx) => {
-    // First, and locked: a leader that commits now is told to begin again.
-    await resetProjection(trx, projection);
-    await projection.clear(trx);
-  });
+  // Locked: a leader that commits now is told to begin again.
+  await db.transaction().execute((trx) => beginClearing(trx, projection));
+  const clearing = new Clearing(projection, db, engineIn(db));
+  for (let began = performance.now(); await clearing.step(); began = performance.now()) {
+    onStep?.();
+    // Others write into the same file: they get as much of the time.
+    await Bun.sleep(performance.now() - began);
+  }
   return { name, trimmed: begin.offset };
 }

@@ -2,26 +2,25 @@ import { type RawBuilder, sql } from 'kysely';
 import type { Db, Engine, Trx } from '../db/database.ts';
 import { relaxedTransaction } from '../db/relaxed.ts';
 import { lockRow } from '../db/row-lock.ts';
+import { counterOf } from './counters.ts';
+import type { Keep, KeptKind } from './keep.ts';
 import type { Projection } from './projection.ts';
+import { type RosterName, rosterCounter } from './roster.ts';
 import type { Turns } from './turns.ts';
-
-/** What is kept of read models that grow with the log. */
-export interface Keep {
-  /** Rows of each kind. */
-  readonly rows: Readonly<Record<KeptKind, number>>;
-  /** Age at which rows of all kinds go, in milliseconds; 0: as long as there are not too many. */
-  readonly maxAgeMs: number;
-}
-
-export type KeptKind = 'lines' | 'commands' | 'actions' | 'emails';
 
 /**
  * Rows of which the newest are kept: the oldest by the time that they tell go first, whoever wrote them last. What is left
  * therefore follows from the log and the limits alone, not from when it was looked after, and a rebuild leaves the same.
+ *
+ * That holds for rows that tell of one moment. What events go on changing (attackers, identities, campaigns) has a
+ * {@link Roster}, which lets go of one with the very event that brings another; here is removed only what is too much because
+ * the limit is lower than it was.
  */
 export interface KeptRows {
   readonly kind: KeptKind;
-  readonly table: 'logs' | 'attacker_commands' | 'orchestrator_events' | 'orchestrator_emails';
+  readonly table: 'logs' | 'attacker_commands' | 'orchestrator_events' | 'orchestrator_emails' | 'rosters';
+  /** Only those rows of the table, which have no age. */
+  readonly roster?: RosterName;
   /** Columns with an index: ISO time, and what tells rows of one time apart. */
   readonly order: readonly [time: string, id: string];
   /** The name of the counter that says how many there are. */
@@ -30,10 +29,24 @@ export interface KeptRows {
   remove(trx: Trx, ids: readonly (string | number)[]): Promise<void>;
 }
 
+/** What a roster lists. @param remove with their entries in rosters and all that is counted of them */
+export function keptRoster(name: RosterName, remove: (trx: Trx, keys: readonly string[]) => Promise<void>): KeptRows {
+  return {
+    kind: name,
+    table: 'rosters',
+    roster: name,
+    order: ['told', 'key'],
+    counter: rosterCounter(name),
+    remove: (trx, keys) => remove(trx, keys.map(String)),
+  };
+}
+
 /** Milliseconds that a transaction aims at: with SQLite the whole process waits for it. */
 const AIM_MS: Readonly<Record<Engine, number>> = { sqlite: 6, postgres: 50 };
 /** Rows that one transaction removes. */
 const ROWS = { least: 10, first: 50, most: 500 } as const;
+/** Of what was left behind. */
+const LEFT_ROWS = 300;
 /** So often is looked while there is nothing to remove, in milliseconds. */
 const EVERY_MS = 1000;
 
@@ -63,6 +76,7 @@ export class Retention {
    * @returns whether there is more to remove
    */
   async run(turns: Turns, isStopped: () => boolean, now = Date.now()): Promise<boolean> {
+    await this.#removeLeft(turns, isStopped);
     if ((this.#projection.kept ?? []).length === 0) return false;
     const clock = performance.now();
     if (this.#surplus === 0 && clock - this.#lookedAt < EVERY_MS) return false;
@@ -87,19 +101,37 @@ export class Retention {
     return surplus;
   }
 
+  /** Removes what was left behind, before anything else is applied: nobody is to find it again. */
+  async #removeLeft(turns: Turns, isStopped: () => boolean): Promise<void> {
+    const { removeLeft, hasLeft } = this.#projection;
+    if (removeLeft === undefined || hasLeft === undefined) return;
+    const { db, engine } = this.#parts;
+    let isMore = await hasLeft(db);
+    while (isMore && !isStopped()) {
+      isMore = await turns.take(() =>
+        relaxedTransaction(db, engine, async (trx) => (await this.#isIts(trx)) && (await removeLeft(trx, LEFT_ROWS))),
+      );
+    }
+  }
+
+  /** Locks the projection, as a leader and a rebuild do first: one of them at a time changes what is counted. */
+  async #isIts(trx: Trx): Promise<boolean> {
+    const standing = await lockRow(trx, 'projections', { name: this.#projection.name });
+    return standing?.version === this.#projection.version && standing.clearing === 0;
+  }
+
   async #removeSome(kept: KeptRows, now: number): Promise<number> {
     const { db, engine, keep } = this.#parts;
-    const cutoff = keep.maxAgeMs > 0 ? new Date(now - keep.maxAgeMs).toISOString() : '';
+    const cutoff = keep.maxAgeMs > 0 && kept.roster === undefined ? new Date(now - keep.maxAgeMs).toISOString() : '';
     if ((await this.#surplusOf(db, kept)) <= 0 && !(await hasOlder(db, kept, cutoff))) return 0;
     const began = performance.now();
     const most = this.#count;
     const { removed, surplus } = await relaxedTransaction(db, engine, async (trx) => {
-      // As a leader and a rebuild do first: one of them at a time changes what is counted.
-      const standing = await lockRow(trx, 'projections', { name: this.#projection.name });
-      if (standing?.version !== this.#projection.version) return { removed: 0, surplus: 0 };
+      if (!(await this.#isIts(trx))) return { removed: 0, surplus: 0 };
       const surplus = await this.#surplusOf(trx, kept);
       const oldest = await oldestOf(trx, kept, most);
-      const ids = oldest.flatMap(({ id, time }, index) => (index < surplus || time < cutoff ? [id] : []));
+      const isOld = (time: string) => cutoff !== '' && time < cutoff;
+      const ids = oldest.flatMap(({ id, time }, index) => (index < surplus || isOld(time) ? [id] : []));
       if (ids.length > 0) await kept.remove(trx, ids);
       return { removed: ids.length, surplus: surplus - ids.length };
     });
@@ -113,8 +145,7 @@ export class Retention {
   }
 
   async #surplusOf(db: Db | Trx, { counter, kind }: KeptRows): Promise<number> {
-    const row = await db.selectFrom('counters').select('value').where('name', '=', counter).executeTakeFirst();
-    return (row?.value ?? 0) - this.#parts.keep.rows[kind];
+    return (await counterOf(db, counter)) - this.#parts.keep.rows[kind];
   }
 }
 
@@ -124,9 +155,11 @@ async function hasOlder(db: Db, kept: KeptRows, cutoff: string): Promise<boolean
   return oldest !== undefined && oldest.time < cutoff;
 }
 
-async function oldestOf(db: Db | Trx, { table, order: [time, id] }: KeptRows, most: number) {
+async function oldestOf(db: Db | Trx, { table, roster, order: [time, id] }: KeptRows, most: number) {
   const columns: RawBuilder<unknown>[] = [sql`${sql.ref(time)} as time`, sql`${sql.ref(id)} as id`];
   const { rows } = await sql<{ time: string; id: string | number }>`select ${sql.join(columns)} from ${sql.table(table)}
-    order by ${sql.ref(time)}, ${sql.ref(id)} limit ${most}`.execute(db);
+    where ${roster === undefined ? sql`1 = 1` : sql`roster = ${roster}`} order by ${sql.ref(time)}, ${sql.ref(id)} limit ${most}`.execute(
+    db,
+  );
   return rows;
 }

@@ -6,6 +6,7 @@ import type { Db, Engine, Trx } from '../db/database.ts';
 import { relaxedTransaction } from '../db/relaxed.ts';
 import { describeError } from '../errors.ts';
 import type { Log } from '../telemetry/log.ts';
+import { Clearing } from './clearing.ts';
 import {
   addCounts,
   FencedOff,
@@ -13,6 +14,7 @@ import {
   findStanding,
   forgetChannels,
   forgetEvents,
+  forgetSetAside,
   type Gap,
   moveInChannels,
   moveOn,
@@ -67,6 +69,7 @@ export class Runner {
   readonly #protections: Protections;
   readonly #wants: (topic: string) => boolean;
   readonly #channels: ReadonlySet<string>;
+  readonly #clearing: Clearing;
   /** What the database says; `undefined`: to be read again. */
   #stored: Standing | undefined;
   /** Where it stands in the log: what lies between has no event for it. */
@@ -86,6 +89,7 @@ export class Runner {
     this.#protections = parts.protections ?? { moveOn, rememberEvents };
     this.#wants = matcher(projection.topics);
     this.#channels = new Set(projection.channels);
+    this.#clearing = new Clearing(projection, parts.db, parts.engine);
   }
 
   /** Forgets what it has in memory: somebody else may have led meanwhile. */
@@ -115,6 +119,11 @@ export class Runner {
   async #step(): Promise<boolean> {
     const at = await this.#place();
     if (at === undefined) return false;
+    if (at === 'clearing') {
+      // Whoever asked for it may have died.
+      await this.#clearing.step();
+      return true;
+    }
     if (this.#ahead.length === 0) {
       const part = await this.#parts.history.read(at);
       if (part.kind === 'replaced') return this.#realign(at);
@@ -127,11 +136,12 @@ export class Runner {
     return this.#wasMoved();
   }
 
-  async #place(): Promise<Standing | undefined> {
+  async #place(): Promise<Standing | 'clearing' | undefined> {
     if (this.#at !== undefined) return this.#at;
     const row = await findStanding(this.#parts.db, this.projection);
     // Rows of another version are another's: they have to be rebuilt, or that node has to go.
     if (row.version !== this.projection.version) return undefined;
+    if (row.clearing === 1) return 'clearing';
     this.#stored = standingOf(row);
     this.#at = this.#stored;
     return this.#at;
@@ -313,6 +323,7 @@ export class Runner {
       })
       .onConflict((conflict) => conflict.doNothing())
       .execute();
+    await forgetSetAside(trx, name);
   }
 
   #placesIn(looked: readonly LogEntry[]): Map<string, { offset: number; proof: string }> {
@@ -339,8 +350,10 @@ export class Runner {
     const [stored, now] = [this.#stored, performance.now()];
     if (stored === undefined || now - this.#checkedAt < QUIET_COMMIT_MS) return false;
     this.#checkedAt = now;
-    const { epoch, offset, counted } = standingOf(await findStanding(this.#parts.db, this.projection));
-    if (epoch === stored.epoch && offset === stored.offset && counted === stored.counted) return false;
+    const row = await findStanding(this.#parts.db, this.projection);
+    const { epoch, offset, counted } = standingOf(row);
+    const isSame = epoch === stored.epoch && offset === stored.offset && counted === stored.counted;
+    if (isSame && row.clearing === 0) return false;
     this.forget();
     return true;
   }

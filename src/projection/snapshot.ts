@@ -9,7 +9,8 @@ import type { ContainedPlace, Snapshot } from '../stream/connection.ts';
  * follows on the stream. A projection is behind the log; the place of the log would leave out what lies between (design,
  * invariant 5).
  * @param read must ask nothing but the transaction
- * @throws {AppError} `unavailable` while the rows are ahead of the place: the log was replaced and is being read again
+ * @throws {AppError} `unavailable` while the rows are ahead of the place: the log was replaced and is being read again, or the
+ *   rows are being removed
  */
 export function projectedSnapshot(
   db: Db,
@@ -36,9 +37,12 @@ export async function knownPlace(trx: Trx, projection: string, channel: string):
 async function containedPlace(trx: Trx, projection: string, channel: string): Promise<ContainedPlace> {
   const row = await trx
     .selectFrom('projections')
-    .select(['epoch', 'log_offset', 'proof', 'aligned_until'])
+    .select(['epoch', 'log_offset', 'proof', 'aligned_until', 'clearing'])
     .where('name', '=', projection)
     .executeTakeFirst();
+  if (row?.clearing === 1) {
+    throw new AppError('unavailable', 'What is shown here is being emptied to be built again; try again shortly');
+  }
   if (row !== undefined && row.log_offset < row.aligned_until) {
     throw new AppError('unavailable', 'The event log was replaced and is being read again; try again shortly');
   }

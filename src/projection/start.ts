@@ -19,6 +19,7 @@ import { orchestratorStream } from '../orchestrator/orchestrator-stream.ts';
 import { isBackground } from '../roles.ts';
 import type { Log } from '../telemetry/log.ts';
 import { heartbeatProjection } from '../worker/heartbeat-projection.ts';
+import { DEFAULT_LIMITS, type Limits, limitsOf } from './keep.ts';
 import type { Projection } from './projection.ts';
 import { lagOf, Projections } from './projections.ts';
 
@@ -33,12 +34,12 @@ export interface ProjectionStartParts {
 }
 
 /** All read models of this program. */
-export function allProjections(engine: Engine): readonly Projection[] {
+export function allProjections(engine: Engine, limits: Limits = limitsOf(DEFAULT_LIMITS)): readonly Projection[] {
   return [
     logProjection(engine),
-    attackerProjection(engine),
-    identityProjection,
-    campaignProjection,
+    attackerProjection(engine, limits),
+    identityProjection(engine, limits),
+    campaignProjection(engine, limits),
     orchestratorProjection,
     heartbeatProjection,
   ];
@@ -46,7 +47,7 @@ export function allProjections(engine: Engine): readonly Projection[] {
 
 /** Read models: rows that follow from the log alone, their streams, and the reads of the landing page and the logs. */
 export function startProjection({ config, db, eventLog, redis, node, authenticator, logger }: ProjectionStartParts) {
-  const projections = allProjections(engineOf(config.db.url));
+  const projections = allProjections(engineOf(config.db.url), config.keep.rows);
   // Large answers go over a connection that nobody's publishing waits for.
   const [replay = redis.commands] = redis.replay;
   const memory = memoryFor(config.bus.maxEvents);

@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { removeSome } from '../db/remove-some.ts';
 import type { WorkerHeartbeatsTable } from '../db/schema.ts';
 import { jsonText, numberOf } from '../projection/payload.ts';
 import type { LoggedEvent, Projection } from '../projection/projection.ts';
@@ -54,9 +55,7 @@ export const heartbeatProjection: Projection = {
     }
     return skipped;
   },
-  async clear(trx) {
-    await trx.deleteFrom('worker_heartbeats').execute();
-  },
+  clear: (trx, most) => removeSome(trx, [{ table: 'worker_heartbeats', key: ['name'] }], most),
 };
 
 function heartbeatOf({ topic, ts, payload }: LoggedEvent): WorkerHeartbeatsTable | undefined {

@@ -1,9 +1,9 @@
 import { createEvent } from '../../src/bus/event.ts';
 import { appendToOutbox } from '../../src/bus/outbox.ts';
 import type { Db } from '../../src/db/database.ts';
-import { demoIdentity } from '../../src/demo/attackers.ts';
 import { call } from '../support/app.ts';
 import type { Random } from '../support/random.ts';
+import { identityRow } from './identity-row.ts';
 import { type Outgoing, WsProducer } from './ws-producer.ts';
 
 export interface LoadOptions {
@@ -187,7 +187,7 @@ export class Load {
         if (loser === undefined || winner === undefined) {
           await trx
             .insertInto('attacker_identities')
-            .values(demoIdentity(uuid, 1, at))
+            .values(identityRow(uuid, 1, at))
             .execute();
           await appendToOutbox(trx, [createEvent('identity.formed', 'formed', { identity_uuid: uuid })]);
         } else {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
-import { demoIdentity } from '../../src/demo/attackers.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { identityRow } from './identity-row.ts';
 import type { RawFrame } from './line.ts';
 import { IdentityScreen, TopologyScreen } from './screen.ts';
 
@@ -80,7 +80,7 @@ describe('the screen of the identities', () => {
     for (const uuid of ['i1', 'i2'])
       await db
         .insertInto('attacker_identities')
-        .values(demoIdentity(uuid, 1, AT))
+        .values(identityRow(uuid, 1, AT))
         .execute();
     const screen = new IdentityScreen();
     screen.show(frame('snapshot', { identities: [{ uuid: 'i1' }] }));

@@ -1,14 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { seedDemo } from '../../src/demo/seed.ts';
-import { identitySnapshot } from '../../src/identity/snapshot.ts';
 import { findTopology, listStatusEvents, listTopologies } from '../../src/topology/repository.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 
 const NOW = Date.parse('2026-11-21T08:00:00.000Z');
-const TABLES = [
-  ...(['topologies', 'lans', 'topology_deckies', 'topology_edges', 'topology_status_events'] as const),
-  ...(['attacker_identities', 'attackers'] as const),
-];
+const TABLES = [...(['topologies', 'lans', 'topology_deckies', 'topology_edges', 'topology_status_events'] as const)];
 
 for (const engine of ENGINES) {
   describe(`seedDemo (${engine})`, () => {
@@ -69,17 +65,6 @@ for (const engine of ENGINES) {
         expect(newest?.to_status).toBe(status);
         expect(newest?.at).toBe(parts?.topology.status_changed_at ?? '');
       }
-    });
-
-    test('counts the observations that each identity has', async () => {
-      await seedDemo(database.db, NOW);
-      const identities = await database.db.selectFrom('attacker_identities').selectAll().execute();
-      expect(identities).toHaveLength(8);
-      const attackers = await database.db.selectFrom('attackers').select('identity_id').execute();
-      for (const { uuid, observation_count } of identities) {
-        expect(attackers.filter(({ identity_id }) => identity_id === uuid)).toHaveLength(observation_count);
-      }
-      expect((await identitySnapshot(database.db)).data.identities).toHaveLength(8);
     });
 
     test('keeps everything as it is on a second start, also what has changed since', async () => {

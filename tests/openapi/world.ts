@@ -2,6 +2,7 @@ import { createEvent } from '../../src/bus/event.ts';
 import { appendToOutbox } from '../../src/bus/outbox.ts';
 import type { Engine } from '../../src/db/database.ts';
 import { seedDemo } from '../../src/demo/seed.ts';
+import { seedAttackers } from '../../src/demo/seed-attackers.ts';
 import { seedFleet } from '../../src/demo/seed-fleet.ts';
 import type { App } from '../../src/main.ts';
 import { ADMIN, call, createPlane, type Plane, testEnv } from '../support/app.ts';
@@ -69,6 +70,8 @@ export async function createWorld(engine: Engine): Promise<World> {
   await seedDemo(plane.database.db, Date.now());
   await plane.database.db.transaction().execute((trx) => seedFleet(trx, Date.now()));
   const admin = await plane.token(node.url, 'admin');
+  const before = seedAttackers(Date.now()).map(({ id, topic, type, payload }) => ({ id, topic, type, payload }));
+  await call(node.url, admin, 'POST', '/events', before);
   await tellStory(node, admin);
   return {
     plane,

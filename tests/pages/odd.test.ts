@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { demoAttacker } from '../../src/demo/attackers.ts';
 import { ENGINES } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { CAMPAIGN, envelope, IDENTITY, LISTED_ATTACKER, LOG_LINE, type Shape } from './shape.ts';
@@ -147,10 +146,12 @@ for (const engine of ENGINES) {
     });
 
     test('is an attacker whose row came in another way than by events, as in the demonstration', async () => {
-      const [uuid, ip] = ['a1000000-0000-4000-8000-000000000077', '192.0.2.77'];
+      const [uuid, ip, at] = ['a1000000-0000-4000-8000-000000000077', '192.0.2.77', new Date().toISOString()];
+      const found = { fingerprint_type: 'hassh', port: 22, hassh_server: 'ec7378c1a92f5a8dde7e8b7a1ddf33d1' };
+      const hassh = { bounty_type: 'fingerprint', payload: found };
       await page.plane.database.db
         .insertInto('attackers')
-        .values(demoAttacker(uuid, ip, 'nobody', new Date().toISOString()))
+        .values({ uuid, ip, first_seen: at, last_seen: at, updated_at: at, fingerprints: JSON.stringify([hassh]) })
         .execute();
       const told = { attacker_uuid: uuid, attacker_ip: ip, aggregate_verdict: 'benign', abuseipdb_score: 3 };
       await page.tell([['attacker.intel.enriched', 'intel.enriched', told]]);

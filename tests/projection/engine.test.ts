@@ -34,6 +34,7 @@ const tally: Projection = {
   },
   async clear(trx) {
     await trx.deleteFrom('counters').where('name', '=', 'tally').execute();
+    return false;
   },
 };
 

@@ -7,9 +7,10 @@ import { COUNTED_FIELDS, logProjection, minuteOf, QUARTER, QUARTERLY } from '../
 import { logQueryOf } from '../../src/logs/query.ts';
 import { histogram, listLogs } from '../../src/logs/repository.ts';
 import { readStats } from '../../src/logs/stats.ts';
-import { resetProjection } from '../../src/projection/places.ts';
+import type { Keep } from '../../src/projection/keep.ts';
+import { beginClearing, endClearing } from '../../src/projection/places.ts';
 import { rebuild } from '../../src/projection/rebuild.ts';
-import { type Keep, Retention } from '../../src/projection/retention.ts';
+import { Retention } from '../../src/projection/retention.ts';
 import { allProjections } from '../../src/projection/start.ts';
 import { Turns } from '../../src/projection/turns.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
@@ -113,7 +114,10 @@ for (const engine of ENGINES) {
     const projection = logProjection(engine);
     beforeEach(async () => {
       database = await createTestDatabase(engine);
-      await database.db.transaction().execute((trx) => resetProjection(trx, projection));
+      await database.db.transaction().execute(async (trx) => {
+        await beginClearing(trx, projection);
+        await endClearing(trx, projection);
+      });
     });
     afterEach(() => database.dispose());
 
@@ -205,10 +209,9 @@ for (const engine of ENGINES) {
     test('a rebuild meanwhile does not make the counts wrong', async () => {
       await lines(300);
       const trimming = retention(keeping({ lines: 10 }));
-      const emptied = database.db.transaction().execute(async (trx) => {
-        await resetProjection(trx, projection);
-        await projection.clear(trx);
-      });
+      const begin = { epoch: 'e1', offset: 0, proof: '0' };
+      const history = { range: async () => ({ begin, oldestEpoch: 'e1', end: begin }) };
+      const emptied = rebuild(database.db, history, [projection], projection.name);
       await Promise.all([trimming.step(), emptied, trimming.step()]);
       await lines(300);
       while ((await trimming.step()) > 0);

@@ -6,9 +6,9 @@ import { listeners } from '../../src/bus/subscription.ts';
 import { Tail } from '../../src/bus/tail.ts';
 import { type Db, type Engine, openDatabase } from '../../src/db/database.ts';
 import type { Database } from '../../src/db/schema.ts';
+import { type Keep, limitsOf } from '../../src/projection/keep.ts';
 import type { Projection } from '../../src/projection/projection.ts';
 import { lagOf, Projections } from '../../src/projection/projections.ts';
-import type { Keep } from '../../src/projection/retention.ts';
 import type { Protections } from '../../src/projection/runner.ts';
 import { allProjections, memoryFor } from '../../src/projection/start.ts';
 import { createTestDatabase, quiet, type TestDatabase } from '../support/database.ts';
@@ -18,7 +18,7 @@ import { until } from '../support/until.ts';
 const MAX_EVENTS = 10_000;
 /** More than any test has. */
 export const KEEP_ALL: Keep = {
-  rows: { lines: 1e6, commands: 1e6, actions: 1e6, emails: 1e6 },
+  rows: limitsOf({ lines: 1e6, commands: 1e6, actions: 1e6, attackers: 1e6, identities: 1e6, campaigns: 1e6 }),
   maxAgeMs: 0,
 };
 
@@ -95,7 +95,7 @@ export async function projectingNode(
     logger: quiet,
     keep: options.keep ?? KEEP_ALL,
     memory: options.memory ?? memoryFor(MAX_EVENTS),
-    projections: options.projections ?? allProjections(engine),
+    projections: options.projections ?? allProjections(engine, options.keep?.rows),
     ...(options.protections === undefined ? {} : { protections: options.protections }),
   });
   const tail = new Tail(redis.openTail, eventLog, listeners([projections.listener], quiet), quiet);

@@ -5,7 +5,7 @@ import { table, writeLines } from '../output.ts';
 import { jsonLine } from '../printable.ts';
 
 const ABOUT = `
-Works on the Redis and the database that the environment names (DATABASE_URL, REDIS_URL, DECNET_DATA_DIR), beside a plane at work:
+It is emptied in short transactions; until then its state is "clearing". Works on the Redis and the database that the environment names (DATABASE_URL, REDIS_URL, DECNET_DATA_DIR), beside a plane at work:
 whichever of its nodes projects fills the emptied rows again from the beginning of the log. Where the log does not hold its beginning
 any more, what it told would be lost: that is refused unless --accept-loss asks for it.`;
 
@@ -21,7 +21,8 @@ export function projectCommand() {
         if (name === undefined) return await show(plane, options.json === true);
         const { rebuild } = await import('../../projection/rebuild.ts');
         const acceptLoss = options.acceptLoss === true;
-        const started = await rebuild(plane.db, plane.history, plane.projections, name, { acceptLoss });
+        const onStep = progress(name);
+        const started = await rebuild(plane.db, plane.history, plane.projections, name, { acceptLoss, onStep });
         const told = `${name} is empty; a node that projects fills it again from event ${started.trimmed + 1} of the log on`;
         await writeLines(options.json ? jsonLine(started) : told);
       } catch (error) {
@@ -31,6 +32,21 @@ export function projectCommand() {
       }
     });
 }
+
+/** Says on standard error that it is at work, before it has taken long. */
+function progress(name: string): () => void {
+  let [steps, told] = [0, Number.NEGATIVE_INFINITY];
+  return () => {
+    steps += 1;
+    if (performance.now() - told < PROGRESS_MS) return;
+    told = performance.now();
+    process.stderr.write(
+      `${name} is being emptied (${steps} transactions); if this is stopped, a node that projects goes on\n`,
+    );
+  };
+}
+
+const PROGRESS_MS = 2000;
 
 /** Loaded only here: the drivers take longer to load than all the rest of the program. */
 async function open() {

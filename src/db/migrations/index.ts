@@ -23,6 +23,8 @@ import { webhooks } from './020-webhooks.ts';
 import { pages } from './021-pages.ts';
 import { logFilters } from './022-log-filters.ts';
 import { webhookBounds } from './023-webhook-bounds.ts';
+import { boundedReadModels } from './024-bounded-read-models.ts';
+import { logPairs } from './025-log-pairs.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -50,5 +52,7 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '021-pages': pages(engine),
     '022-log-filters': logFilters(engine),
     '023-webhook-bounds': webhookBounds,
+    '024-bounded-read-models': boundedReadModels(engine),
+    '025-log-pairs': logPairs(engine),
   };
 }
