@@ -6,7 +6,7 @@ import { type ColumnTypes, insertRows, rowsOf } from '../db/insert-rows.ts';
 import type { AttackerRow } from '../db/schema.ts';
 import { addToCounters } from '../projection/counters.ts';
 import { isoOf, jsonText, objectsOf, textOf, textsOf, timeOf } from '../projection/payload.ts';
-import type { LoggedEvent, Projection } from '../projection/projection.ts';
+import { applyEach, type LoggedEvent, type Projection } from '../projection/projection.ts';
 import type { KeptRows } from '../projection/retention.ts';
 import { AttackerDraft, SIGHTING, type TriedCommand } from './attacker-draft.ts';
 import { bindToIdentity, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
@@ -97,10 +97,7 @@ export const attackerProjection = (engine: Engine): Projection => ({
   kept: [keptCommands],
   async apply(trx, events) {
     const batch = await Batch.open(trx, engine, events);
-    let skipped = 0;
-    for (const event of events) {
-      if (!(await batch.apply(event))) skipped += 1;
-    }
+    const skipped = await applyEach(events, (event) => batch.apply(event));
     await batch.save();
     return skipped;
   },

@@ -1,6 +1,6 @@
 import type { Trx } from '../db/database.ts';
 import { isoOf, textOf, textsOf } from '../projection/payload.ts';
-import type { LoggedEvent, Projection } from '../projection/projection.ts';
+import { applyEach, type LoggedEvent, type Projection } from '../projection/projection.ts';
 
 /** Campaigns and which identities belong to them (contract §1.3, §6.2), as DECNET's clusterer tells them. */
 export const campaignProjection: Projection = {
@@ -8,13 +8,7 @@ export const campaignProjection: Projection = {
   version: 1,
   topics: ['campaign.formed', 'campaign.identity.assigned', 'campaign.merged', 'campaign.unmerged'],
   channels: ['campaign'],
-  async apply(trx, events) {
-    let skipped = 0;
-    for (const event of events) {
-      if (!(await applyOne(trx, event))) skipped += 1;
-    }
-    return skipped;
-  },
+  apply: (trx, events) => applyEach(events, (event) => applyOne(trx, event)),
   async clear(trx) {
     await trx.deleteFrom('campaign_members').execute();
     await trx.deleteFrom('campaigns').execute();

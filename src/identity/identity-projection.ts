@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { Trx } from '../db/database.ts';
 import { isoOf, textOf, textsOf } from '../projection/payload.ts';
-import type { LoggedEvent, Projection } from '../projection/projection.ts';
+import { applyEach, type LoggedEvent, type Projection } from '../projection/projection.ts';
 import { MAX_MERGE_HOPS } from './repository.ts';
 
 const MAX_ID = 128;
@@ -23,13 +23,7 @@ export const identityProjection: Projection = {
     'identity.campaign.assigned',
   ],
   channels: ['identity'],
-  async apply(trx, events) {
-    let skipped = 0;
-    for (const event of events) {
-      if (!(await applyOne(trx, event))) skipped += 1;
-    }
-    return skipped;
-  },
+  apply: (trx, events) => applyEach(events, (event) => applyOne(trx, event)),
   async clear(trx) {
     await trx.deleteFrom('identity_observations').execute();
     await trx.deleteFrom('attacker_identities').execute();
