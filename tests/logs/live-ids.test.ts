@@ -38,6 +38,14 @@ function shown({ frames }: SseClient): Line[] {
   });
 }
 
+/** How many lines it was told that there are, in order: here none ever goes. */
+function totalsOf({ frames }: SseClient): number[] {
+  return frames.flatMap(({ event, data }) => {
+    const { type, data: stats } = event === 'message' ? JSON.parse(data) : {};
+    return type === 'stats' ? [stats.total_logs] : [];
+  });
+}
+
 /** All rows, the newest id first. */
 async function readLines(url: string, token: string): Promise<Line[]> {
   const { data } = JSON.parse(await (await call(url, token, 'GET', '/logs?limit=1000')).text());
@@ -140,6 +148,8 @@ for (const engine of ENGINES) {
           await until('the newest line', () => shown(client).at(-1)?.raw_line === textOf(last), PATIENCE_MS);
           await known(textOf(last));
 
+          const totals = totalsOf(client);
+          expect(totals).toEqual(totals.toSorted((a, b) => a - b));
           const rows = await readLines(node.url, token);
           expect(rows).toHaveLength(count + 1);
           expect(new Set(rows.map(({ raw_line }) => raw_line)).size).toBe(count + 1);
