@@ -3,7 +3,7 @@ import type { Engine } from '../db/database.ts';
 import { type RowsToRemove, removeSome } from '../db/remove-some.ts';
 import { addToCounters } from '../projection/counters.ts';
 import { DEFAULT_LIMITS, limitsOf } from '../projection/keep.ts';
-import type { Projection } from '../projection/projection.ts';
+import { applyEach, type Projection } from '../projection/projection.ts';
 import type { KeptRows } from '../projection/retention.ts';
 import { rosterCounter, rosterRows } from '../projection/roster.ts';
 import { Batch, COMMANDS, MAIL_RECEIVED } from './attacker-batch.ts';
@@ -41,10 +41,7 @@ export const attackerProjection = (engine: Engine, limits = limitsOf(DEFAULT_LIM
   removeLeft,
   async apply(trx, events) {
     const batch = await Batch.open(trx, engine, limits, events);
-    let skipped = 0;
-    for (const event of events) {
-      if (!(await batch.apply(event))) skipped += 1;
-    }
+    const skipped = await applyEach(events, (event) => batch.apply(event));
     await batch.save();
     return skipped;
   },

@@ -1,9 +1,9 @@
 import type { Entry } from '../bus/entry.ts';
 import { payloadText } from '../bus/logged-event.ts';
+import { Loop } from '../bus/loop.ts';
 import { Renewal } from '../bus/renewal.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
-import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
 import { describeError } from '../errors.ts';
 import { SETTINGS_CHANGED } from '../settings/settings.ts';
@@ -66,12 +66,10 @@ export class Rotator {
   readonly #fleetIntervalMs: () => Promise<number | null>;
   readonly #leaseMs: number;
   readonly #now: () => number;
-  readonly #sleep = new WakeableSleep();
+  readonly #loop = new Loop(() => this.#turn());
   readonly #underWay = new Set<Promise<void>>();
   /** Kept until the database has them. */
   #heard: HeardRequest[] = [];
-  #stopped = false;
-  #running: Promise<void> | undefined;
 
   constructor(options: RotatorOptions) {
     this.#db = options.db;
@@ -87,19 +85,17 @@ export class Rotator {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** There may be something to do: look now. */
   wake(): void {
-    this.#sleep.wake();
+    this.#loop.wake();
   }
 
   /** Finishes the rotations under way. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.wake();
-    await this.#running;
+    await this.#loop.stop();
     await Promise.all(this.#underWay);
   }
 
@@ -110,18 +106,16 @@ export class Rotator {
     this.wake();
   }
 
-  async #run(): Promise<void> {
+  async #turn(): Promise<number> {
     const { pollMs = 10_000, logger } = this.#options;
-    while (!this.#stopped) {
-      try {
-        await this.#recordHeard();
-        const dueInMs = await queueDue(this.#db, await this.#fleetIntervalMs(), this.#now());
-        await this.#claim();
-        await this.#sleep.sleep(Math.min(pollMs, Math.max(MIN_SLEEP_MS, dueInMs ?? pollMs)));
-      } catch (error) {
-        logger.warn('looking for rotations failed; trying again', { error: describeError(error) });
-        await this.#sleep.sleep(RETRY_MS);
-      }
+    try {
+      await this.#recordHeard();
+      const dueInMs = await queueDue(this.#db, await this.#fleetIntervalMs(), this.#now());
+      await this.#claim();
+      return Math.min(pollMs, Math.max(MIN_SLEEP_MS, dueInMs ?? pollMs));
+    } catch (error) {
+      logger.warn('looking for rotations failed; trying again', { error: describeError(error) });
+      return RETRY_MS;
     }
   }
 
@@ -140,7 +134,7 @@ export class Rotator {
     const { onCommitted, random = Math.random } = this.#options;
     for (const name of await claimableDeckies(this.#db, this.#now(), CANDIDATES)) {
       // The end of each one under way wakes this loop again.
-      if (this.#stopped || this.#underWay.size >= MAX_UNDER_WAY) return;
+      if (this.#loop.isStopped || this.#underWay.size >= MAX_UNDER_WAY) return;
       const claim = crypto.randomUUID();
       const terms = { claim, now: this.#now(), leaseMs: this.#leaseMs, random };
       const rotation = await claimRotation(this.#db, name, terms);

@@ -1,7 +1,7 @@
 import { channelRevision } from '../bus/outbox.ts';
 import { type Db, readConsistently } from '../db/database.ts';
 import { knownPlace } from '../projection/snapshot.ts';
-import type { Snapshot } from '../stream/connection.ts';
+import type { Snapshot } from '../stream/snapshot.ts';
 import { IDENTITY_PROJECTION } from './identity-projection.ts';
 import { recentIdentities } from './repository.ts';
 

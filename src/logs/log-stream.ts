@@ -4,8 +4,8 @@ import { eventOf } from '../bus/logged-event.ts';
 import type { Db } from '../db/database.ts';
 import type { LogRow } from '../db/schema.ts';
 import { projectedSnapshot } from '../projection/snapshot.ts';
-import type { Snapshot } from '../stream/connection.ts';
 import type { Narrowing, StreamDeclaration } from '../stream/declaration.ts';
+import type { Snapshot } from '../stream/snapshot.ts';
 import { EpochOrdinals } from './epoch-ordinals.ts';
 import { LOG_LINE_CHANNEL, LOG_LINE_TOPIC, lineId, logRowOf } from './log-line.ts';
 import { logQueryOf } from './query.ts';
@@ -54,7 +54,7 @@ export function logStream({ db, board }: LogStreamParts): StreamDeclaration {
         picks: (entry) => isShown(entry, asked),
         dataOf: (entry, epoch) => logsFrame(rowOf(entry), lineId(ordinals.of(entry.epoch ?? epoch), entry.offset)),
         learn: (epoch) => ordinals.load(epoch),
-        snapshot: () => logSnapshot(db, asked, after),
+        snapshot: () => logSnapshot(db, board, asked, after),
         startsAnew: LINE_ID.test(query.get('lastEventId') ?? ''),
         aside: { everyMs: STATS_EVERY_MS, frames: () => statsFrames(board) },
       };
@@ -74,14 +74,16 @@ function keyOf({ search, range }: LogQuery, after: number | undefined): string {
     : encodeURIComponent(JSON.stringify([search, range, after ?? null]));
 }
 
-function logSnapshot(db: Db, asked: LogQuery, after: number | undefined): Promise<Snapshot> {
+function logSnapshot(db: Db, board: StatsBoard, asked: LogQuery, after: number | undefined): Promise<Snapshot> {
   return projectedSnapshot(db, 'logs', LOG_LINE_CHANNEL, async (trx) => {
     if (after !== undefined) {
       // The newest first: pages take the first for the newest.
       const rows = (await linesAfter(trx, after, MAX_BACKLOG)).filter((row) => isFound(row, asked.search, asked.range));
       if (rows.length > 0) return { type: 'logs', data: rows };
     }
-    return { type: 'stats', data: await readStats(trx) };
+    const stats = await readStats(trx);
+    board.note(stats);
+    return { type: 'stats', data: stats };
   });
 }
 

@@ -57,13 +57,21 @@ export class StatsBoard {
     return this.#stats;
   }
 
+  /** Somebody else has read it: what is told from here on is no older. */
+  note(stats: Stats): void {
+    this.#stats = stats;
+    this.#readAt = performance.now();
+  }
+
   /** Reads it anew. Never rejects: what is known stays. */
   async refresh(): Promise<void> {
     if (this.#reading) return;
     this.#reading = true;
     try {
-      this.#stats = await readStats(this.#db);
-      this.#readAt = performance.now();
+      const before = this.#stats;
+      const stats = await readStats(this.#db);
+      // What was noted meanwhile may be newer.
+      if (this.#stats === before) this.note(stats);
     } catch (error) {
       this.#logger.debug('the statistics could not be read', { error: describeError(error) });
     } finally {

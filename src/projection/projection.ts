@@ -59,6 +59,22 @@ export interface Projection {
   clear(trx: Trx, most: number): Promise<boolean>;
 }
 
+/**
+ * Applies events one after the other.
+ * @param apply answers false when the event held nothing that can be used
+ * @returns how many of them did
+ */
+export async function applyEach(
+  events: readonly LoggedEvent[],
+  apply: (event: LoggedEvent) => Promise<boolean>,
+): Promise<number> {
+  let skipped = 0;
+  for (const event of events) {
+    if (!(await apply(event))) skipped += 1;
+  }
+  return skipped;
+}
+
 /** Reads an entry's event; `undefined` when it is none: somebody else wrote into the stream. */
 export function loggedEvent(entry: LogEntry): LoggedEvent | undefined {
   try {

@@ -2,7 +2,7 @@ import { LOG_CHANNEL } from '../bus/channel.ts';
 import type { Db, Trx } from '../db/database.ts';
 import { readConsistently } from '../db/database.ts';
 import { AppError } from '../errors.ts';
-import type { ContainedPlace, Snapshot } from '../stream/connection.ts';
+import type { ContainedPlace, Snapshot } from '../stream/snapshot.ts';
 
 /**
  * A snapshot of a projection's rows, with the place in a channel up to which they contain its events: what comes after it

@@ -1,7 +1,7 @@
 import { isJsonObject } from '../bus/event.ts';
+import { Loop } from '../bus/loop.ts';
 import { subscription } from '../bus/subscription.ts';
 import type { TailListener } from '../bus/tail.ts';
-import { WakeableSleep } from '../bus/wake.ts';
 import type { Db } from '../db/database.ts';
 import { releaseLease, takeLease } from '../db/leases.ts';
 import { describeError } from '../errors.ts';
@@ -49,11 +49,9 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #holder = crypto.randomUUID();
   readonly #now: () => number;
-  readonly #sleep = new WakeableSleep();
+  readonly #loop = new Loop(() => this.#turn());
   /** What was not there in the last pass → whether that has been told. */
   #missing = new Map<string, boolean>();
-  #stopped = false;
-  #running: Promise<void> | undefined;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -71,32 +69,28 @@ export class Reconciler {
   /** Where nothing runs there is nothing to compare. */
   start(): void {
     if (this.#options.substrate.name === 'record') return;
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** Looks now. */
   wake(): void {
-    this.#sleep.wake();
+    this.#loop.wake();
   }
 
   /** Ends after the removal under way. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.wake();
-    await this.#running;
+    await this.#loop.stop();
+    await releaseLease(this.#options.db, LEASE, this.#holder).catch(() => {});
   }
 
-  async #run(): Promise<void> {
-    const { db, logger } = this.#options;
-    while (!this.#stopped) {
-      try {
-        if (await this.#isMine()) await this.reconcile();
-      } catch (error) {
-        logger.warn('the substrate could not be reconciled; it is tried again', { error: describeError(error) });
-      }
-      await this.#sleep.sleep(this.#intervalMs);
+  async #turn(): Promise<number> {
+    try {
+      if (await this.#isMine()) await this.reconcile();
+    } catch (error) {
+      const what = 'the substrate could not be reconciled; it is tried again';
+      this.#options.logger.warn(what, { error: describeError(error) });
     }
-    await releaseLease(db, LEASE, this.#holder).catch(() => {});
+    return this.#intervalMs;
   }
 
   /**
@@ -124,7 +118,7 @@ export class Reconciler {
     const strangers = Map.groupBy(await unexplained(db, old), thingOf);
     const reaped: Reaped = { orphans: [...strangers.values()].flat(), removed: [], errors: [] };
     for (const [thing, found] of strangers) {
-      if (this.#stopped || !(await mayGoOn())) {
+      if (this.#loop.isStopped || !(await mayGoOn())) {
         reaped.errors.push('there was no time for all of it; the next pass goes on');
         break;
       }

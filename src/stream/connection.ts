@@ -1,92 +1,18 @@
 import { formatCursor, NO_PROOF, type Place } from '../bus/cursor.ts';
 import type { Entry } from '../bus/entry.ts';
-import type { JsonObject } from '../bus/event.ts';
-import type { EventLog } from '../bus/event-log.ts';
-import { GroupGoneError, type Groups } from '../bus/groups.ts';
-import type { LogPlace } from '../bus/log-history.ts';
+import { GroupGoneError } from '../bus/groups.ts';
 import { AppError, describeError } from '../errors.ts';
-import type { Log } from '../telemetry/log.ts';
 import { type FrameHead, type Framing, jsonFrame, toBytes } from './framing.ts';
 import { type Checkpoint, GroupReader } from './group-reader.ts';
-import type { Hub, Member } from './hub.ts';
+import type { Member } from './hub.ts';
 import { encodeHistory } from './large-events.ts';
-import type { Opening, Recovery, Resumption, Standing } from './recovery.ts';
-import type { EncodedSnapshot, SharedSnapshots } from './shared-snapshots.ts';
-import { snapshotWithStart } from './snapshot-start.ts';
+import { askPosition, type Prepared, prepareOpening } from './preparation.ts';
+import type { Recovery, Resumption, Standing } from './recovery.ts';
+import type { EncodedSnapshot } from './shared-snapshots.ts';
+import type { ConnectionParts, Subscription } from './subscription.ts';
 import type { Transport } from './transport.ts';
 import type { ChainState, View } from './view.ts';
 import type { Window } from './window.ts';
-
-/** What a database snapshot is for a stream: the state, and the newest revision of the channel that it contains. */
-export interface Snapshot {
-  readonly revision: number;
-  readonly data: JsonObject;
-  /**
-   * The place in the channel up to which it contains all events, for rows that follow the log: the stream goes on from
-   * there. Its proof is empty where nothing of the channel has been read yet. Absent: the position that was read before it.
-   */
-  readonly contains?: ContainedPlace;
-}
-
-/** Up to where rows that follow the log contain a channel's events. */
-export interface ContainedPlace extends LogPlace {
-  /** The offset of the log up to which they contain all events. */
-  readonly logOffset: number;
-}
-
-/** What a stream tells beside its events, now and then: not part of the log, so no place is named by it. */
-export interface Aside {
-  /** Milliseconds from one to the next. */
-  readonly everyMs: number;
-  /** JSON objects on one line each; none while there is nothing to tell yet. */
-  frames(): readonly string[];
-}
-
-/** What a client subscribed to. */
-export interface Subscription {
-  readonly view: View;
-  readonly request: Resumption;
-  /** Reads the state that a fresh client starts from; absent on streams without one. */
-  readonly snapshot?: () => Promise<Snapshot>;
-  /** Ends after the snapshot or the missed events. */
-  readonly once: boolean;
-  readonly aside?: Aside;
-}
-
-/** What all connections of a process share. */
-export interface ConnectionParts {
-  readonly eventLog: Pick<EventLog, 'position' | 'oldest'>;
-  readonly groups: Pick<Groups, 'open' | 'read' | 'moveTo' | 'close'>;
-  readonly hub: Pick<Hub, 'join' | 'leave' | 'epoch' | 'generation' | 'markOf'>;
-  readonly recovery: Recovery;
-  readonly snapshots: Pick<SharedSnapshots, 'read'>;
-  readonly logger: Log;
-  /** `retry:` for clients, in milliseconds; jittered for each connection. */
-  readonly retryMs: number;
-}
-
-/** The log was asked where the channel stands. */
-export interface Asked {
-  /** `undefined` while Redis is down. Never rejects. */
-  readonly standing: Promise<Standing | undefined>;
-  /** That of the hub before the log was asked. */
-  readonly generation: number;
-  /** The hub's of the channel, likewise. */
-  readonly mark: number;
-}
-
-/** What is read before a stream starts, so that a failure can still be an answer with a status. */
-export interface Prepared {
-  /** Where the channel stands; `undefined` while Redis is down. */
-  readonly standing: Standing | undefined;
-  readonly opening: Opening | undefined;
-  readonly snapshot: EncodedSnapshot | undefined;
-  /** Where the snapshot itself says that its stream goes on. */
-  readonly start?: Place | undefined;
-  /** That of the hub before the log was asked. */
-  readonly generation: number;
-  readonly mark: number;
-}
 
 export type ConnectionState = 'opening' | 'replaying' | 'live' | 'closed';
 
@@ -161,47 +87,6 @@ export class Connection implements Member {
   /** The newest event that this connection has sent or counted. */
   get offset(): number {
     return this.#at.offset;
-  }
-
-  /** Asks where the channel stands, and what it says of the place that is to be resumed from. */
-  static ask({ view }: Subscription, { hub, eventLog, logger }: ConnectionParts, request: Resumption): Asked {
-    const readerOffset = request.kind === 'from' ? request.cursor.offset : undefined;
-    const [{ generation }, mark] = [hub, hub.markOf(view.channel)];
-    const standing = eventLog.position(view.channel, readerOffset).catch((error: unknown) => {
-      logger.debug('a stream opens without the bus', { error: describeError(error) });
-      return undefined;
-    });
-    return { standing, generation, mark };
-  }
-
-  /**
-   * Reads what the stream opens with. Position first, then the snapshot (invariant 5).
-   * @param isOpen true when the client is streaming already: without the bus there is nothing new to tell it
-   */
-  static async prepare(
-    subscription: Subscription,
-    parts: ConnectionParts,
-    request: Resumption,
-    { isOpen = false, asked = Connection.ask(subscription, parts, request) } = {},
-  ): Promise<Prepared> {
-    const { generation, mark } = asked;
-    const standing = await asked.standing;
-    if (standing !== undefined) await subscription.view.learn?.(standing.epoch);
-    // With the bus down a fresh client gets its snapshot all the same, and one whose cursor is none is told so; a
-    // returning one has its state already.
-    const opening = standing === undefined ? openingWithoutBus(request) : parts.recovery.open(request, standing);
-    const wantsSnapshot = opening !== undefined && opening.kind !== 'resume' && !(isOpen && standing === undefined);
-    const { view, snapshot: read } = subscription;
-    if (!wantsSnapshot || read === undefined) {
-      return { standing, opening, snapshot: undefined, generation, mark };
-    }
-    const { snapshot, start } = await snapshotWithStart(
-      parts,
-      view.channel,
-      () => parts.snapshots.read(view.key, read),
-      standing !== undefined,
-    );
-    return { standing, opening, snapshot, start, generation, mark };
   }
 
   /** Begins to write. The transport must be writable. */
@@ -394,12 +279,12 @@ export class Connection implements Member {
    */
   async #prepareFrom(request: Resumption): Promise<Prepared> {
     const { subscription } = this;
-    const asked = Connection.ask(subscription, this.#parts, request);
+    const asked = askPosition(subscription, this.#parts, request);
     const standing = await asked.standing;
     const hasCounted = this.#epoch !== '' && this.#sent.offset < this.#at.offset;
     const isGood = standing === undefined || this.#parts.recovery.open(request, standing).kind === 'resume';
-    if (isGood || !hasCounted) return Connection.prepare(subscription, this.#parts, request, { isOpen: true, asked });
-    return Connection.prepare(subscription, this.#parts, this.#resumption(this.#sent), { isOpen: true });
+    if (isGood || !hasCounted) return prepareOpening(subscription, this.#parts, request, { isOpen: true, asked });
+    return prepareOpening(subscription, this.#parts, this.#resumption(this.#sent), { isOpen: true });
   }
 
   /** @param hasMissed whether events may have passed the window between the asking and the joining */
@@ -626,12 +511,6 @@ export class Connection implements Member {
  */
 function containedUntil({ revision }: Place, standing: Standing): number {
   return standing.revision >= revision ? standing.offset : Number.POSITIVE_INFINITY;
-}
-
-/** What needs no position: the state, and that a cursor is none. `undefined`: nobody knows whether it is honoured. */
-function openingWithoutBus(request: Resumption): Opening | undefined {
-  if (request.kind === 'from') return undefined;
-  return request.kind === 'fresh' ? { kind: 'snapshot' } : { kind: 'reset', reason: 'malformed' };
 }
 
 /** 75 % to 125 % of a delay, so that what failed together does not come back together. */

@@ -4,7 +4,8 @@ import type { Entry } from '../bus/entry.ts';
 import { assertPattern, matcher, TopicError } from '../bus/topic.ts';
 import { AppError } from '../errors.ts';
 import type { Parameter } from '../http/operation.ts';
-import type { Aside, Snapshot, Subscription } from './connection.ts';
+import type { Snapshot } from './snapshot.ts';
+import type { Aside, Subscription } from './subscription.ts';
 import type { View } from './view.ts';
 
 /** A stream as data. Adding one is adding one of these; nothing else knows which streams there are. */

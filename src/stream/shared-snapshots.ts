@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts';
-import type { Snapshot } from './connection.ts';
 import { toBytes } from './framing.ts';
+import type { Snapshot } from './snapshot.ts';
 
 /** A snapshot whose bytes all its readers share. */
 export interface EncodedSnapshot {

@@ -2,8 +2,9 @@ import { LOG_CHANNEL } from '../bus/channel.ts';
 import type { Place } from '../bus/cursor.ts';
 import type { LogPlace } from '../bus/log-history.ts';
 import { AppError } from '../errors.ts';
-import type { ConnectionParts, ContainedPlace } from './connection.ts';
 import type { EncodedSnapshot } from './shared-snapshots.ts';
+import type { ContainedPlace } from './snapshot.ts';
+import type { ConnectionParts } from './subscription.ts';
 
 /** A snapshot that the log does not go on from now may do so in a moment: its rows follow the log. */
 const TRIES = 10;

@@ -3,13 +3,15 @@ import { haveSameRights, type RoleGate } from '../auth/rights.ts';
 import { parseCursor } from '../bus/cursor.ts';
 import type { EventLog } from '../bus/event-log.ts';
 import { AppError, describeError } from '../errors.ts';
-import { Connection, type ConnectionParts, type Prepared, type Subscription } from './connection.ts';
+import { Connection } from './connection.ts';
 import type { Checkpoint } from './group-reader.ts';
 import type { Hub } from './hub.ts';
+import { askPosition, type Prepared, prepareOpening } from './preparation.ts';
 import type { Resumption } from './recovery.ts';
 import { SessionChecks, type SessionChecksParts } from './session-checks.ts';
 import { inSlices } from './slices.ts';
 import { StallWatch } from './stall-watch.ts';
+import type { ConnectionParts, Subscription } from './subscription.ts';
 import type { Transport } from './transport.ts';
 import type { Slot, UserStreams } from './user-streams.ts';
 
@@ -131,10 +133,10 @@ export class Streams {
     const mayTakeOver = isReturning && !request.cursor.evicted;
     // In one round trip. The slot decides whether there is a stream; where the channel stands costs next to nothing.
     const taken = this.#parts.slots.acquire(principal.userUuid, stream, id, mayTakeOver, ownerOf(principal));
-    const asked = Connection.ask(subscription, this.#parts.connection, request);
+    const asked = askPosition(subscription, this.#parts.connection, request);
     const slot = await taken;
     try {
-      const prepared = await Connection.prepare(subscription, this.#parts.connection, request, { asked });
+      const prepared = await prepareOpening(subscription, this.#parts.connection, request, { asked });
       if (prepared.standing === undefined && subscription.once && isReturning) {
         throw new AppError('unavailable', 'The event log cannot be reached; try again shortly');
       }

@@ -1,4 +1,4 @@
-import { WakeableSleep } from '../bus/wake.ts';
+import { Loop } from '../bus/loop.ts';
 import type { Db } from '../db/database.ts';
 import { releaseLease, takeLease } from '../db/leases.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
@@ -44,15 +44,13 @@ export class Deliverer {
   readonly #lanes = new Map<string, Lane>();
   /** Lanes of subscriptions that are no more; their requests under way end in peace. */
   readonly #leaving = new Map<string, Promise<void>>();
-  readonly #sleep = new WakeableSleep();
+  readonly #loop = new Loop(() => this.#turn());
   readonly #memory = new SharedBytes(MEMORY_BYTES);
   /** Subscriptions that cannot be read, with the revision in which that was told. */
   readonly #unreadable = new Map<string, number>();
   /** Milliseconds since the epoch: until then nobody else delivers. */
   #leadsUntil = 0;
-  #stopped = false;
   #failing = false;
-  #running: Promise<void> | undefined;
 
   constructor(parts: DelivererParts) {
     this.#parts = parts;
@@ -60,7 +58,7 @@ export class Deliverer {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** Whether this node is the one that delivers. */
@@ -71,7 +69,7 @@ export class Deliverer {
   /** Subscriptions may have been changed, or deliveries of any of them. */
   wake(): void {
     for (const lane of this.#lanes.values()) lane.wake();
-    this.#sleep.wake();
+    this.#loop.wake();
   }
 
   /** Deliveries to these subscriptions were written. */
@@ -81,9 +79,7 @@ export class Deliverer {
 
   /** Begins nothing more, waits for the requests under way, and lets another node go on. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#sleep.wake();
-    await this.#running;
+    await this.#loop.stop();
     await this.#stand();
     await this.#recorder.stop();
     await releaseLease(this.#parts.db, WEBHOOK_LEASE, this.#parts.node).catch((error) =>
@@ -91,25 +87,23 @@ export class Deliverer {
     );
   }
 
-  async #run(): Promise<void> {
+  async #turn(): Promise<number> {
     const { db, node, leaseMs, logger } = this.#parts;
-    while (!this.#stopped) {
-      try {
-        const now = Date.now();
-        const term = await takeLease(db, WEBHOOK_LEASE, node, leaseMs, now);
-        this.#leadsUntil = term === undefined ? 0 : now + leaseMs;
-        if (term !== undefined) await this.#followSubscriptions();
-        else await this.#stand();
-        if (this.#failing) logger.info('webhooks are delivered again');
-        this.#failing = false;
-      } catch (error) {
-        if (!this.#failing) logger.warn('webhooks cannot be delivered', { error: describeError(error) });
-        this.#failing = true;
-        // Whether this node still leads cannot be known.
-        await this.#stand();
-      }
-      await this.#sleep.sleep(Math.min(RENEW_MS, leaseMs / 3));
+    try {
+      const now = Date.now();
+      const term = await takeLease(db, WEBHOOK_LEASE, node, leaseMs, now);
+      this.#leadsUntil = term === undefined ? 0 : now + leaseMs;
+      if (term !== undefined) await this.#followSubscriptions();
+      else await this.#stand();
+      if (this.#failing) logger.info('webhooks are delivered again');
+      this.#failing = false;
+    } catch (error) {
+      if (!this.#failing) logger.warn('webhooks cannot be delivered', { error: describeError(error) });
+      this.#failing = true;
+      // Whether this node still leads cannot be known.
+      await this.#stand();
     }
+    return Math.min(RENEW_MS, leaseMs / 3);
   }
 
   /** Makes the lanes what the subscriptions are now. */
@@ -132,7 +126,7 @@ export class Deliverer {
         .where('enabled', '=', 1)
         .executeTakeFirst();
       // One that was taken away and given back waits: what is under way must not be sent beside itself.
-      if (row === undefined || this.#stopped || this.#leaving.has(uuid)) continue;
+      if (row === undefined || this.#loop.isStopped || this.#leaving.has(uuid)) continue;
       const subscription = this.#read(row);
       if (subscription === undefined) continue;
       if (lane === undefined) this.#lanes.set(uuid, new Lane(this.#laneParts(), subscription));
@@ -173,7 +167,7 @@ export class Deliverer {
     if (lane === undefined) return;
     const leaving = lane.stop().finally(() => {
       this.#leaving.delete(uuid);
-      this.#sleep.wake();
+      this.#loop.wake();
     });
     this.#leaving.set(uuid, leaving);
   }

@@ -1,6 +1,6 @@
 import type { LogEntry } from '../bus/entry.ts';
 import type { LogHistory, LogPlace } from '../bus/log-history.ts';
-import { WakeableSleep } from '../bus/wake.ts';
+import { Loop } from '../bus/loop.ts';
 import type { Db, Trx } from '../db/database.ts';
 import { takeLease } from '../db/leases.ts';
 import { describeError } from '../errors.ts';
@@ -40,7 +40,7 @@ const RETRY_MS = { first: 100, most: 5000 } as const;
  */
 export class Dispatcher {
   readonly #parts: DispatcherParts;
-  readonly #sleep = new WakeableSleep();
+  readonly #loop = new Loop(() => this.#turn());
   /** What the database says; `undefined`: to be read again. */
   #stored: Standing | undefined;
   /** Read and not yet dispatched. */
@@ -52,8 +52,10 @@ export class Dispatcher {
   #isAnyBehind = true;
   readonly #catchUp: CatchUp;
   #renewAt = 0;
-  #stopped = false;
-  #running: Promise<void> | undefined;
+  #delayMs: number = RETRY_MS.first;
+  #isFailing = false;
+  /** It has slept: others may come with what woke it. */
+  #isGathering = false;
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
@@ -61,50 +63,48 @@ export class Dispatcher {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** There is something new in the log. */
   wake(): void {
-    this.#sleep.wake();
+    this.#loop.wake();
   }
 
   /** Ends after the transaction under way. The lease is left to the deliverer, which ends later. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#sleep.wake();
-    await this.#running;
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
-  async #run(): Promise<void> {
-    const { logger } = this.#parts;
-    let delay: number = RETRY_MS.first;
-    let isFailing = false;
-    while (!this.#stopped) {
-      try {
-        const leads = await this.#lead();
-        if (!leads) this.#forget();
-        const isMore = leads && (await this.#stepAll());
-        if (isFailing) logger.info('events are dispatched to webhooks again');
-        isFailing = false;
-        delay = RETRY_MS.first;
-        if (isMore) await nextTurn();
-        else {
-          await this.#sleep.sleep(POLL_MS);
-          // What comes together is written together.
-          if (!this.#stopped) await Bun.sleep(GATHER_MS);
-        }
-      } catch (error) {
-        // What memory says may not be what the database holds.
-        this.#forget();
-        if (error instanceof Overtaken) continue;
-        if (!isFailing)
-          logger.warn('events cannot be dispatched to webhooks; trying again', { error: describeError(error) });
-        isFailing = true;
-        await this.#sleep.sleep(delay);
-        delay = Math.min(delay * 2, RETRY_MS.most);
-      }
+  async #turn(): Promise<number> {
+    // What comes together is written together.
+    if (this.#isGathering) await Bun.sleep(GATHER_MS);
+    this.#isGathering = false;
+    try {
+      const leads = await this.#lead();
+      if (!leads) this.#forget();
+      const isMore = leads && (await this.#stepAll());
+      if (this.#isFailing) this.#parts.logger.info('events are dispatched to webhooks again');
+      this.#isFailing = false;
+      this.#delayMs = RETRY_MS.first;
+      if (isMore) await nextTurn();
+      else this.#isGathering = true;
+      return isMore ? 0 : POLL_MS;
+    } catch (error) {
+      // What memory says may not be what the database holds.
+      this.#forget();
+      return error instanceof Overtaken ? 0 : this.#failed(error);
     }
+  }
+
+  /** @returns milliseconds until it is tried again */
+  #failed(error: unknown): number {
+    const what = 'events cannot be dispatched to webhooks; trying again';
+    if (!this.#isFailing) this.#parts.logger.warn(what, { error: describeError(error) });
+    this.#isFailing = true;
+    const delay = this.#delayMs;
+    this.#delayMs = Math.min(delay * 2, RETRY_MS.most);
+    return delay;
   }
 
   async #lead(): Promise<boolean> {

@@ -17,6 +17,15 @@ export interface Message {
   readonly body: string;
 }
 
+/** An event as a peer gets it; whether it is one is what is tested. */
+export interface HeardEvent {
+  readonly id: string;
+  readonly topic: string;
+  readonly type: string;
+  readonly ts: number;
+  readonly payload: Readonly<Record<string, unknown>> & { readonly n: number };
+}
+
 /** A peer that reads only when it is asked to, and writes what it is told to, right or wrong. */
 export class Peer {
   readonly messages: Message[] = [];
@@ -88,8 +97,7 @@ export class Peer {
     return this.events().map(({ payload }) => payload.n);
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: what the test expects of it is what is tested
-  events(): any[] {
+  events(): HeardEvent[] {
     return this.messages.filter(({ verb }) => verb === 'EVT').map(({ body }) => JSON.parse(body));
   }
 

@@ -170,7 +170,7 @@ describe('finds', () => {
   });
 
   test('events that wait for no relay, and a log that is not the one that the database knows', async () => {
-    await plane.stop();
+    await Promise.all([caller.stop(), plane.stop()]);
     plane = await createPlane();
     caller = await Caller.create({ REDIS_URL: plane.redis.url, DATABASE_URL: plane.database.url });
     await plane.database.db.insertInto('log_witness').values({ epoch: 'other', log_offset: 7, proof: '0' }).execute();

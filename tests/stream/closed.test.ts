@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { GroupGoneError } from '../../src/bus/groups.ts';
 import { keys } from '../../src/bus/keys.ts';
-import { Connection, type Snapshot } from '../../src/stream/connection.ts';
+import { Connection } from '../../src/stream/connection.ts';
+import { prepareOpening } from '../../src/stream/preparation.ts';
+import type { Snapshot } from '../../src/stream/snapshot.ts';
 import { until } from '../support/until.ts';
 import { createHarness, type Harness } from './harness.ts';
 import { RecordingTransport } from './recording-transport.ts';
@@ -152,7 +154,7 @@ describe('a closed connection stays closed', () => {
   test('that was closed before it was started', async () => {
     const { parts } = harness;
     const subscription = (await harness.connect()).connection.subscription;
-    const prepared = await Connection.prepare(subscription, parts, { kind: 'fresh' });
+    const prepared = await prepareOpening(subscription, parts, { kind: 'fresh' });
     const paper = new CountingPaper();
     let closed = 0;
     const connection = new Connection('early', subscription, parts, paper, () => {

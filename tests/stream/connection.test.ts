@@ -8,10 +8,13 @@ import { keys } from '../../src/bus/keys.ts';
 import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
 import { Tail } from '../../src/bus/tail.ts';
 import { AppError } from '../../src/errors.ts';
-import { Connection, type ConnectionParts, type Snapshot, type Subscription } from '../../src/stream/connection.ts';
+import { Connection } from '../../src/stream/connection.ts';
 import { Hub } from '../../src/stream/hub.ts';
+import { prepareOpening } from '../../src/stream/preparation.ts';
 import { type Resumption, recovery } from '../../src/stream/recovery.ts';
 import { SharedSnapshots } from '../../src/stream/shared-snapshots.ts';
+import type { Snapshot } from '../../src/stream/snapshot.ts';
+import type { ConnectionParts, Subscription } from '../../src/stream/subscription.ts';
 import type { View } from '../../src/stream/view.ts';
 import { quiet } from '../support/database.ts';
 import { startTestRedis, type TestRedis } from '../support/redis.ts';
@@ -67,7 +70,7 @@ describe('a connection', () => {
     const subscription: Subscription = { view, once: false, ...options, request };
     const connection = new Connection(crypto.randomUUID(), subscription, parts, paper, () => {});
     open.push(connection);
-    connection.start(await Connection.prepare(subscription, parts, request));
+    connection.start(await prepareOpening(subscription, parts, request));
     return { paper, connection };
   }
 
@@ -153,7 +156,7 @@ describe('a connection', () => {
 
   test('reads from history what passed between the asking for its place and the joining', async () => {
     const subscription: Subscription = { view: EVERYTHING, once: false, request: { kind: 'fresh' } };
-    const prepared = await Connection.prepare(subscription, parts, subscription.request);
+    const prepared = await prepareOpening(subscription, parts, subscription.request);
     await publish('identity.merged');
     await until('the tail', () => tail.cursor.offset === 2);
     const paper = new RecordingTransport();

@@ -4,10 +4,12 @@ import { EventLog } from '../../src/bus/event-log.ts';
 import { Groups } from '../../src/bus/groups.ts';
 import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
 import { Tail } from '../../src/bus/tail.ts';
-import { Connection, type ConnectionParts, type Subscription } from '../../src/stream/connection.ts';
+import { Connection } from '../../src/stream/connection.ts';
 import { Hub } from '../../src/stream/hub.ts';
+import { prepareOpening } from '../../src/stream/preparation.ts';
 import { type Resumption, recovery } from '../../src/stream/recovery.ts';
 import { SharedSnapshots } from '../../src/stream/shared-snapshots.ts';
+import type { ConnectionParts, Subscription } from '../../src/stream/subscription.ts';
 import type { View } from '../../src/stream/view.ts';
 import { quiet } from '../support/database.ts';
 import { startTestRedis, type TestRedis, whenReady } from '../support/redis.ts';
@@ -86,7 +88,7 @@ export async function createHarness(): Promise<Harness> {
       const subscription: Subscription = { view: EVERYTHING, once: false, ...options, request };
       const connection = new Connection(crypto.randomUUID(), subscription, harness.parts, paper, () => {});
       open.push(connection);
-      connection.start(await Connection.prepare(subscription, harness.parts, request));
+      connection.start(await prepareOpening(subscription, harness.parts, request));
       return { paper, connection };
     },
     async stop() {

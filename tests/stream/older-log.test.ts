@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { createEvent } from '../../src/bus/event.ts';
-import type { Snapshot } from '../../src/stream/connection.ts';
 import { recovery } from '../../src/stream/recovery.ts';
+import type { Snapshot } from '../../src/stream/snapshot.ts';
 import type { View } from '../../src/stream/view.ts';
 import { until } from '../support/until.ts';
 import { createHarness, EVERYTHING, type Harness } from './harness.ts';

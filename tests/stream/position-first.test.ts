@@ -5,11 +5,13 @@ import { Groups } from '../../src/bus/groups.ts';
 import { connectRedis, type RedisConnections } from '../../src/bus/redis.ts';
 import { Relay } from '../../src/bus/relay.ts';
 import { Tail } from '../../src/bus/tail.ts';
-import { Connection, type ConnectionParts, type Prepared, type Subscription } from '../../src/stream/connection.ts';
+import { Connection } from '../../src/stream/connection.ts';
 import { subscriptionTo } from '../../src/stream/declaration.ts';
 import { Hub } from '../../src/stream/hub.ts';
+import { type Prepared, prepareOpening } from '../../src/stream/preparation.ts';
 import { type Resumption, recovery } from '../../src/stream/recovery.ts';
 import { SharedSnapshots } from '../../src/stream/shared-snapshots.ts';
+import type { ConnectionParts, Subscription } from '../../src/stream/subscription.ts';
 import { enqueueMutation } from '../../src/topology/enqueue.ts';
 import { topologyStream } from '../../src/topology/stream.ts';
 import { createTestDatabase, ENGINES, quiet, type TestDatabase } from '../support/database.ts';
@@ -26,7 +28,7 @@ function told(paper: RecordingTransport, mutationId: string): { inSnapshot: numb
   };
 }
 
-type Prepare = typeof Connection.prepare;
+type Prepare = typeof prepareOpening;
 
 /** The mistake: the state first, then where the channel stands. */
 const snapshotFirst: Prepare = async (subscription, parts, request) => {
@@ -133,7 +135,7 @@ for (const engine of ENGINES) {
     }
 
     test('is told exactly once: the snapshot contains it, and its event is left out', async () => {
-      const { paper, mutationId } = await race(Connection.prepare);
+      const { paper, mutationId } = await race(prepareOpening);
       expect(told(paper, mutationId)).toEqual({ inSnapshot: 1, asEvent: 0 });
       // The id that was left out is named, so that the chain stays checkable.
       expect(paper.text).toMatch(/id: (\w+)\.2\.\w{8}\nevent: mutation\.enqueued\ndata: \{"prev":"\1\.0\.0\.1",/);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { AppError } from '../../src/errors.ts';
-import type { Snapshot } from '../../src/stream/connection.ts';
 import { SharedSnapshots } from '../../src/stream/shared-snapshots.ts';
+import type { Snapshot } from '../../src/stream/snapshot.ts';
 import { until } from '../support/until.ts';
 
 /** A state that is read by hand: each read waits for the test to let it see the state of that moment. */

@@ -1,5 +1,5 @@
+import { Loop } from '../../bus/loop.ts';
 import { subscription } from '../../bus/subscription.ts';
-import { WakeableSleep } from '../../bus/wake.ts';
 import type { Db } from '../../db/database.ts';
 import { describeError } from '../../errors.ts';
 import { LEASE_MS, SubstrateClaim } from '../../substrate/claim.ts';
@@ -37,37 +37,31 @@ export class LifecycleWorker {
     () => this.wake(),
   );
   readonly #parts: LifecycleWorkerParts;
-  readonly #sleep = new WakeableSleep();
+  readonly #loop = new Loop(() => this.#turn());
   readonly #underWay = new Map<string, Promise<void>>();
-  #stopped = false;
-  #running: Promise<void> | undefined;
 
   constructor(parts: LifecycleWorkerParts) {
     this.#parts = parts;
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** There may be work: look now. */
   wake(): void {
-    this.#sleep.wake();
+    this.#loop.wake();
   }
 
   /** Ends the jobs under way at their next step; another node, or the next start, takes them up again. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#sleep.wake();
-    await this.#running;
+    await this.#loop.stop();
     await Promise.all(this.#underWay.values());
   }
 
-  async #run(): Promise<void> {
-    while (!this.#stopped) {
-      await this.#look().catch((error) => this.#warn('the lifecycle worker cannot look for work', error));
-      await this.#sleep.sleep(this.#parts.pollMs ?? POLL_MS);
-    }
+  async #turn(): Promise<number> {
+    await this.#look().catch((error) => this.#warn('the lifecycle worker cannot look for work', error));
+    return this.#parts.pollMs ?? POLL_MS;
   }
 
   async #look(): Promise<void> {
@@ -78,7 +72,7 @@ export class LifecycleWorker {
       .orderBy('status_changed_at')
       .execute();
     for (const { id } of rows) {
-      if (this.#stopped || this.#underWay.size >= PARALLEL) return;
+      if (this.#loop.isStopped || this.#underWay.size >= PARALLEL) return;
       if (this.#underWay.has(id)) continue;
       this.#underWay.set(id, this.#work(id));
     }
@@ -93,7 +87,7 @@ export class LifecycleWorker {
     }
     this.#underWay.delete(id);
     // What came while this was under way, or found no place beside it. Where another node works, the poll is enough.
-    if (worked) this.#sleep.wake();
+    if (worked) this.wake();
   }
 
   /** @returns false when somebody else is at it */
@@ -101,9 +95,9 @@ export class LifecycleWorker {
     const { db, substrate, onCommitted, leaseMs = LEASE_MS } = this.#parts;
     const claim = await SubstrateClaim.take(db, id, { leaseMs, waitMs: WAIT_MS });
     if (claim === undefined) return false;
-    const isStopping = () => this.#stopped;
+    const isStopping = () => this.#loop.isStopped;
     try {
-      while (!this.#stopped && claim.isHeld) {
+      while (!this.#loop.isStopped && claim.isHeld) {
         if (!(await this.#runOnce({ db, substrate, claim, isStopping, onCommitted }, id))) break;
       }
     } finally {
@@ -123,6 +117,6 @@ export class LifecycleWorker {
   }
 
   #warn(message: string, error: unknown, topology?: string): void {
-    if (!this.#stopped) this.#parts.logger.warn(message, { error: describeError(error), topology });
+    if (!this.#loop.isStopped) this.#parts.logger.warn(message, { error: describeError(error), topology });
   }
 }
