@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import type { LogEntry } from '../bus/entry.ts';
 import type { LogHistory } from '../bus/log-history.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
@@ -8,7 +9,7 @@ import type { Log } from '../telemetry/log.ts';
 import { type Behind, behindOf, behindText, caughtUp, moveBehind } from './behind.ts';
 import { Matchers, withMissed, writeDeliveries } from './dispatch.ts';
 import { after, isAt, moveStanding, notReached, type Standing } from './standing.ts';
-import { type Bounds, stockOf } from './stock.ts';
+import { type Amount, type Bounds, isFull, stockOf } from './stock.ts';
 import type { Missed } from './subscription.ts';
 
 export interface CatchUpParts {
@@ -63,8 +64,7 @@ export class CatchUp {
    */
   async step(at: Standing): Promise<{ readonly left: boolean; readonly isAnyBehind: boolean }> {
     const rows = await this.#rows();
-    const withRoom: Row[] = [];
-    for (const row of rows) if (await this.#hasRoom(row.uuid, LOW)) withRoom.push(row);
+    const withRoom = rows.filter((row) => this.#hasRoom(row, LOW));
     const turn = withRoom.findIndex(({ uuid }) => uuid > this.#last);
     for (const row of [...withRoom.slice(turn), ...withRoom.slice(0, turn)]) {
       this.#last = row.uuid;
@@ -73,21 +73,25 @@ export class CatchUp {
     return { left: false, isAnyBehind: rows.length > 0 };
   }
 
-  #rows(): Promise<Row[]> {
+  /** All that are behind, with what each has waiting. */
+  #rows() {
     return this.#parts.db
-      .selectFrom('webhook_subscriptions')
-      .select(['uuid', 'name', 'topic_patterns', 'behind', 'missed'])
-      .where('enabled', '=', 1)
-      .where('behind', 'is not', null)
-      .orderBy('uuid')
+      .selectFrom('webhook_subscriptions as subscription')
+      .innerJoin('webhook_stock as stock', (join) =>
+        join.onRef('stock.subscription', '=', 'subscription.uuid').on('stock.state', '=', sql.lit('pending')),
+      )
+      .select(['subscription.uuid', 'subscription.name', 'subscription.topic_patterns'])
+      .select(['subscription.behind', 'subscription.missed', 'stock.events', 'stock.bytes'])
+      .where('subscription.enabled', '=', 1)
+      .where('subscription.behind', 'is not', null)
+      .orderBy('subscription.uuid')
       .execute();
   }
 
   /** @param part of what it may have */
-  async #hasRoom(uuid: string, part: number): Promise<boolean> {
-    const { pending } = await stockOf(this.#parts.db, uuid);
+  #hasRoom(pending: Amount, part: number): boolean {
     const { events, bytes } = this.#parts.bounds;
-    return pending.events < events * part && pending.bytes < bytes * part;
+    return !isFull(pending, { events: events * part, bytes: bytes * part });
   }
 
   /** @returns whether it has moved */
@@ -135,7 +139,7 @@ export class CatchUp {
       // It was edited: what it is now is read again.
       if (receivers === undefined) break;
       if (receivers.size > 0) this.#parts.onDispatched(receivers);
-      if (!(await this.#hasRoom(row.uuid, 1))) break;
+      if (!this.#hasRoom((await stockOf(this.#parts.db, row.uuid)).pending, 1)) break;
       left = left.slice(next.length);
       behind = to;
       await nextTurn();

@@ -3,8 +3,7 @@ import { createEvent, type Event } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { topics } from '../bus/topic.ts';
 import { WakeableSleep } from '../bus/wake.ts';
-import { type Db, engineOfDb, type Trx } from '../db/database.ts';
-import { rowsOf } from '../db/insert-rows.ts';
+import type { Db, Trx } from '../db/database.ts';
 import type { Database } from '../db/schema.ts';
 import { storable } from '../db/storable.ts';
 import type { DeliveryState } from '../db/webhook-tables.ts';
@@ -37,8 +36,8 @@ export interface AttemptResult {
   readonly givesUp: boolean;
 }
 
-/** Deliveries of one transaction: each commit waits for the disk; few enough that SQLite, which works in this thread, holds nobody up. */
-const MOST_TOGETHER = 64;
+/** Deliveries of one transaction: few enough that SQLite, which works in this thread, holds nobody up. */
+const MOST_TOGETHER = 32;
 /** After so many failures each result is tried alone, after so many more without what the receiver said. */
 const ALONE_AFTER = 2;
 const BARE_AFTER = 4;
@@ -48,12 +47,6 @@ const SLACK = 0.01;
 /** DECNET keeps so many characters. */
 const MAX_ERROR = 512;
 const MAX_EXCERPT = 4096;
-
-/** What is written of each delivery; `more`: bytes of the attempt. */
-const RESULT = {
-  ...({ seq: 'bigint', state: 'text', batch: 'bigint', attempts: 'integer', due_at: 'bigint' } as const),
-  ...({ finished_at: 'bigint', status: 'integer', latency_ms: 'integer', error: 'text', more: 'bigint' } as const),
-};
 
 /** The deliveries of a transaction that were waiting still: their seq and their bytes now. */
 type Written = ReadonlyMap<number, number>;
@@ -238,30 +231,36 @@ async function writeDeliveries(trx: Trx, results: readonly AttemptResult[]): Pro
   const rows = results.flatMap((result) => {
     const { request, outcome, at, dueAt, status, latencyMs } = result;
     const isOver = outcome !== 'retry';
-    const row = {
-      state: outcome === 'delivered' ? 'delivered' : isOver ? 'dead' : 'pending',
-      ...{ batch: request.batch, attempts: request.attempts + 1, due_at: dueAt, finished_at: isOver ? at : null },
-      ...{ status, latency_ms: latencyMs, error: errorOf(result), more: attemptBytes(result) },
-    };
-    return request.deliveries.map(({ seq }) => ({ seq, ...row }));
+    const state: DeliveryState = outcome === 'delivered' ? 'delivered' : isOver ? 'dead' : 'pending';
+    const finishedAt = isOver ? at : null;
+    const error = errorOf(result);
+    return request.deliveries.map(
+      // Typed, since PostgreSQL takes what is only a parameter for text.
+      ({ seq }) => sql`(
+        cast(${seq} as bigint), ${state}, cast(${request.batch} as bigint), cast(${request.attempts + 1} as integer),
+        cast(${dueAt} as bigint), cast(${finishedAt} as bigint), cast(${status} as integer), cast(${latencyMs} as integer),
+        cast(${error} as text), cast(${attemptBytes(result)} as bigint)
+      )`,
+    );
   });
-  const column = <T>(name: keyof typeof RESULT) => sql<T>`${sql.ref(`result.${name}`)}`;
+  // Both engines name the columns of a list of values so.
+  const column = <T>(number: number) => sql<T>`${sql.ref(`result.column${number}`)}`;
   const written = await trx
     .updateTable('webhook_deliveries')
-    .from(sql`(${rowsOf(engineOfDb(trx), RESULT, rows)})`.as('result'))
+    .from(sql`(values ${sql.join(rows)})`.as('result'))
     .set({
-      state: column<DeliveryState>('state'),
-      batch: column<number>('batch'),
-      attempts: column<number>('attempts'),
-      due_at: column<number>('due_at'),
-      finished_at: column<number | null>('finished_at'),
-      status: column<number | null>('status'),
-      latency_ms: column<number>('latency_ms'),
-      error: column<string | null>('error'),
-      bytes: sql<number>`webhook_deliveries.bytes + ${column<number>('more')}`,
+      state: column<DeliveryState>(2),
+      batch: column<number>(3),
+      attempts: column<number>(4),
+      due_at: column<number>(5),
+      finished_at: column<number | null>(6),
+      status: column<number | null>(7),
+      latency_ms: column<number>(8),
+      error: column<string | null>(9),
+      bytes: sql<number>`webhook_deliveries.bytes + ${column<number>(10)}`,
     })
-    .where('webhook_deliveries.seq', '=', column<number>('seq'))
-    .where('webhook_deliveries.state', '=', sql.lit('pending'))
+    .where('webhook_deliveries.seq', '=', column<number>(1))
+    .where('webhook_deliveries.state', '=', 'pending')
     .returning(['webhook_deliveries.seq', 'webhook_deliveries.bytes'])
     .execute();
   return new Map(written.map(({ seq, bytes }) => [seq, bytes]));

@@ -94,9 +94,9 @@ export function startWebhooks(parts: WebhookStartParts) {
           clearInterval(tidying);
           await Promise.all([dispatcher.stop(), deliverer.stop()]);
           poster.stop();
-          renderer.stop();
         },
       },
     ],
+    stop: () => renderer.stop(),
   } satisfies Domain;
 }

@@ -56,6 +56,28 @@ test('dead letters are seen, sent again and given up, by name', async () => {
   expect(json(delivered.out)).toHaveLength(3);
 });
 
+test('one that is behind, or has lost dead letters, is seen in the list', async () => {
+  const { uuid } = await hooks.subscribe(receiver, { name: 'full', topic_patterns: ['canary.>'], enabled: false });
+  const behind = JSON.stringify({
+    epoch: 'e',
+    offset: 7,
+    proof: 'p',
+    reached: '{}',
+    since: '2026-11-21T12:00:00.000Z',
+  });
+  await hooks.plane.database.db
+    .updateTable('webhook_subscriptions')
+    .set({ behind, dropped: 3 })
+    .where('uuid', '=', uuid)
+    .execute();
+  expect((await caller.run(['webhooks', 'list'])).out).toMatch(/full +disabled +0 +0\+ +0 \(-3\) /);
+  const [shown] = json((await caller.run(['webhooks', 'list', '--json'])).out).filter(({ name }) => name === 'full');
+  expect(shown).toMatchObject({
+    behind: { since: '2026-11-21T12:00:00.000Z', log_offset: 7 },
+    stats: { dead_dropped: 3, pending_bytes: 0, dead_bytes: 0 },
+  });
+});
+
 test('deliveries are followed as they come', async () => {
   receiver.answer = () => new Response('ok');
   await hooks.subscribe(receiver, { name: 'followed', topic_patterns: ['canary.>'] });

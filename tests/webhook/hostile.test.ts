@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { sql } from 'kysely';
+import { Webhook } from 'standardwebhooks';
 import { AppError } from '../../src/errors.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { dispatch, Matchers } from '../../src/webhook/dispatch.ts';
@@ -8,6 +9,7 @@ import { tidyWebhooks } from '../../src/webhook/housekeeping.ts';
 import { Recorder } from '../../src/webhook/recorder.ts';
 import { SecretBox } from '../../src/webhook/secret-box.ts';
 import { tellUnreadableSecrets } from '../../src/webhook/secret-check.ts';
+import { standardSecret } from '../../src/webhook/signature.ts';
 import { findStanding, moveStanding } from '../../src/webhook/standing.ts';
 import { toSubscription } from '../../src/webhook/subscription.ts';
 import { ENGINES, quiet } from '../support/database.ts';
@@ -208,6 +210,24 @@ describe.each(ENGINES)('webhooks on %s', (engine) => {
     const alone = new SecretBox([keyOf('b')]);
     expect(alone.open(row.previous_secret ?? '', uuid)).toBe('the secret words of an operator');
     expect(alone.open(row.secret, uuid)).toHaveLength(43);
+  });
+
+  test('secrets are sealed anew while deliveries run: each event comes once, signed as before', async () => {
+    const secret = 'the secret words of an operator';
+    const uuid = await worker.subscribe({ url: receiver.url, secret, concurrency: 8 });
+    const boxes = [new SecretBox([keyOf('a'), keyOf('b')]), new SecretBox([keyOf('b'), keyOf('a')])] as const;
+    const deliverer = worker.deliverer({ box: boxes[0] });
+    const ids: string[] = [];
+    for (let round = 0; round < 6; round += 1) {
+      ids.push(...(await worker.enqueue(20)));
+      deliverer.wake();
+      const box = boxes[(round + 1) % 2];
+      expect(await worker.subscriptions(box).reencrypt()).toEqual({ reencrypted: 1, unreadable: [] });
+      deliverer.wake();
+    }
+    await until('all', async () => (await worker.row(uuid)).delivered === ids.length);
+    expect(receiver.ids().sort()).toEqual(ids.sort());
+    for (const { headers, text } of receiver.received) new Webhook(standardSecret(secret)).verify(text, headers);
   });
 
   test('secrets that no key opens are told at the start, without a word of them', async () => {

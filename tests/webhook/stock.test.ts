@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { sql } from 'kysely';
+import { webhookBounds } from '../../src/db/migrations/023-webhook-bounds.ts';
 import { CLOSED } from '../../src/webhook/breaker.ts';
 import { dropDead, endPending, redeliver } from '../../src/webhook/deliveries.ts';
 import { dispatch, Matchers } from '../../src/webhook/dispatch.ts';
@@ -95,6 +96,28 @@ describe.each(ENGINES)('what a webhook keeps on %s', (engine) => {
     },
     60_000,
   );
+
+  test('is counted by the migration where there are deliveries already', async () => {
+    const uuids = [await worker.subscribe(), await worker.subscribe()];
+    await worker.enqueue(6, { text: 'é' });
+    const one = recorder();
+    const [first, second, third] = await rows();
+    if (first === undefined || second === undefined || third === undefined) throw new Error('there are six');
+    await one.record(result(first.subscription, first, 'delivered'));
+    await one.record(result(second.subscription, second, 'dead', 'gone'));
+    await one.record(result(third.subscription, third, 'retry'));
+    const before = await Promise.all(uuids.map((uuid) => stockOf(worker.db, uuid)));
+    // As it was before.
+    const { schema } = worker.db;
+    await schema.dropTable('webhook_stock').execute();
+    await schema.alterTable('webhook_deliveries').dropColumn('bytes').execute();
+    for (const column of ['behind', 'dropped']) {
+      await schema.alterTable('webhook_subscriptions').dropColumn(column).execute();
+    }
+    await worker.db.connection().execute((db) => webhookBounds.up(db));
+    expect(await Promise.all(uuids.map((uuid) => stockOf(worker.db, uuid)))).toEqual(before);
+    for (const uuid of uuids) expect(await stockOf(worker.db, uuid)).toEqual(await counted(uuid));
+  });
 
   test('dead letters past the bound go, the oldest first, counted and told; others stay', async () => {
     const uuid = await worker.subscribe();
