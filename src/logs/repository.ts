@@ -46,22 +46,47 @@ export function linesAfter(db: Db | Trx, id: number, limit: number): Promise<Log
   return db.selectFrom('logs').selectAll().where('id', '>', id).orderBy('id', 'desc').limit(limit).execute();
 }
 
-/** How many lines each minute has says in which one a page begins: what comes before it is not walked over. */
-async function deepPage(db: Db, limit: number, offset: number): Promise<LogRow[]> {
-  const newer = sql<{ minute: number; newer: number }>`select minute, newer from
-    (select minute, lines, sum(lines) over (order by minute desc) - lines as newer from log_minutes) as counted
-    where newer <= ${offset} and newer + lines > ${offset}`;
-  const [begin] = (await newer.execute(db)).rows;
-  if (begin === undefined) return [];
+const DAY_MINUTES = 1440;
+
+/** How many lines each day and each minute has says where a page begins: what comes before it is not walked over. */
+export async function deepPage(db: Db, limit: number, offset: number): Promise<LogRow[]> {
+  const day = sql<number>`minute / ${sql.lit(DAY_MINUTES)}`;
+  const days = await db
+    .selectFrom('log_minutes')
+    .select((eb) => [day.as('begin'), eb.fn.sum<number>('lines').as('lines')])
+    .groupBy(day)
+    .orderBy('begin', 'desc')
+    .execute();
+  const inDay = containing(days, offset);
+  if (inDay === undefined) return [];
+  const minutes = await db
+    .selectFrom('log_minutes')
+    .select(['minute as begin', 'lines'])
+    .where('minute', '>=', inDay.begin * DAY_MINUTES)
+    .where('minute', '<', (inDay.begin + 1) * DAY_MINUTES)
+    .orderBy('minute', 'desc')
+    .execute();
+  const inMinute = containing(minutes, inDay.left);
+  if (inMinute === undefined) return [];
   return db
     .selectFrom('logs')
     .selectAll()
-    .where('timestamp', '<', new Date((begin.minute + 1) * 60_000).toISOString())
+    .where('timestamp', '<', new Date((inMinute.begin + 1) * 60_000).toISOString())
     .orderBy('timestamp', 'desc')
     .orderBy('id', 'desc')
     .limit(limit)
-    .offset(offset - Number(begin.newer))
+    .offset(inMinute.left)
     .execute();
+}
+
+/** The stretch, of those that are given newest first, in which a line stands, and how many lines of it are newer. */
+function containing(stretches: readonly { begin: number; lines: number | string }[], offset: number) {
+  let left = offset;
+  for (const { begin, lines } of stretches) {
+    if (left < Number(lines)) return { begin, left };
+    left -= Number(lines);
+  }
+  return undefined;
 }
 
 /** The lines with these ids, in this order. */

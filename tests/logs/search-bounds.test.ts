@@ -3,10 +3,13 @@ import { sql } from 'kysely';
 import { createEvent, type JsonObject } from '../../src/bus/event.ts';
 import { logProjection } from '../../src/logs/log-projection.ts';
 import { logQueryOf } from '../../src/logs/query.ts';
+import { deepPage } from '../../src/logs/repository.ts';
 import { foundLines } from '../../src/logs/search-sql.ts';
 import { createTestDatabase, ENGINES, type TestDatabase } from '../support/database.ts';
 
 const LINES = 400;
+/** Over some days. */
+const APART_MS = 1_000_000;
 const START_MS = Date.parse('2026-11-21T08:00:00.000Z');
 /** So that a few hundred lines are many. */
 const BOUNDS = { walked: 40, candidates: 40, sampled: 20 };
@@ -18,7 +21,7 @@ function lineOf(n: number): JsonObject {
     service: n % 2 === 0 ? 'ssh' : 'http',
     event_type: n === 3 ? 'rare' : 'usual',
     attacker_ip: '192.0.2.1',
-    timestamp: new Date(START_MS + n * 1000).toISOString(),
+    timestamp: new Date(START_MS + n * APART_MS).toISOString(),
     raw_line: n === 1 ? 'needle in a haystack' : n % 2 === 0 ? 'a common text' : 'another one',
     fields: n === 5 ? { user: 'common', n } : { other: n % 2 === 0 ? 'common' : 'rest', n },
   };
@@ -65,8 +68,17 @@ for (const engine of ENGINES) {
     test('does not look at all lines for a member whose value many lines have somewhere', async () => {
       expect(await find('user:common')).toEqual([]);
       const start = new Date(START_MS).toISOString();
-      const end = new Date(START_MS + 30_000).toISOString();
+      const end = new Date(START_MS + 30 * APART_MS).toISOString();
       expect(await find('user:common', { start_time: start, end_time: end })).toEqual([5]);
+    });
+
+    test('a page that begins far back is looked up by its day and minute', async () => {
+      const numbers = async (offset: number) =>
+        (await deepPage(database.db, 3, offset)).map(({ id }) => (id % 2 ** 40) - 1);
+      for (const offset of [0, 1, 85, 86, 87, 200, 399]) {
+        expect(await numbers(offset)).toEqual(newest(399 - offset, 1, Math.min(3, LINES - offset)));
+      }
+      expect(await numbers(400)).toEqual([]);
     });
 
     test('finds what came late where its time is', async () => {
