@@ -72,11 +72,6 @@ export function engineOf(url: string): Engine {
   return url.startsWith('sqlite:') ? 'sqlite' : 'postgres';
 }
 
-/** Which engine a connection speaks to. */
-export function engineOfDb(db: Db | Trx): Engine {
-  return db.getExecutor().adapter instanceof SqliteAdapter ? 'sqlite' : 'postgres';
-}
-
 /**
  * Opens the database. Nothing is connected until the first query.
  * @param url `postgres://…` or `sqlite:<path>`; the folder of an SQLite file is created

@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import { createEvent, type Event } from '../bus/event.ts';
 import { appendToOutbox } from '../bus/outbox.ts';
 import { matcher, topics } from '../bus/topic.ts';
-import { engineOfDb, type Trx } from '../db/database.ts';
+import { engineIn, type Trx } from '../db/database.ts';
 import { insertRows } from '../db/insert-rows.ts';
 import type { WebhookSubscriptionRow } from '../db/webhook-tables.ts';
 import { describeError } from '../errors.ts';
@@ -151,7 +151,7 @@ export async function writeDeliveries(
       ...{ attempts: 0, due_at: now, created_at: now, bytes: event.bytes },
     })),
   );
-  const engine = engineOfDb(trx);
+  const engine = engineIn(trx);
   await insertRows(
     trx,
     engine,
