@@ -4,9 +4,9 @@ import type { Db } from '../db/database.ts';
 import type { CampaignRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
 import { envelopeOf, pageFields } from '../http/paging.ts';
-import { identityProjection } from '../identity/identity-projection.ts';
+import { IDENTITY_PROJECTION } from '../identity/identity-projection.ts';
 import type { FreshRows } from '../projection/fresh-rows.ts';
-import { campaignProjection } from './campaign-projection.ts';
+import { CAMPAIGN_PROJECTION } from './campaign-projection.ts';
 import { canonicalCampaign, countMembers, listCampaigns, listMembers } from './repository.ts';
 import { campaignOperations } from './schemas.ts';
 
@@ -19,8 +19,8 @@ export interface CampaignRouteParts {
 const page = t.Object(pageFields);
 /** What the pages read again when they hear of an event. */
 const FOLLOWED = [
-  { projection: campaignProjection.name, channel: 'campaign' },
-  { projection: identityProjection.name, channel: 'identity' },
+  { projection: CAMPAIGN_PROJECTION, channel: 'campaign' },
+  { projection: IDENTITY_PROJECTION, channel: 'identity' },
 ];
 
 /** Campaigns and their identities (contract §6.2, P6). */

@@ -5,7 +5,7 @@ import type { Db } from '../db/database.ts';
 import type { IdentityRow } from '../db/schema.ts';
 import { AppError } from '../errors.ts';
 import type { FreshRows } from '../projection/fresh-rows.ts';
-import { identityProjection } from './identity-projection.ts';
+import { IDENTITY_PROJECTION } from './identity-projection.ts';
 import { attackerOf } from './model.ts';
 import { canonicalIdentity, countObservations, listIdentities, listObservations, type Page } from './repository.ts';
 import { identityOperations } from './schemas.ts';
@@ -18,7 +18,7 @@ export interface IdentityRouteParts {
 
 /** What the pages read again when they hear of an event: an identity's observations are attackers. */
 const FOLLOWED = [
-  { projection: identityProjection.name, channel: 'identity' },
+  { projection: IDENTITY_PROJECTION, channel: 'identity' },
   { projection: ATTACKER_PROJECTION, channel: 'identity' },
 ];
 

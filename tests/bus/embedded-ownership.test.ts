@@ -65,6 +65,8 @@ describe('a server that outlived its owner', () => {
   });
 });
 
+const commandLineOf = (pid: number) => Bun.spawnSync(['ps', '-o', 'args=', '-p', String(pid)]).stdout.toString();
+
 describe('a record that names another process', () => {
   const innocents: [string, string[], (data: string) => string][] = [
     ['that is no server', ['sleep', '60'], (data) => data],
@@ -75,6 +77,8 @@ describe('a record that names another process', () => {
     await mkdir(data, { mode: 0o700 });
     const innocent = Bun.spawn(command, { cwd: cwd(data), stdout: 'ignore' });
     try {
+      // Before that it could still become anything.
+      await until('it to be what it is', () => commandLineOf(innocent.pid).includes('sleep'));
       await writeFile(join(data, 'redis.pid'), `${innocent.pid}\n`);
       await fixture.start();
       expect(isAlive(innocent.pid)).toBe(true);

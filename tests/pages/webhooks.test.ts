@@ -21,7 +21,7 @@ const WEBHOOK: Shape = {
   ...{ consecutive_failures: 'int', last_success_at: 'time?', last_failure_at: 'time?', last_error: 'text?' },
   ...{ auto_disabled_at: 'time?', created_at: 'time', updated_at: 'time', warnings: 'texts' },
   ...{ ordered: 'bool', concurrency: 'int', batch_size: 'int', batch_wait_ms: 'int', template: 'object?' },
-  ...{ previous_secret_until: 'time?', breaker: 'object', stats: 'object', missed: 'list' },
+  ...{ previous_secret_until: 'time?', breaker: 'object', stats: 'object', missed: 'list', behind: 'object?' },
 };
 
 /** What the form sends, whatever was changed in it: a secret only where one was typed. */
