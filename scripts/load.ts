@@ -6,6 +6,7 @@ import { Bench, type LoadOptions } from './load/bench.ts';
 import { crowd } from './load/crowd.ts';
 import { hotSpots } from './load/hot-spots.ts';
 import { http, publish, snapshot } from './load/http-scenarios.ts';
+import { ingest } from './load/ingest-scenario.ts';
 import { nchan } from './load/nchan.ts';
 import { Stops } from './load/plane.ts';
 import { ws } from './load/socket-scenario.ts';
@@ -24,6 +25,7 @@ const SCENARIOS: Readonly<Record<string, (bench: Bench) => Promise<Table>>> = {
   fanout,
   'redis-work': redisWorkScenario,
   crowd,
+  ingest,
   webhooks,
 };
 

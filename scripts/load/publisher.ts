@@ -43,8 +43,27 @@ async function publish({ redis, maxEvents, topic, rate, seconds }: PublisherComm
   return { published, spanMs: performance.now() - startedAt };
 }
 
-/** As the mutator makes it. */
+const LINE_TOPIC = 'system.log';
+let lines = 0;
+
+/** As DECNET's collector tells a line: of 2,000 addresses, at 40 deckies. */
+function makeLine() {
+  lines += 1;
+  const at = preciseNow();
+  const [decky, service] = [`decky-${lines % 40}`, ['ssh', 'http', 'smb', 'ftp'][lines % 4] ?? 'ssh'];
+  const attacker_ip = `198.51.${100 + (lines % 8)}.${(lines * 31) % 250}`;
+  const payload = {
+    ...{ decky, service, attacker_ip, event_type: 'login_attempt', timestamp: new Date(at).toISOString() },
+    raw_line: `<134>1 ${decky} ${service}d - login_attempt [src="${attacker_ip}" user="root"] password p${lines}`,
+    fields: { username: 'root', password: `p${lines}`, command: 'uname -a' },
+    msg: 'refused',
+  };
+  return { event: createEvent(LINE_TOPIC, 'login_attempt', payload, newEventId(), at) };
+}
+
+/** As the mutator makes it, where it is no line. */
 function makeEvent(topic: string) {
+  if (topic === LINE_TOPIC) return makeLine();
   const payload = { mutation_id: crypto.randomUUID(), op: 'update_lan' };
   return { event: createEvent(topic, 'applied', payload, newEventId(), preciseNow()) };
 }
