@@ -36,7 +36,7 @@ const folder = await mkdtemp(join(tmpdir(), 'decnet-ingest-'));
 const url = values.database ?? `sqlite:${folder}/rows.sqlite`;
 const server = await startEmbeddedRedis(folder, logger);
 const redis = connectRedis(server.socket, logger);
-const db = openDatabase(url, logger, { background: values.alone });
+const db = openDatabase(url, logger, values.alone ? 'background' : 'all');
 
 function event(n: number): Event {
   const at = Date.parse('2026-11-21T08:00:00Z') + n * 20;

@@ -10,7 +10,7 @@ import { Tail, type TailChecks, tailChecks } from './bus/tail.ts';
 import { startDecnetBus } from './bus-socket/start.ts';
 import { startCampaigns } from './campaigns/start.ts';
 import { type Config, ConfigError, loadConfig } from './config.ts';
-import { type Db, engineOf, openDatabase } from './db/database.ts';
+import { type DatabasePart, type Db, engineOf, openDatabase } from './db/database.ts';
 import { migrate } from './db/migrate.ts';
 import { startDecky } from './decky/start.ts';
 import { seedDemonstration, startDemo } from './demo/start.ts';
@@ -92,7 +92,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const stop = () => stops.stopAll();
   const { own, background } = options.background ? divided(config.roles) : { own: config.roles, background: noRoles };
   try {
-    const house = await open({ ...config, roles: own }, options, logger, stops);
+    const part = background.size > 0 ? 'serving' : isBackground(own) ? 'background' : 'all';
+    const house = await open({ ...config, roles: own }, options, part, logger, stops);
     const served = await run(house, options, await furnish(house, options), background);
     return { ...served, db: house.db, stop };
   } catch (error) {
@@ -102,9 +103,9 @@ export async function start(config: Config, options: StartOptions = {}): Promise
 }
 
 /** What all domains stand on. */
-async function open(config: Config, options: StartOptions, logger: Log, stops: Stops) {
+async function open(config: Config, options: StartOptions, part: DatabasePart, logger: Log, stops: Stops) {
   const node = crypto.randomUUID().slice(0, 8);
-  const db = openDatabase(config.db.url, logger, { background: isBackground(config.roles) });
+  const db = openDatabase(config.db.url, logger, part);
   stops.add(() => db.destroy());
   await migrate(db, engineOf(config.db.url));
   const testified = options.protections?.testified;

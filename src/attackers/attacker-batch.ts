@@ -3,6 +3,7 @@ import type { JsonObject } from '../bus/event.ts';
 import { topics } from '../bus/topic.ts';
 import type { Engine, Trx } from '../db/database.ts';
 import { type ColumnTypes, insertRows, rowsOf } from '../db/insert-rows.ts';
+import { isOneOf } from '../db/one-of.ts';
 import type { AttackerRow } from '../db/schema.ts';
 import { addToCounters } from '../projection/counters.ts';
 import type { Limits } from '../projection/keep.ts';
@@ -10,7 +11,7 @@ import { isoOf, jsonText, objectsOf, textOf, textsOf, timeOf } from '../projecti
 import type { LoggedEvent } from '../projection/projection.ts';
 import { Roster } from '../projection/roster.ts';
 import { AttackerDraft, SIGHTING, type TriedCommand } from './attacker-draft.ts';
-import { bindToIdentity, hasNamesEnough, knownOf, nameAttacker, uuidOfAddress } from './attacker-names.ts';
+import { Names, uuidOfAddress } from './attacker-names.ts';
 import { addTargets, saveContacts } from './attacker-parts.ts';
 import { leavingOf, removeAllLeft, removeAttacker, removeUuids } from './attacker-removal.ts';
 import { attributionOf, OBSERVATION, observationOf, saveAttribution, saveObservation } from './observations.ts';
@@ -73,6 +74,7 @@ export class Batch {
   readonly #trx: Trx;
   readonly #engine: Engine;
   readonly #drafts: Map<string, AttackerDraft>;
+  readonly #names: Names;
   readonly #attackers: Roster;
   readonly #uuids: Roster;
   readonly #attributed: Roster;
@@ -91,6 +93,7 @@ export class Batch {
     this.#engine = engine;
     this.#drafts = drafts;
     this.#leaving = leaving;
+    this.#names = new Names(trx, engine);
     this.#attackers = new Roster(trx, engine, 'attackers', limits.attackers);
     this.#uuids = new Roster(trx, engine, 'attacker_uuids', limits.attacker_uuids);
     this.#attributed = new Roster(trx, engine, 'attributed', limits.attributed);
@@ -100,11 +103,19 @@ export class Batch {
     const ips = [...new Set(events.flatMap(({ payload }) => addressOf(payload) ?? []))];
     const drafts = new Map<string, AttackerDraft>();
     if (ips.length > 0) {
-      const rows = await trx.selectFrom('attackers').selectAll().where('ip', 'in', ips).execute();
+      const rows = await trx
+        .selectFrom('attackers')
+        .selectAll()
+        .where(isOneOf(engine, 'ip', ips))
+        .execute();
       for (const row of rows) drafts.set(row.ip, new AttackerDraft(row));
     }
     const batch = new Batch(trx, engine, limits, drafts, await leavingOf(trx, ips));
     await batch.#attackers.load(ips);
+    const strangers = ips.flatMap((ip) => (drafts.has(ip) ? [] : uuidOfAddress(ip)));
+    const named = [...strangers, ...events.flatMap(({ payload }) => nameIn(payload) ?? [])];
+    await batch.#names.load(named);
+    await batch.#uuids.load(named);
     return batch;
   }
 
@@ -118,7 +129,7 @@ export class Batch {
     if (topic.startsWith('identity.')) return this.#bound(payload);
     const ip = addressOf(payload);
     if (ip === undefined) return false;
-    const draft = await this.#draftOf(ip, textOf(payload, 'attacker_uuid', 128), event);
+    const draft = await this.#draftOf(ip, nameIn(payload), event);
     await this.#change(draft, event);
     return true;
   }
@@ -133,6 +144,7 @@ export class Batch {
   }
 
   async save(): Promise<void> {
+    await this.#names.flush();
     for (const roster of [this.#attackers, this.#uuids, this.#attributed]) await roster.save();
     const drafts = [...this.#drafts.values()];
     await save(
@@ -233,7 +245,7 @@ export class Batch {
     const linked = textOf(payload, 'observation_uuid', 128);
     const uuids = linked === undefined ? textsOf(payload, 'observation_uuids', { length: 128 }) : [linked];
     if (identity === undefined || uuids.length === 0) return false;
-    await bindToIdentity(this.#trx, uuids, identity);
+    await this.#names.bind(uuids, identity);
     await this.#named(uuids);
     await this.#trx.updateTable('attackers').set({ identity_id: identity }).where('uuid', 'in', uuids).execute();
     for (const draft of this.#drafts.values()) {
@@ -252,11 +264,11 @@ export class Batch {
     const draft = found ?? AttackerDraft.of(uuid, ip, isoOf(event.ts));
     this.#drafts.set(ip, draft);
     if (found !== undefined && uuid === found.row.uuid) return draft;
-    await nameAttacker(this.#trx, uuid, ip);
-    if (found !== undefined) await this.#trx.updateTable('attackers').set({ uuid }).where('ip', '=', ip).execute();
+    this.#names.name(uuid, ip);
+    if (found !== undefined) await this.#rename(ip, uuid);
     draft.isCalled(uuid);
     await this.#named([uuid]);
-    const identity = (await knownOf(this.#trx, [uuid])).get(uuid);
+    const identity = await this.#names.knownOf(uuid);
     if (identity?.identityUuid) draft.belongsTo(identity.identityUuid);
     return draft;
   }
@@ -264,7 +276,13 @@ export class Batch {
   /** What a producer calls the attacker, unless that is another one, or he has names enough. */
   async #freeName(ip: string, told: string | undefined): Promise<string | undefined> {
     if (told === undefined || !(await this.#isFree(told, ip))) return undefined;
-    return (await hasNamesEnough(this.#trx, told, ip)) ? undefined : told;
+    return (await this.#names.hasEnough(told, ip)) ? undefined : told;
+  }
+
+  async #rename(ip: string, uuid: string): Promise<void> {
+    await this.#names.flush();
+    await this.#trx.updateTable('attackers').set({ uuid }).where('ip', '=', ip).execute();
+    this.#names.forget();
   }
 
   /** A name that follows from the address; somebody may have told of it as another one's. */
@@ -276,23 +294,29 @@ export class Batch {
   }
 
   async #isFree(uuid: string, ip: string): Promise<boolean> {
-    const known = (await knownOf(this.#trx, [uuid])).get(uuid);
+    const known = await this.#names.knownOf(uuid);
     if (known !== undefined && known.ip !== null) return known.ip === ip;
     for (const { row } of this.#drafts.values()) if (row.uuid === uuid) return row.ip === ip;
-    const owner = await this.#trx.selectFrom('attackers').select('ip').where('uuid', '=', uuid).executeTakeFirst();
-    return owner === undefined || owner.ip === ip;
+    const owner = await this.#names.ownerOf(uuid);
+    return owner === undefined || owner === ip;
   }
 
   /** Notes that attackers were told of by their names; what is known by other names may have to go. */
   async #named(uuids: readonly string[]): Promise<void> {
-    await removeUuids(this.#trx, await this.#uuids.tell(uuids));
+    const gone = await this.#uuids.tell(uuids);
+    if (gone.length === 0) return;
+    await this.#names.flush();
+    await removeUuids(this.#trx, gone);
+    this.#names.forget();
   }
 
   /** An attacker goes with all parts of him, those of this batch, too. */
   async #leave(ip: string): Promise<void> {
     this.#drafts.delete(ip);
     this.#commands = this.#commands.filter((command) => command.ip !== ip);
+    await this.#names.flush();
     await this.#uuids.strike(await removeAttacker(this.#trx, ip));
+    this.#names.forget();
     if ((await leavingOf(this.#trx, [ip])).has(ip)) this.#leaving.add(ip);
   }
 }
@@ -320,6 +344,9 @@ async function saveSightings(trx: Trx, engine: Engine, rows: readonly AttackerRo
   await sql`update attackers set ${sql.join(updates)} from (${changed}) as changed
     where attackers.ip = changed.ip`.execute(trx);
 }
+
+/** What a producer calls the attacker. */
+const nameIn = (payload: JsonObject) => textOf(payload, 'attacker_uuid', 128);
 
 function addressOf(payload: JsonObject): string | undefined {
   const ip = textOf(payload, 'attacker_ip', 64);

@@ -12,7 +12,7 @@ import {
 } from 'kysely';
 import { Pool, types } from 'pg';
 import type { Log } from '../telemetry/log.ts';
-import { openBunSqlite } from './bun-sqlite.ts';
+import { openBunSqlite, type SqliteSettings } from './bun-sqlite.ts';
 import { patient } from './busy.ts';
 import { leavingGaps } from './gaps.ts';
 import type { Database } from './schema.ts';
@@ -59,6 +59,21 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
   }
 }
 
+/**
+ * - `background`: work that nobody waits for: an SQLite file is left to others in between;
+ * - `serving`: what people wait for, while another process has the background;
+ * - `all`: both.
+ */
+export type DatabasePart = 'all' | 'serving' | 'background';
+
+// Writing back the log of SQLite takes as long as it is large, and nobody's stream goes on meanwhile: whoever serves leaves it to
+// the background, which begins long before. Should that be gone, the log does not grow beyond some 100 MB.
+const SQLITE: Readonly<Record<DatabasePart, SqliteSettings>> = {
+  all: {},
+  serving: { checkpointPages: 25_000 },
+  background: { checkpointPages: 8000, cacheKiB: 65_536 },
+};
+
 /** To PostgreSQL, of one process, at most. */
 const CONNECTIONS = { serving: 10, background: 5 } as const;
 
@@ -75,20 +90,18 @@ export function engineOf(url: string): Engine {
 /**
  * Opens the database. Nothing is connected until the first query.
  * @param url `postgres://…` or `sqlite:<path>`; the folder of an SQLite file is created
- * @param options.background for a process whose work nobody waits for: it leaves an SQLite file to others in between, and
- * takes fewer connections of PostgreSQL
+ * @param part what the process does of all that is to be done with it; default `all`
  */
-export function openDatabase(url: string, logger: Log, { background = false } = {}): Db {
+export function openDatabase(url: string, logger: Log, part: DatabasePart = 'all'): Db {
   if (engineOf(url) === 'sqlite') {
     const path = url.slice('sqlite:'.length);
     if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
-    return new Kysely<Database>({
-      dialect: new TransactionalSqliteDialect({ database: openBunSqlite(path) }, background),
-    });
+    const database = openBunSqlite(path, SQLITE[part]);
+    return new Kysely<Database>({ dialect: new TransactionalSqliteDialect({ database }, part === 'background') });
   }
   const pool = new Pool({
     connectionString: url,
-    max: background ? CONNECTIONS.background : CONNECTIONS.serving,
+    max: part === 'background' ? CONNECTIONS.background : CONNECTIONS.serving,
     connectionTimeoutMillis: 5000,
     // A server that has vanished is noticed, not waited for.
     keepAlive: true,

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { Engine, Trx } from '../db/database.ts';
 import { insertRows } from '../db/insert-rows.ts';
+import { isOneOf } from '../db/one-of.ts';
 import type { RowsToRemove } from '../db/remove-some.ts';
 import { addToCounters, counterOf } from './counters.ts';
 
@@ -133,17 +134,15 @@ export class Roster {
   /** Reads at once what will be told of one by one. */
   async load(keys: readonly string[]): Promise<void> {
     const unknown = [...new Set(keys)].filter((key) => !this.#known.has(key));
-    for (let first = 0; first < unknown.length; first += CHUNK) {
-      const asked = unknown.slice(first, first + CHUNK);
-      const rows = await this.#trx
-        .selectFrom('rosters')
-        .select('key')
-        .where('roster', '=', this.#name)
-        .where('key', 'in', asked)
-        .execute();
-      for (const key of asked) this.#known.set(key, false);
-      for (const { key } of rows) this.#known.set(key, true);
-    }
+    if (unknown.length === 0) return;
+    const rows = await this.#trx
+      .selectFrom('rosters')
+      .select('key')
+      .where('roster', '=', this.#name)
+      .where(isOneOf(this.#engine, 'key', unknown))
+      .execute();
+    for (const key of unknown) this.#known.set(key, false);
+    for (const { key } of rows) this.#known.set(key, true);
   }
 
   #remove(key: string): void {

@@ -49,9 +49,9 @@ export interface Protections {
 }
 
 /** Milliseconds that a transaction aims at: with SQLite the whole process waits for it, and other processes that write. */
-const AIM_MS = { serving: { sqlite: 6, postgres: 200 }, background: { sqlite: 25, postgres: 200 } } as const;
+const AIM_MS = { serving: { sqlite: 6, postgres: 200 }, background: { sqlite: 100, postgres: 200 } } as const;
 /** Events of a transaction. It costs as much as a few of them to begin and to end one: fewer would be slower, not shorter. */
-const EVENTS = { least: 20, most: 500 } as const;
+const EVENTS = { least: 20, most: 1000 } as const;
 /** An event that fails so often by itself is set aside. */
 const MOST_TRIES = 3;
 /** So often progress over events that the projection does not know is written down, in milliseconds. */

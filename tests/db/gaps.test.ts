@@ -23,7 +23,7 @@ const note = (text: string, on: Pick<Db, 'getExecutor'>) => sql`insert into note
 
 /** One who has one transaction after the other, and one who asks for one beside him. @returns what they wrote, in order */
 async function written(background: boolean): Promise<string> {
-  const db = openDatabase(database.url, quiet, { background });
+  const db = openDatabase(database.url, quiet, background ? 'background' : 'all');
   try {
     const busy = (async () => {
       for (let time = 0; time < TIMES; time += 1) {

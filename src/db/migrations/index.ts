@@ -25,6 +25,7 @@ import { logFilters } from './022-log-filters.ts';
 import { webhookBounds } from './023-webhook-bounds.ts';
 import { boundedReadModels } from './024-bounded-read-models.ts';
 import { logPairs } from './025-log-pairs.ts';
+import { addressText } from './026-address-text.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -54,5 +55,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '023-webhook-bounds': webhookBounds,
     '024-bounded-read-models': boundedReadModels(engine),
     '025-log-pairs': logPairs(engine),
+    '026-address-text': addressText(engine),
   };
 }
