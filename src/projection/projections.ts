@@ -33,7 +33,7 @@ const RENEW_MS = LEASE_MS / 3;
 /** How soon is seen what nobody told of. */
 const POLL_MS = 1000;
 /** Rows may be so much later than their events: a transaction costs the same for one event as for many. */
-const GATHER_MS = 20;
+const GATHER_MS = 50;
 const RETRY_MS = { first: 100, most: 5000 } as const;
 
 /**
