@@ -36,6 +36,7 @@ export const attackerProjection = (engine: Engine, limits = limitsOf(DEFAULT_LIM
     topics.identity('observation.linked'),
   ],
   channels: ['attacker', 'attribution', 'identity'],
+  isPurged: true,
   kept: [keptCommands, ...keptAttackers(engine, limits)],
   hasLeft: isAnyLeft,
   removeLeft,

@@ -28,6 +28,7 @@ export interface Database extends WebhookTables {
   substrate_claims: SubstrateClaimsTable;
   projections: ProjectionsTable;
   projection_places: ProjectionPlacesTable;
+  purges: PurgesTable;
   projection_epochs: ProjectionEpochsTable;
   projection_events: ProjectionEventsTable;
   projection_set_aside: ProjectionSetAsideTable;
@@ -415,8 +416,19 @@ export interface ProjectionsTable {
   gaps: Generated<number>;
   /** JSON: the newest of them. */
   last_gap: string | null;
-  /** 1 while its rows are being removed, some at a time, so that it can be filled again: they are to be trusted in nothing. */
-  clearing: Generated<Bit>;
+  /**
+   * Not 0 while its rows are being removed, some at a time: they are to be trusted in nothing. 1: to be filled again from the log's
+   * beginning; 2: what stands in the log before its place was purged.
+   */
+  clearing: Generated<0 | 1 | 2>;
+}
+
+/** Purges that an administrator asked for. */
+export interface PurgesTable {
+  event_id: string;
+  asked_by: string;
+  /** ISO time. */
+  asked_at: string;
 }
 
 /** Where a projection stands in a channel: what a snapshot of its rows contains of the channel's stream. */

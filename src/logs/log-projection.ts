@@ -36,6 +36,7 @@ export function logProjection(engine: Engine): Projection {
     version: 1,
     topics: [LOG_LINE_TOPIC],
     channels: [LOG_LINE_CHANNEL],
+    isPurged: true,
     kept: [
       {
         kind: 'lines',

@@ -34,9 +34,10 @@ export class Clearing {
     const most = this.#count;
     const isMore = await relaxedTransaction(this.#db, this.#engine, async (trx) => {
       const standing = await lockRow(trx, 'projections', { name: this.#projection.name });
-      if (standing?.clearing !== 1 || standing.version !== this.#projection.version) return false;
+      if (!standing?.clearing || standing.version !== this.#projection.version) return false;
       if (await this.#projection.clear(trx, most)) return true;
-      if (await removeBookkeeping(trx, this.#projection.name, most)) return true;
+      // After a purge it goes on from its place, and has to know what it has counted before.
+      if (standing.clearing === 1 && (await removeBookkeeping(trx, this.#projection.name, most))) return true;
       await endClearing(trx, this.#projection);
       return false;
     });

@@ -242,7 +242,12 @@ export async function beginClearing(trx: Trx, { name, version }: Projection): Pr
   await trx.deleteFrom('projection_places').where('projection', '=', name).execute();
 }
 
-/** Its rows are gone: the log can be read from its beginning. */
+/** Marks the rows of a projection as being removed; its place and what it remembers of the log stay. */
+export async function beginPurge(trx: Trx, { name }: Projection): Promise<void> {
+  await trx.updateTable('projections').set({ clearing: 2 }).where('name', '=', name).execute();
+}
+
+/** Its rows are gone: the log can be read on from where it stands. */
 export async function endClearing(trx: Trx, { name }: Projection): Promise<void> {
   await trx.updateTable('projections').set({ clearing: 0 }).where('name', '=', name).execute();
 }

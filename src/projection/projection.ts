@@ -30,6 +30,8 @@ export interface Projection {
   readonly topics: readonly string[];
   /** Channels whose streams open with its rows. */
   readonly channels: readonly string[];
+  /** Its rows go with a purge (`purge.ts`); default false: they stay. */
+  readonly isPurged?: boolean;
   /** Rows that grow with the log, of which the newest are kept; default none. */
   readonly kept?: readonly KeptRows[];
   /**

@@ -198,5 +198,5 @@ function lagOfRow(
 
 function stateOf(row: ProjectionRow, version: number, reached: 'current' | 'behind'): ProjectionLag['state'] {
   if (row.version !== version) return 'other version';
-  return row.clearing === 1 ? 'clearing' : reached;
+  return row.clearing === 0 ? reached : 'clearing';
 }

@@ -9,6 +9,7 @@ import type { Log } from '../telemetry/log.ts';
 import { Clearing } from './clearing.ts';
 import {
   addCounts,
+  beginPurge,
   FencedOff,
   findEpoch,
   findStanding,
@@ -26,6 +27,7 @@ import {
   standingOf,
 } from './places.ts';
 import { type LoggedEvent, loggedEvent, type Projection } from './projection.ts';
+import { PURGED, wasAskedFor } from './purge.ts';
 
 export interface RunnerParts {
   readonly db: Db;
@@ -141,7 +143,7 @@ export class Runner {
     const row = await findStanding(this.#parts.db, this.projection);
     // Rows of another version are another's: they have to be rebuilt, or that node has to go.
     if (row.version !== this.projection.version) return undefined;
-    if (row.clearing === 1) return 'clearing';
+    if (row.clearing !== 0) return 'clearing';
     this.#stored = standingOf(row);
     this.#at = this.#stored;
     return this.#at;
@@ -157,6 +159,11 @@ export class Runner {
     let before: Pick<LogPlace, 'offset' | 'proof'> = at;
     for (const entry of this.#ahead) {
       if (entry.offset !== before.offset + 1 || entry.before !== before.proof) break;
+      if (this.projection.isPurged === true && entry.topic === PURGED) {
+        // By itself: what stands before it is committed, and goes.
+        if (looked.length === 0) return this.#purge(at, entry);
+        break;
+      }
       if (found.length >= this.#count) break;
       if (this.#wants(entry.topic)) {
         const event = loggedEvent(entry);
@@ -187,6 +194,31 @@ export class Runner {
     }
     await this.#tryToCommit(looked, found, unreadable.length, to);
     this.#ahead = this.#ahead.slice(looked.length);
+    return true;
+  }
+
+  /** All that follows from what stands before this event is given up, if somebody who may has asked for that. */
+  async #purge(at: Standing, entry: LogEntry): Promise<boolean> {
+    const { name } = this.projection;
+    const to: Standing = { ...at, offset: entry.offset, proof: entry.proof, eventTs: timeOfEntry(entry) ?? at.eventTs };
+    const from = this.#stored ?? to;
+    await relaxedTransaction(this.#parts.db, this.#parts.engine, async (trx) => {
+      await this.#protections.moveOn(trx, this.projection, from, to);
+      await moveInChannels(trx, name, this.#placesIn([entry]));
+      const { epoch, offset: log_offset, id: event_id } = entry;
+      const told = { projection: name, event_id, ordinal: from.counted + 1, epoch, log_offset };
+      const isMeant = await wasAskedFor(trx, event_id);
+      // Told again, by a log that came back older, it is over.
+      const isFresh =
+        isMeant && (await this.#protections.rememberEvents(trx, this.#parts.engine, [told])).has(event_id);
+      const none = { counted: 0, skipped: 0, repeated: 0, set_aside: 0 };
+      await addCounts(trx, name, isFresh ? { ...none, counted: 1 } : { ...none, skipped: 1 });
+      if (!isFresh) return;
+      this.#parts.logger.warn('the rows of a projection are purged', { projection: name, event: event_id });
+      await beginPurge(trx, this.projection);
+    });
+    // Where it stands, and whether rows are to go, is read anew.
+    this.forget();
     return true;
   }
 

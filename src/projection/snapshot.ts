@@ -40,8 +40,8 @@ async function containedPlace(trx: Trx, projection: string, channel: string): Pr
     .select(['epoch', 'log_offset', 'proof', 'aligned_until', 'clearing'])
     .where('name', '=', projection)
     .executeTakeFirst();
-  if (row?.clearing === 1) {
-    throw new AppError('unavailable', 'What is shown here is being emptied to be built again; try again shortly');
+  if (row?.clearing) {
+    throw new AppError('unavailable', 'What is shown here is being emptied; try again shortly');
   }
   if (row !== undefined && row.log_offset < row.aligned_until) {
     throw new AppError('unavailable', 'The event log was replaced and is being read again; try again shortly');

@@ -3,6 +3,7 @@ import { guard, type HeaderAuthenticator } from '../auth/guard.ts';
 import { intervalIn } from '../decky/interval-field.ts';
 import { AppError } from '../errors.ts';
 import { BodyFields } from '../http/body-fields.ts';
+import type { Log } from '../telemetry/log.ts';
 import { DEPLOYMENT_LIMIT, settingsOperations } from './schemas.ts';
 import type { Settings } from './settings.ts';
 
@@ -11,10 +12,21 @@ export interface SettingsRouteParts {
   readonly settings: Settings;
   /** Whether this process runs in developer mode. */
   readonly developer: boolean;
+  /** Gives up logs and attackers. @returns how many of each there are */
+  readonly purge: (actor: string) => Promise<Purged>;
+  readonly logger: Log;
+}
+
+/** Rows that go; bounties and credentials are no rows of this server. */
+export interface Purged {
+  readonly logs: number;
+  readonly bounties: number;
+  readonly credentials: number;
+  readonly attackers: number;
 }
 
 /** Writes of DECNET's settings page but for its users (contract P4.2); `GET /config` is with them. */
-export function settingsRoutes({ authenticator, settings, developer }: SettingsRouteParts) {
+export function settingsRoutes({ authenticator, settings, developer, purge, logger }: SettingsRouteParts) {
   return new Elysia({ name: 'settings-routes', prefix: '/config' })
     .use(guard(authenticator, 'admin'))
     .put(
@@ -39,14 +51,11 @@ export function settingsRoutes({ authenticator, settings, developer }: SettingsR
     )
     .delete(
       '/reinit',
-      () => {
+      async ({ principal }) => {
         if (!developer) throw new AppError('forbidden', 'Purging is for developer mode only');
-        // What the pages show is worked out from the log: rows that are gone would come back with the next rebuild.
-        throw new AppError(
-          'unsupported',
-          'This server does not purge: its rows are made from its log, and a rebuild would bring them back. ' +
-            'To begin anew, start it with an empty data folder, or with another database and Redis',
-        );
+        const deleted = await purge(principal.username);
+        logger.warn('everything that was logged is purged', { by: principal.userUuid, ...deleted });
+        return { message: 'Data purged', deleted };
       },
       settingsOperations.purge,
     );

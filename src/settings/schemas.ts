@@ -5,6 +5,9 @@ import { integer, message } from '../http/schemas.ts';
 /** How many deckies the fleet may have. */
 export const DEPLOYMENT_LIMIT = { min: 1, max: 500 };
 
+/** Rows that there are when it is asked for. */
+const purged = t.Object({ logs: integer, bounties: integer, credentials: integer, attackers: integer });
+
 export const settingsOperations = {
   setDeploymentLimit: operation('setDeploymentLimit', {
     tag: 'users',
@@ -28,9 +31,9 @@ export const settingsOperations = {
   }),
   purge: operation('purgeData', {
     tag: 'users',
-    summary: 'Refused: rows are made from the log, and would come back',
+    summary:
+      'Give up all lines of logs and all attackers, in developer mode: they go by an event in the log, soon after the answer',
     access: 'admin',
-    answers: {},
-    refuses: [501],
+    answers: { 200: t.Object({ message: t.String(), deleted: purged }) },
   }),
 };

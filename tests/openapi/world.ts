@@ -21,7 +21,7 @@ export interface World {
 // biome-ignore lint/suspicious/noExplicitAny: answers are validated elsewhere; here their ids are taken
 export type Answer = any;
 
-/** A supervisor that can start one of two workers; developers are told that purging is not done, others that they may not. */
+/** A supervisor that can start one of two workers; developers may purge. */
 const SETTINGS = {
   // Webhooks of tests are sent to where nobody listens.
   DECNET_WEBHOOK_ALLOW_PRIVATE: 'true',

@@ -155,7 +155,10 @@ export async function createStage(engine: Engine): Promise<Stage> {
   const caughtUpIn = (db: Db) =>
     until(
       'the projections to catch up',
-      async () => (await lagOf(db, eventLog, allProjections(engine))).every(({ events }) => events === 0),
+      async () =>
+        (await lagOf(db, eventLog, allProjections(engine))).every(
+          ({ events, state }) => events === 0 && state !== 'clearing',
+        ),
       20_000,
     );
   return {

@@ -24,7 +24,8 @@ for (const engine of ENGINES) {
       database = await createTestDatabase(engine);
       commits = 0;
       settings = new Settings(database.db, DEFAULTS, () => (commits += 1));
-      const app = shell().use(settingsRoutes({ authenticator, settings, developer: false }));
+      const purge = () => Promise.reject(new Error('nobody may'));
+      const app = shell().use(settingsRoutes({ authenticator, settings, developer: false, logger: quiet, purge }));
       handle = (request) => app.handle(request);
     });
     afterEach(() => database.dispose());

@@ -26,6 +26,7 @@ import { webhookBounds } from './023-webhook-bounds.ts';
 import { boundedReadModels } from './024-bounded-read-models.ts';
 import { logPairs } from './025-log-pairs.ts';
 import { addressText } from './026-address-text.ts';
+import { purges } from './027-purges.ts';
 
 /** All migrations by name; they run in the order of their names. Never edit one that has been released. */
 export function migrations(engine: Engine): Record<string, Migration> {
@@ -56,5 +57,6 @@ export function migrations(engine: Engine): Record<string, Migration> {
     '024-bounded-read-models': boundedReadModels(engine),
     '025-log-pairs': logPairs(engine),
     '026-address-text': addressText(engine),
+    '027-purges': purges,
   };
 }
