@@ -1,4 +1,4 @@
-import type { Calls } from './calls/call.ts';
+import { type Calls, only } from './calls/call.ts';
 import { FLEET } from './calls/fleet.ts';
 import { OUTSIDE } from './calls/outside.ts';
 import { PEOPLE } from './calls/people.ts';
@@ -19,4 +19,6 @@ export const CALLS: Readonly<Record<string, Calls>> = {
   ...PLANE,
   ...WEBHOOKS,
   ...OUTSIDE,
+  // What the others read goes with it.
+  purgeData: only(200),
 };
