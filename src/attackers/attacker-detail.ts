@@ -92,6 +92,7 @@ export async function smtpTargets(db: Db, uuid: string) {
     .selectAll()
     .where('ip', '=', ip)
     .orderBy('last_seen', 'desc')
+    .orderBy('mails', 'desc')
     .orderBy('domain')
     .limit(MOST_TARGETS)
     .execute();
