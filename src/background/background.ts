@@ -19,16 +19,18 @@ const KILL_MS = 3000;
 const RESTART_MS = { first: 200, most: 10_000 } as const;
 const SOUND_MS = 30_000;
 
-export interface BackgroundLimits {
+export interface BackgroundOptions {
   readonly pingMs: number;
   readonly silentMs: number;
+  /** What is run, with its arguments. */
+  readonly command: readonly string[];
 }
 
 /** A child process with roles of its own, started again whenever it ends unasked. It keeps nothing that another could not read. */
 export class Background {
   readonly #config: Config;
   readonly #logger: Log;
-  readonly #limits: BackgroundLimits;
+  readonly #options: BackgroundOptions;
   readonly #pause = new WakeableSleep();
   #child: Bun.Subprocess<'ignore', 'inherit', 'inherit'> | undefined;
   #state: 'starting' | 'running' | 'ended' = 'starting';
@@ -38,10 +40,10 @@ export class Background {
   #isStopping = false;
 
   /** @param config of the child: all that it needs, a Redis included */
-  constructor(config: Config, logger: Log, limits: Partial<BackgroundLimits> = {}) {
+  constructor(config: Config, logger: Log, options: Partial<BackgroundOptions> = {}) {
     this.#config = config;
     this.#logger = logger;
-    this.#limits = { pingMs: PING_MS, silentMs: SILENT_MS, ...limits };
+    this.#options = { pingMs: PING_MS, silentMs: SILENT_MS, command: [process.execPath, CHILD], ...options };
   }
 
   /** Always ok: without it rows are late, but no stream is, and no other node would do better. For people to look at. */
@@ -66,7 +68,8 @@ export class Background {
     let delayMs: number = RESTART_MS.first;
     while (!this.#isStopping) {
       const since = performance.now();
-      const how = await this.#oneLife();
+      // Not even to be started, where memory or processes have run out, is no reason for the parent to end.
+      const how = await this.#oneLife().catch(describeError);
       this.#state = 'ended';
       if (this.#isStopping) return;
       this.#logger.error('the background process ended unasked; starting it again', { how });
@@ -81,7 +84,7 @@ export class Background {
   async #oneLife(): Promise<string> {
     this.#state = 'starting';
     this.#heardAt = performance.now();
-    const child = Bun.spawn([process.execPath, CHILD], {
+    const child = Bun.spawn([...this.#options.command], {
       // A group of its own: Ctrl-C in the terminal is for the parent, which tells it.
       detached: true,
       stdin: 'ignore',
@@ -92,7 +95,7 @@ export class Background {
     });
     this.#child = child;
     this.#say(child, { kind: 'start', config: this.#config });
-    const watch = setInterval(() => this.#watch(child), this.#limits.pingMs);
+    const watch = setInterval(() => this.#watch(child), this.#options.pingMs);
     try {
       await child.exited;
       return `${child.signalCode ?? `exit code ${child.exitCode}`}`;
@@ -110,7 +113,7 @@ export class Background {
   }
 
   #watch(child: Bun.Subprocess): void {
-    if (performance.now() - this.#heardAt > this.#limits.silentMs) {
+    if (performance.now() - this.#heardAt > this.#options.silentMs) {
       this.#logger.error('the background process does nothing any more; killing it', { pid: child.pid });
       child.kill('SIGKILL');
       return;

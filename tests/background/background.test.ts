@@ -4,6 +4,7 @@ import { Webhook } from 'standardwebhooks';
 import { Background } from '../../src/background/background.ts';
 import { hasEnded } from '../../src/bus/redis-orphan.ts';
 import { divided, PROCESS_ROLES } from '../../src/roles.ts';
+import { createLog } from '../../src/telemetry/log.ts';
 import { standardSecret } from '../../src/webhook/signature.ts';
 import { call } from '../support/app.ts';
 import { ENGINES, quiet } from '../support/database.ts';
@@ -100,6 +101,22 @@ describe('a background process', () => {
       await node.kill();
       await until('its end', () => hasEnded(pid));
     } finally {
+      await hooks.stop();
+    }
+  });
+
+  test('that cannot even be started is tried again, and its parent goes on', async () => {
+    const hooks = await startWebhookPlane('sqlite');
+    const lines: string[] = [];
+    const logger = createLog('error', (line) => lines.push(line));
+    const background = new Background(hooks.plane.config, logger, { command: ['/nowhere/at-all'] });
+    background.start();
+    try {
+      await until('another try', () => Number(background.check().restarts) >= 2);
+      expect(background.check()).toMatchObject({ ok: true, pid: null });
+      expect(lines.join()).toContain('/nowhere/at-all');
+    } finally {
+      await background.stop();
       await hooks.stop();
     }
   });

@@ -62,6 +62,26 @@ describe.each(ENGINES)('a purge (%s)', (engine) => {
   );
 
   test(
+    'that is told again, by a log that was lost, is over: what has come since stays',
+    async () => {
+      const { db } = stage.database;
+      await stage.node();
+      await stage.publish(someEvents(60, seeded(10).next));
+      await stage.caughtUp();
+      const id = await purge();
+      await stage.publish(someEvents(60, seeded(11).next, 1000));
+      await stage.caughtUp();
+      const rows = await dump(db);
+      expect(await count('logs')).toBeGreaterThan(0);
+      await stage.redis.commands.flushall();
+      await stage.publish([createEvent(PURGED, 'data.purged', {}, id)]);
+      await stage.caughtUp();
+      expect(await dump(db)).toEqual(rows);
+    },
+    LIMIT_MS,
+  );
+
+  test(
     'that nobody asked for purges nothing, whoever publishes it',
     async () => {
       await stage.node();
